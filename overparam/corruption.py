@@ -1,0 +1,136 @@
+"""The sparse corruption term s = u∘u − v∘v and its gradient descent in closed form.
+
+Why it is sparse without a penalty
+----------------------------------
+Gradient descent on (u, v) turns a gradient g = ∂L/∂s into the multiplicative updates
+
+    u ← u (1 − 2ηg),        v ← v (1 + 2ηg).
+
+From a tiny start u = v = γ an element whose gradient is steadily −r grows like
+γ²·exp(4ηrt): nothing visible happens for about log(1/γ) / (2ηr) steps, then s snaps to the value
+that explains the residual. Elements with small residuals stay at ~γ². The budget of T steps is
+therefore a soft threshold near log(1/γ) / (2ηT), and the ratio of this rate to the network's is the
+only knob (You, Zhu, Qu and Ma, NeurIPS 2020, arXiv 2006.08857, section 2).
+
+Rates here are *per element*: they multiply ∂L/∂s of a loss that is *summed* over elements, so an
+image of any size follows the same trajectory. A mean over N elements, as in the published script,
+divides the rate by N and makes the threshold depend on the size of the image.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SparseCorruption", "activation_steps"]
+
+
+class SparseCorruption(nn.Module):
+    """A learnable sparse array s = u∘u − v∘v, float32 unless asked otherwise.
+
+    `forward` is differentiable, so any optimizer can train u and v; `step` is plain SGD on them in
+    closed form, from the gradient with respect to s alone: no graph, no temporary of the size of
+    (u, v) gradients, and for an index only the rows named are read or written.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of s. For rows (one per training example, say) the first axis is the row.
+    init : float
+        γ: |u| and |v| at the start, > 0. The paper's 1e-5 by default. With a `generator` u and v
+        are drawn from N(0, γ²) as in the paper; without one both are exactly γ, as its theory
+        assumes. The difference only shifts the start of each element by a few nats.
+    generator : torch.Generator, optional
+        Source of the random start.
+    device, dtype
+        As for `torch.empty`. Half precision underflows (γ² = 1e-10): it is refused.
+
+    Raises
+    ------
+    ValueError
+        If `init` is not positive and finite, or `dtype` has less than 32 bits.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        init: float = 1e-5,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(init) and init > 0):
+            raise ValueError(f"init is {init}: u and v must start above 0, for example at 1e-5")
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype is {dtype}: u² starts near 1e-10 and needs float32 or float64")
+
+        def start() -> nn.Parameter:
+            if generator is None:
+                return nn.Parameter(torch.full(tuple(shape), init, device=device, dtype=dtype))
+            # Drawn on the generator's device, then moved: one seed gives one s on every device.
+            draw = torch.randn(*shape, generator=generator, device=generator.device, dtype=dtype)
+            return nn.Parameter(draw.mul_(init).to(device))
+
+        self.u, self.v = start(), start()
+
+    def forward(self, index: Tensor | None = None) -> Tensor:
+        """s, or its rows `index` (int64, shape (B,)) of shape (B, ...)."""
+        u, v = (self.u, self.v) if index is None else (self.u[index], self.v[index])
+        return u * u - v * v
+
+    @torch.no_grad()
+    def step(self, grad: Tensor, *, lr: float, index: Tensor | None = None) -> None:
+        """One step of SGD on u and v, given the gradient of a summed loss with respect to s.
+
+        Exactly what `torch.optim.SGD(lr=lr)` (no momentum, no weight decay) does to u and v, since
+        ∂L/∂u = 2u∘∂L/∂s and ∂L/∂v = −2v∘∂L/∂s. Gradients of a row named twice in `index` add up.
+
+        Parameters
+        ----------
+        grad : Tensor
+            ∂L/∂s, of the shape of s, or (B, ...) for the rows of `index`.
+        lr : float
+            η, per element. |2·lr·grad| < 1 keeps the signs of u and v.
+        index : Tensor, optional
+            int64 of shape (B,): only these rows move; cost and memory are O(B), whatever len(s).
+        """
+        expected = self.u.shape if index is None else (*index.shape, *self.u.shape[1:])
+        if tuple(grad.shape) != tuple(expected):
+            raise ValueError(f"grad has shape {tuple(grad.shape)}, expected {tuple(expected)}")
+        if index is None:
+            # addcmul: u + (−2η) u∘g in one pass over memory.
+            self.u.addcmul_(self.u, grad, value=-2 * lr)
+            self.v.addcmul_(self.v, grad, value=2 * lr)
+        else:
+            self.u.index_add_(0, index, self.u[index] * grad, alpha=-2 * lr)
+            self.v.index_add_(0, index, self.v[index] * grad, alpha=2 * lr)
+
+
+def activation_steps(residual: float, *, lr: float, init: float = 1e-5) -> float:
+    """Steps after which s has reached half of a residual, for the loss ½(s − residual)² per element.
+
+    With r = |residual| the growing factor is multiplied by (1 + 2·lr·r) a step until it is
+    √(r/2), so t = log(√(r/2)/init) / log(1 + 2·lr·r): the growth law before saturation. The true
+    time is 3 % longer at r = 0.5, for the residual shrinks as s grows.
+
+    Parameters
+    ----------
+    residual : float
+        What s has to explain, in the image's units; not zero.
+    lr, init : float
+        As in `SparseCorruption`.
+
+    Returns
+    -------
+    float
+        Number of steps; 0 if `init` is already that large.
+    """
+    r = abs(residual)
+    if not (r > 0 and lr > 0 and init > 0):
+        raise ValueError(
+            f"residual={residual}, lr={lr}, init={init}: all must differ from 0, rates be positive"
+        )
+    return max(0.0, math.log(math.sqrt(r / 2) / init) / math.log1p(2 * lr * r))
