@@ -1,0 +1,283 @@
+"""Known sparse corruption of clean images, for tests and benchmarks.
+
+Every function takes a floating-point image with values in [0, 1], of shape (H, W) or (H, W, C),
+and returns ``(corrupted, mask)``: a new array of the image's dtype, and a bool array of its
+shape that is True wherever a value was replaced. An element that happens to be replaced by its
+own value still counts as replaced. The image is not modified.
+
+They raise TypeError if the image is not floating point, and ValueError if its shape or range
+is another or `amount` is outside [0, 1].
+"""
+
+import difflib
+import string
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = [
+    "KINDS",
+    "corrupt",
+    "missing_lines",
+    "random_valued",
+    "salt_and_pepper",
+    "scratches",
+    "text",
+]
+
+Corrupted = tuple[NDArray[Any], NDArray[np.bool_]]
+
+
+def salt_and_pepper(
+    image: NDArray[Any], amount: float, *, rng: np.random.Generator, per_pixel: bool = False
+) -> Corrupted:
+    """Replace elements, each with probability `amount`, by exactly 0 or 1 with equal chances.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Probability in [0, 1] that an element is replaced.
+    rng : numpy.random.Generator
+    per_pixel : bool
+        Draw once a pixel, its channels sharing the fate and the value. Otherwise each channel
+        is drawn alone, and of RGB pixels 1 - (1 - amount)**3 have a bad channel.
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape.
+    """
+    _check(image, amount)
+    drawn = (*image.shape[:2], *(1 for _ in image.shape[2:])) if per_pixel else image.shape
+    mask = np.broadcast_to(rng.random(drawn) < amount, image.shape).copy()
+    values = rng.integers(0, 2, drawn).astype(image.dtype)
+    return np.where(mask, values, image), mask
+
+
+def random_valued(
+    image: NDArray[Any], amount: float, *, rng: np.random.Generator, per_pixel: bool = False
+) -> Corrupted:
+    """Replace elements, each with probability `amount`, by a value uniform in [0, 1).
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Probability in [0, 1] that an element is replaced.
+    rng : numpy.random.Generator
+    per_pixel : bool
+        Draw the positions once a pixel; the values stay independent between channels.
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape.
+    """
+    _check(image, amount)
+    drawn = (*image.shape[:2], *(1 for _ in image.shape[2:])) if per_pixel else image.shape
+    mask = np.broadcast_to(rng.random(drawn) < amount, image.shape).copy()
+    values = rng.random(image.shape).astype(image.dtype)
+    return np.where(mask, values, image), mask
+
+
+def text(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Print random words over the image, each in one random colour.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Fraction of the pixels to cover, in [0, 1]; met to the pixel, the last word being cut
+        short. Letters are 1/20 to 1/6 of the image's shorter side.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape; the channels of a pixel share its fate.
+    """
+    _check(image, amount)
+    side = min(image.shape[:2])
+    letters = list(string.ascii_letters)
+
+    def word() -> tuple[NDArray[np.intp], NDArray[Any]]:
+        # Below 6 pixels the letters are no longer legible.
+        font = ImageFont.load_default(size=max(6.0, side * rng.uniform(1 / 20, 1 / 6)))
+        written = "".join(rng.choice(letters, rng.integers(3, 10)))
+        left, top, right, bottom = (int(edge) for edge in font.getbbox(written))
+        canvas = Image.new("1", (right - left, bottom - top))
+        ImageDraw.Draw(canvas).text((-left, -top), written, fill=1, font=font)
+        across, down = np.nonzero(np.asarray(canvas).T)  # left to right, as it is written
+        colour = rng.random(image.shape[2:])
+        return np.stack([down, across]), np.broadcast_to(colour, (down.size, *colour.shape))
+
+    return _paint(image, amount, word, rng=rng)
+
+
+def scratches(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Draw thin, slightly curved lines, their grey or colour changing along the way.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Fraction of the pixels to cover, in [0, 1]; met to the pixel, the last line being cut
+        short. Lines are 1/5 to 4/5 of the longer side long, 1 pixel wide or 1/200 of the shorter.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape; the channels of a pixel share its fate.
+    """
+    _check(image, amount)
+    width = max(1, round(min(image.shape[:2]) / 200))
+    brush = np.indices((width, width)).reshape(2, 1, -1)
+
+    def scratch() -> tuple[NDArray[np.intp], NDArray[Any]]:
+        length = max(image.shape[:2]) * rng.uniform(0.2, 0.8)
+        along = np.linspace(0, 1, 2 * int(length) + 2)  # half a pixel a step leaves no gap
+        turn = rng.uniform(-0.5, 0.5)  # radians from one end to the other
+        angle = rng.uniform(0, 2 * np.pi) + turn * along
+        steps = np.stack([np.sin(angle), np.cos(angle)]) * length / along.size
+        centre = np.rint(np.cumsum(steps, axis=1)).astype(np.intp)
+        places = (centre[:, :, np.newaxis] + brush).reshape(2, -1)
+        start, end = rng.random((2, *image.shape[2:]))
+        fade = along.repeat(width * width).reshape(-1, *(1 for _ in image.shape[2:]))
+        return places, start + (end - start) * fade
+
+    return _paint(image, amount, scratch, rng=rng)
+
+
+def missing_lines(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Lose whole rows, or whole columns, as a sensor or scanner with broken read-out does.
+
+    A lost line is dead (0) or saturated (1), with equal chances, in all its pixels and channels.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Fraction of the lines to lose, in [0, 1]; met to the nearest whole line.
+    rng : numpy.random.Generator
+        Also chooses between rows and columns.
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape.
+    """
+    _check(image, amount)
+    corrupted, mask = image.copy(), np.zeros(image.shape, bool)
+    axis = int(rng.integers(2))
+    count = image.shape[axis]
+    lost = rng.choice(count, round(amount * count), replace=False)
+    np.moveaxis(mask, axis, -1)[..., lost] = True
+    np.moveaxis(corrupted, axis, -1)[..., lost] = rng.integers(0, 2, lost.size)
+    return corrupted, mask
+
+
+_DRAWN_BY_ELEMENT = {"salt-and-pepper": salt_and_pepper, "random-valued": random_valued}
+_DRAWN_BY_SHAPE = {"text": text, "scratches": scratches, "missing-lines": missing_lines}
+KINDS = (*_DRAWN_BY_ELEMENT, *_DRAWN_BY_SHAPE)
+
+
+def corrupt(
+    image: NDArray[Any],
+    kind: str,
+    amount: float,
+    *,
+    rng: np.random.Generator,
+    per_pixel: bool = False,
+) -> Corrupted:
+    """Corrupt an image in one of the ways of this module, by name.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    kind : str
+        One of `KINDS`.
+    amount : float
+        In [0, 1]: the probability of an element for the first two kinds, the fraction of the
+        area for the others.
+    rng : numpy.random.Generator
+    per_pixel : bool
+        For the first two kinds; the others never split a pixel.
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown.
+
+    Examples
+    --------
+    >>> grey = np.full((8, 8), 0.5)
+    >>> corrupted, mask = corrupt(grey, "salt-and-pepper", 0.3, rng=np.random.default_rng(0))
+    >>> bool((corrupted[~mask] == 0.5).all()), sorted(set(corrupted[mask].tolist()))
+    (True, [0.0, 1.0])
+    """
+    if kind in _DRAWN_BY_ELEMENT:
+        return _DRAWN_BY_ELEMENT[kind](image, amount, rng=rng, per_pixel=per_pixel)
+    if kind in _DRAWN_BY_SHAPE:
+        return _DRAWN_BY_SHAPE[kind](image, amount, rng=rng)
+    close = difflib.get_close_matches(kind, KINDS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"unknown kind of corruption {kind!r}: use one of {', '.join(KINDS)}{hint}")
+
+
+def _check(image: NDArray[Any], amount: float) -> None:
+    if not np.issubdtype(image.dtype, np.floating):
+        raise TypeError(f"the image is {image.dtype}; floating point in [0, 1] is needed")
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"the image has shape {image.shape}; (H, W) or (H, W, C) is needed")
+    if not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails
+        raise ValueError("the image has values outside [0, 1]; scale it first")
+    if not 0 <= amount <= 1:
+        raise ValueError(f"amount is {amount}; a fraction in [0, 1] is needed")
+
+
+def _paint(
+    image: NDArray[Any],
+    amount: float,
+    shape: Callable[[], tuple[NDArray[np.intp], NDArray[Any]]],
+    *,
+    rng: np.random.Generator,
+) -> Corrupted:
+    """Paint random shapes, (2, n) places in drawing order and their n values, one over another.
+
+    Each is moved so that one of its places falls on a pixel still clean. So every shape makes
+    progress, and one pass over the pixels in random order ends at the exact area, even at 1.
+    """
+    height, width = image.shape[:2]
+    corrupted, covered = image.copy(), np.zeros((height, width), bool)
+    missing = round(amount * covered.size)
+    for anchor in rng.permutation(covered.size):
+        if missing == 0:
+            break
+        if covered.flat[anchor]:
+            continue
+        places, values = shape()
+        held = places[:, rng.integers(places.shape[1])]
+        row, column = places + (np.array(divmod(anchor, width)) - held)[:, np.newaxis]
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        row, column, values = row[inside], column[inside], values[inside]
+        _, first = np.unique(row * width + column, return_index=True)
+        first.sort()  # each pixel once, in the order drawn
+        row, column, values = row[first], column[first], values[first]
+        fresh = np.cumsum(~covered[row, column])
+        end = int(np.searchsorted(fresh, missing, side="right"))  # cut where the area is reached
+        row, column, values = row[:end], column[:end], values[:end]
+        missing -= int(fresh[end - 1])
+        corrupted[row, column] = values
+        covered[row, column] = True
+    spread = covered.reshape(height, width, *(1 for _ in image.shape[2:]))
+    return corrupted, np.broadcast_to(spread, image.shape).copy()
