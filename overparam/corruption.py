@@ -110,7 +110,7 @@ class SparseCorruption(nn.Module):
 
 
 def activation_steps(residual: float, *, lr: float, init: float = 1e-5) -> float:
-    """Steps after which s has reached half of a residual, for the loss ½(s − residual)² per element.
+    """Steps after which s has reached half of a residual, for the loss ½(s − residual)².
 
     With r = |residual| the growing factor is multiplied by (1 + 2·lr·r) a step until it is
     √(r/2), so t = log(√(r/2)/init) / log(1 + 2·lr·r): the growth law before saturation. The true

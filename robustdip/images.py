@@ -5,40 +5,36 @@ Everything else a file may carry (EXIF with its GPS position, XMP, comments) is 
 
 import io
 import os
-import secrets
-import stat
 import struct
 import sys
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from overparam.files import (
+    FileError,
+    check_target,
+    naming,
+    one_line,
+    replace_file,
+    require_regular,
+)
+
 __all__ = [
-    "ImageError",
     "Picture",
     "check_output",
-    "from_float",
     "read_image",
-    "side_by_side",
-    "to_float",
     "write_image",
 ]
 
 StrPath = str | os.PathLike[str]
-
-
-class ImageError(ValueError):
-    """A file that cannot be read or written as an image.
-
-    The message is one line that says what failed, on which file, and what to do.
-    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,24 +132,20 @@ def read_image(path: StrPath) -> Picture:
 
     Raises
     ------
-    ImageError
+    FileError
         If the file is missing, unreadable, not an image, damaged, animated, of several pages,
         in CMYK, LAB or floating point, or claims more pixels than Pillow's safety limit
         (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million), which is checked before decoding.
     """
     source = Path(path)
-    try:
-        _require_regular(source.stat().st_mode)
+    with naming("read", path):
+        require_regular(source.stat().st_mode)
         pixels, alpha, icc_profile = _decode(source)
-    except ImageError as error:
-        raise ImageError(f"cannot read {_quoted(source)}: {error}") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise ImageError(f"cannot read {_quoted(source)}: {_reason(error)}") from error
     return Picture(pixels, alpha, icc_profile, source)
 
 
 def _decode(source: Path) -> tuple[NDArray[Any], NDArray[Any] | None, bytes | None]:
-    """Pixels, alpha and profile; whatever Pillow raises comes out as an ImageError."""
+    """Pixels, alpha and profile; whatever Pillow raises comes out as an FileError."""
     with source.open("rb") as stream, warnings.catch_warnings():
         # Remarks on odd tags and transparency do not concern the pixels; a bomb does.
         warnings.simplefilter("ignore")
@@ -172,20 +164,20 @@ def _decode(source: Path) -> tuple[NDArray[Any], NDArray[Any] | None, bytes | No
                 # After load: Pillow turns a TIFF upright itself and then removes the tag.
                 samples = _upright(samples, image.getexif().get(_ORIENTATION))
                 icc_profile = image.info.get("icc_profile") or None
-        except ImageError:
+        except FileError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError(
+            raise FileError(
                 "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
             ) from error
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             # Pillow's first clause names the size and the limit.
             claim = str(error).partition(",")[0]
-            raise ImageError(f"{claim}; crop or downscale it first") from error
+            raise FileError(f"{claim}; crop or downscale it first") from error
         except Exception as error:
             # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
             # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
-            raise ImageError(f"damaged or cut short ({_reason(error)})") from error
+            raise FileError(f"damaged or cut short ({one_line(error)})") from error
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])
     alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None
@@ -195,21 +187,21 @@ def _decode(source: Path) -> tuple[NDArray[Any], NDArray[Any] | None, bytes | No
 def _refuse_unsupported(image: ImageFile.ImageFile) -> None:
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise ImageError(f"it has {frames} frames or pages; save the one wanted as its own file")
+        raise FileError(f"it has {frames} frames or pages; save the one wanted as its own file")
     if image.mode not in (*_GREY_MODES, *_COLOUR_MODES, *_GREY16_MODES) and not (
         image.format == "PPM" and image.mode == "I"  # 16-bit grey, scaled by Pillow to 0..65535
     ):
-        raise ImageError(
+        raise FileError(
             f"its pixels are {image.mode}; save it as grey or RGB with 8 or 16 bits a sample"
         )
     # What Pillow would cut to 8 bits, and no second pass can complete.
     raw_mode, *rest = _layout(image)
     if image.format == "PPM" and image.mode == "RGB" and rest and rest[0] > 255:  # maxval
-        raise ImageError("16-bit colour PPM is not read; save it as PNG or TIFF")
+        raise FileError("16-bit colour PPM is not read; save it as PNG or TIFF")
     if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in _COLOUR_MODES:
         interleaved = image.tag_v2.get(_PLANES, 1) == 1 and raw_mode in _OTHER_BYTE
         if 16 in image.tag_v2.get(_BITS, ()) and not interleaved:
-            raise ImageError(
+            raise FileError(
                 "16-bit TIFF in separate planes or with premultiplied alpha is not read; "
                 "save it interleaved, or as PNG"
             )
@@ -314,21 +306,16 @@ def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:
 
     Raises
     ------
-    ImageError
+    FileError
         If the format cannot hold the image, or the file cannot be written; a file already
         there is then unchanged.
     """
     target = Path(path)
     picture = image if isinstance(image, Picture) else Picture(image)
-    try:
+    with naming("write", path):  # and Pillow's own, for a profile or size too big
         _refuse_unheld(target, picture)
-        _require_folder(target)
-        _require_replaceable(target)
-        _replace(target, _encode(picture, _format_of(target)))
-    except ImageError as error:
-        raise ImageError(f"cannot write {_quoted(target)}: {error}") from error
-    except (OSError, ValueError) as error:  # ValueError: Pillow's, for a profile or size too big
-        raise ImageError(f"cannot write {_quoted(target)}: {_reason(error)}") from error
+        data = _encode(picture, _format_of(target))
+    replace_file(path, data)
 
 
 def check_output(
@@ -340,46 +327,20 @@ def check_output(
 ) -> None:
     """Raise now what would stop `write_image` after a long computation.
 
-    Parameters
-    ----------
-    path : str or PathLike
-        Where the result is to go.
-    inputs : iterable of path
-        Files that must survive: `path` may not be one of them, under any name or link.
-    force : bool
-        Allow replacing a file that is there (never an input).
-    image : Picture, optional
-        What `path` will have to hold: its bit depth, alpha, profile and size.
-
-    Raises
-    ------
-    ImageError
-        If the suffix is unknown, the format cannot hold `image`, the folder is missing or not
-        writable, or `path` exists and `force` is false, is an input, or is no regular file.
+    As `overparam.files.check_target` for image formats, and with an `image` also if `path` cannot
+    hold its bit depth, alpha, profile or size.
     """
-    target = Path(path)
-    try:
-        _format_of(target)
-        if image is not None:
-            _refuse_unheld(target, image)
-        _require_folder(target)
-        for source in inputs:
-            if os.path.exists(target) and os.path.exists(source) and target.samefile(source):
-                raise ImageError("it is an input; choose another name")
-        _require_replaceable(target)
-        if os.path.lexists(target) and not force:
-            raise ImageError("it exists already; choose another name, or force its replacement")
-    except ImageError as error:
-        raise ImageError(f"cannot write {_quoted(target)}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot write {_quoted(target)}: {_reason(error)}") from error
+    check_target(path, inputs=inputs, force=force, suffixes=_WRITE_FORMATS)
+    if image is not None:
+        with naming("write", path):
+            _refuse_unheld(Path(path), image)
 
 
 def _format_of(target: Path) -> _Format:
     try:
         return _WRITE_FORMATS[target.suffix.lower()]
     except KeyError:
-        raise ImageError(
+        raise FileError(
             f"unknown suffix {target.suffix!r}; use one of {', '.join(_WRITE_FORMATS)}"
         ) from None
 
@@ -388,32 +349,16 @@ def _refuse_unheld(target: Path, picture: Picture) -> None:
     form = _format_of(target)
     deep = picture.pixels.dtype == np.uint16
     if deep and not form.deep:
-        raise ImageError(f"{form.name} holds 8 bits a sample and the image has 16; use .png")
+        raise FileError(f"{form.name} holds 8 bits a sample and the image has 16; use .png")
     if picture.alpha is not None and not form.alpha:
-        raise ImageError(f"{form.name} cannot hold the image's alpha; use .png")
+        raise FileError(f"{form.name} cannot hold the image's alpha; use .png")
     if picture.alpha is not None and form is _TIFF and deep and picture.pixels.ndim == 2:
         # No common reader, read_image included, opens it.
-        raise ImageError("TIFF cannot hold 16-bit grey with alpha; use .png")
+        raise FileError("TIFF cannot hold 16-bit grey with alpha; use .png")
     if picture.icc_profile is not None and not form.profile:
-        raise ImageError(f"{form.name} cannot hold the image's colour profile; use .png")
+        raise FileError(f"{form.name} cannot hold the image's colour profile; use .png")
     if max(picture.pixels.shape[:2]) > form.max_side:
-        raise ImageError(f"{form.name} holds at most {form.max_side} pixels a side; use .png")
-
-
-def _require_folder(target: Path) -> None:
-    if not os.path.isdir(target.parent):
-        raise ImageError(f"the folder {_quoted(target.parent)} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ImageError(f"the folder {_quoted(target.parent)} is not writable")
-
-
-def _require_replaceable(target: Path) -> None:
-    try:
-        mode = target.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISLNK(mode):  # os.replace takes the link itself
-        _require_regular(mode)
+        raise FileError(f"{form.name} holds at most {form.max_side} pixels a side; use .png")
 
 
 def _encode(picture: Picture, form: _Format) -> bytes:
@@ -458,119 +403,3 @@ def _png16(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in chunks
     )
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Write beside the target, then rename over it: a reader sees the old file or the new."""
-    # A short name of its own: the target's may already be as long as the file system allows.
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())  # before the rename, or a power cut leaves an empty file
-        os.replace(part, target)
-    except BaseException:  # Ctrl-C too leaves nothing behind
-        part.unlink(missing_ok=True)
-        raise
-
-
-# --- messages ------------------------------------------------------------------------------
-
-
-def _require_regular(mode: int) -> None:
-    if stat.S_ISDIR(mode):
-        raise ImageError("it is a folder")
-    if not stat.S_ISREG(mode):
-        raise ImageError("it is a pipe or a device, not a file")
-
-
-def _quoted(path: Path) -> str:
-    return repr(str(path))  # repr keeps a line break in a name on the message's one line
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
-
-
-# --- arrays --------------------------------------------------------------------------------
-
-
-def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Map uint8 or uint16 samples of any shape to float32 in [0, 1].
-
-    Raises
-    ------
-    TypeError
-        If `pixels` has another dtype.
-
-    Examples
-    --------
-    >>> to_float(np.array([0, 255], np.uint8))
-    array([0., 1.], dtype=float32)
-    """
-    return pixels.astype(np.float32) / np.float32(_white(pixels.dtype))
-
-
-def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """Map floats to uint8 or uint16: clipped to [0, 1], scaled, rounded to the nearest.
-
-    ``from_float(to_float(pixels), pixels.dtype)`` is `pixels`, exactly.
-
-    Raises
-    ------
-    TypeError
-        If `dtype` is not uint8 or uint16, or `array` is not floating point.
-    ValueError
-        If `array` holds a NaN or an infinity.
-
-    Examples
-    --------
-    >>> from_float([-0.1, 0.5, 2.0], np.uint8)
-    array([  0, 128, 255], dtype=uint8)
-    """
-    white = _white(np.dtype(dtype))
-    values = np.asarray(array)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise TypeError(f"the array is {values.dtype}; floating point in [0, 1] is needed")
-    if not np.isfinite(values).all():
-        raise ValueError("the array holds NaN or infinite values; an image needs finite ones")
-    # float32 at least: half precision has too few digits for 65535.
-    values = values.astype(np.promote_types(values.dtype, np.float32))
-    return np.rint(values.clip(0, 1) * white).astype(dtype)
-
-
-def side_by_side(images: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
-    """Join images of one height into a strip, left to right, 4 white pixels between them.
-
-    Parameters
-    ----------
-    images : sequence of ndarray
-        Each (H, W) or (H, W, 3): uint8, uint16, or floating point in [0, 1].
-
-    Returns
-    -------
-    ndarray, shape (H, sum of widths and gaps, 3), uint8
-
-    Raises
-    ------
-    ValueError
-        If there are no images, or their heights differ.
-    """
-    heights = sorted({image.shape[0] for image in images})
-    if len(heights) != 1:
-        raise ValueError(f"the images have heights {heights}; one common height is needed")
-    gap = np.full((heights[0], 4, 3), 255, np.uint8)
-    strip: list[NDArray[np.uint8]] = []
-    for image in images:
-        floats = image if np.issubdtype(image.dtype, np.floating) else to_float(image)
-        view = from_float(floats, np.uint8)
-        strip += [gap, np.dstack([view] * 3) if view.ndim == 2 else view]
-    return np.concatenate(strip[1:], axis=1)
-
-
-def _white(dtype: np.dtype[Any]) -> int:
-    if dtype not in (np.uint8, np.uint16):
-        raise TypeError(f"dtype is {dtype}; uint8 or uint16 is needed")
-    return int(np.iinfo(dtype).max)

@@ -1,0 +1,377 @@
+"""The command line. Files in, files out; everything between is the library's.
+
+Only typer is imported here: `--help` answers before torch could be loaded.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from robustdip import __version__
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from robustdip.images import Picture
+    from robustdip.recovery import Denoised
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="robustdip",
+    help="Recover images of which an unknown, sparse part is wrong.\n\n"
+    "Try:  robustdip denoise corrupted.png\n\n"
+    "      robustdip corrupt clean.png -o corrupted.png --amount 0.5",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+_ARRAYS = (".safetensors", ".npy")
+
+Kind = Literal["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace outputs that exist.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of everything random.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        typer.echo(f"robustdip {__version__}, torch {torch.__version__}, {device}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def denoise(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Result file; default NAME_denoised.png.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the results, instead of beside the inputs.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="The clean image: reports PSNR and SSIM, guides nothing.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="default, paper, dip-l1 or dip-l2.")] = "default",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Gradient steps, instead of the recipe's.")
+    ] = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    save_corruption: Annotated[
+        Path | None, typer.Option(help="s as .safetensors or .npy, or its size as an image.")
+    ] = None,
+    save_mask: Annotated[
+        Path | None, typer.Option(help="Image, white where an element was judged corrupted.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="Image of input, result and corruption side by side.")
+    ] = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Recover each IMAGE: nobody has to know how much is corrupted, where, or when to stop.
+
+    Ctrl-C saves the image so far.
+    """
+    save = {"corruption": save_corruption, "mask": save_mask, "compare": compare}
+    extras = [path for path in save.values() if path is not None]
+    if output is not None and out_dir is not None:
+        raise typer.BadParameter("give -o or --out-dir, not both")
+    if len(images) > 1 and (output is not None or reference is not None or extras):
+        raise typer.BadParameter(
+            "-o, --reference, --save-corruption, --save-mask and --compare take one IMAGE"
+        )
+    with _errors():
+        jobs = [(image, output or _default_output(image, out_dir)) for image in images]
+        _require_distinct([target for _, target in jobs] + extras)
+        _check_extras(save, images[0], force=force)
+    failed = False
+    for image, target in jobs:
+        try:
+            with _errors():
+                _denoise_one(
+                    image,
+                    target,
+                    options={"recipe": recipe, "steps": steps, "seed": seed, "device": device},
+                    reference=reference,
+                    save=save,
+                    as_json=as_json,
+                    force=force,
+                    quiet=quiet,
+                )
+        except typer.Exit as stop:
+            if stop.exit_code != 1:
+                raise
+            failed = True  # one bad file must not stop the others
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def corrupt(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")],
+    kind: Annotated[Kind, typer.Option(help="What to do to it.")] = "salt-and-pepper",
+    amount: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of the elements, or of the area.")
+    ] = 0.5,
+    per_pixel: Annotated[
+        bool, typer.Option("--per-pixel", help="All channels of a pixel together.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+    force: Force = False,
+) -> None:
+    """Corrupt an image on purpose, to try `denoise` on."""
+    import dataclasses
+
+    with _errors():
+        import numpy as np
+
+        from robustdip.arrays import from_float, to_float
+        from robustdip.images import check_output, read_image, write_image
+        from robustdip.noise import corrupt as corrupt_array
+
+        source = read_image(image)
+        check_output(output, inputs=[image], force=force, image=source)
+        noisy, mask = corrupt_array(
+            to_float(source.pixels),
+            kind,
+            amount,
+            rng=np.random.default_rng(seed),
+            per_pixel=per_pixel,
+        )
+        pixels = from_float(noisy, source.pixels.dtype)
+        write_image(output, dataclasses.replace(source, pixels=pixels))
+    record = {"output": str(output), "kind": kind, "amount": amount, "per_pixel": per_pixel}
+    record |= {"seed": seed, "corrupted_fraction": float(mask.mean())}
+    typer.echo(json.dumps(record) if as_json else str(output))
+
+
+@app.command()
+def compare(
+    clean: Annotated[Path, typer.Argument(metavar="CLEAN", show_default=False)],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """PSNR and SSIM of IMAGE against CLEAN, alpha left aside."""
+    with _errors():
+        from robustdip.images import read_image
+
+        quality = _quality(read_image(clean), read_image(image))
+    if as_json:
+        typer.echo(json.dumps(quality))
+        return
+    psnr = "identical" if quality["psnr"] is None else f"{quality['psnr']:.2f} dB"
+    ssim = "not defined below 11 pixels" if quality["ssim"] is None else f"{quality['ssim']:.4f}"
+    typer.echo(f"PSNR {psnr}\nSSIM {ssim}")
+
+
+def _denoise_one(
+    image: Path,
+    target: Path,
+    *,
+    options: dict[str, Any],
+    reference: Path | None,
+    save: dict[str, Path | None],
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    import dataclasses
+
+    from robustdip.images import check_output, read_image, write_image
+
+    source = read_image(image)
+    check_output(
+        target, inputs=[image, *([reference] if reference else [])], force=force, image=source
+    )
+    clean = None if reference is None else _like(source, read_image(reference))
+
+    # Only now, when nothing cheap is left to go wrong.
+    from robustdip.recovery import denoise as denoise_array
+
+    with _progress(image.name, quiet=quiet) as show:
+        result = denoise_array(source.pixels, reference=clean, on_step=show, **options)
+    restored = dataclasses.replace(source, pixels=result.image)
+    write_image(target, restored)
+    _save_extras(save, source, result)
+
+    quality = {"psnr": None, "ssim": None} if clean is None else _quality_of(clean, result.image)
+    record = {
+        "output": str(target),
+        "status": result.status,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        **quality,
+        "recipe": result.recipe.name,
+        "seed": result.seed,
+        "device": result.device,
+        "corrupted_fraction": float(result.mask.mean()),
+    }
+    typer.echo(json.dumps(record) if as_json else str(target))
+    if not quiet and not as_json and quality["psnr"] is not None:
+        typer.echo(f"PSNR {quality['psnr']:.2f} dB", err=True)
+    if result.status == "interrupted":
+        if not quiet:
+            typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
+        raise typer.Exit(130)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What a user can mend: one line on stderr, exit 1. Ctrl-C: exit 130. A bug: its traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: nothing was written", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, TypeError, MemoryError, ArithmeticError, OSError) as error:
+        typer.echo("error: " + " ".join(str(error).split()), err=True)
+        raise typer.Exit(1) from None
+
+
+@contextmanager
+def _progress(name: str, *, quiet: bool) -> Iterator[Any]:
+    """A function of Step: a bar with the time left, or a line every 5 % off a terminal."""
+    if quiet:
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _log(name)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+    )
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda step: bar.update(task, total=step.steps, completed=step.number)
+
+
+def _log(name: str) -> Any:
+    import time
+
+    begin = time.monotonic()
+
+    def show(step: Any) -> None:
+        if step.number % max(1, step.steps // 20) == 0 or step.number == step.steps:
+            left = (time.monotonic() - begin) * (step.steps - step.number) / step.number
+            typer.echo(f"{name}: step {step.number}/{step.steps}, {left:.0f} s left", err=True)
+
+    return show
+
+
+def _default_output(image: Path, folder: Path | None) -> Path:
+    """NAME_denoised.png beside the input or in the folder."""
+    return (folder or image.parent) / f"{image.stem}_denoised.png"
+
+
+def _require_distinct(paths: list[Path]) -> None:
+    seen: set[str] = set()
+    for path in paths:
+        name = os.path.abspath(path)
+        if name in seen:
+            raise ValueError(f"two results would be written to {str(path)!r}; name them apart")
+        seen.add(name)
+
+
+def _like(source: "Picture", clean: "Picture") -> "np.ndarray":
+    """The reference's pixels as floats, of the source's shape; one line if they do not match."""
+    from robustdip.arrays import to_float
+
+    if clean.pixels.shape != source.pixels.shape:
+        raise ValueError(
+            f"the reference has shape {clean.pixels.shape} and the image {source.pixels.shape}; "
+            "they must agree in size and in being grey or colour"
+        )
+    return to_float(clean.pixels)
+
+
+def _quality(clean: "Picture", image: "Picture") -> dict[str, float | None]:
+    return _quality_of(_like(image, clean), image.pixels)
+
+
+def _quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | None]:
+    """`psnr` (None, for JSON has no infinity, if identical) and `ssim` of what the file holds."""
+    import math
+
+    from robustdip.arrays import to_float
+    from robustdip.quality import psnr, ssim
+
+    image = to_float(pixels)
+    value = psnr(clean, image)
+    return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
+
+
+def _check_extras(save: dict[str, Path | None], image: Path, *, force: bool) -> None:
+    from overparam.files import check_target
+    from robustdip.images import check_output
+
+    for what, path in save.items():
+        if path is not None and what == "corruption" and path.suffix.lower() in _ARRAYS:
+            check_target(path, inputs=[image], force=force)
+        elif path is not None:
+            check_output(path, inputs=[image], force=force)
+
+
+def _save_extras(save: dict[str, Path | None], source: "Picture", result: "Denoised") -> None:
+    import numpy as np
+
+    from overparam.files import replace_file
+    from robustdip.arrays import from_float, side_by_side
+    from robustdip.images import write_image
+
+    size = from_float(np.abs(result.corruption), np.uint8)
+    path = save["corruption"]
+    if path is not None and path.suffix.lower() in _ARRAYS:
+        replace_file(path, _array_bytes(path, result.corruption))
+    elif path is not None:
+        write_image(path, size)
+    if save["mask"] is not None:
+        write_image(save["mask"], result.mask.astype(np.uint8) * 255)
+    if save["compare"] is not None:
+        write_image(save["compare"], side_by_side([source.pixels, result.image, size]))
+
+
+def _array_bytes(path: Path, array: "np.ndarray") -> bytes:
+    import io
+
+    import numpy as np
+
+    if path.suffix.lower() == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return buffer.getvalue()
+    from safetensors.numpy import save
+
+    return save({"corruption": np.ascontiguousarray(array)})
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,253 @@
+"""The fit: gradient descent on y = x + s, as a generator of steps."""
+
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from robustdip.recipes import Recipe
+from robustdip.separation import Separation, separation_for
+from robustdip.unet import SkipUNet
+
+__all__ = ["Step", "fit"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The state of a fit after one gradient step.
+
+    The arrays are made when asked for (that waits for the device); the fit itself never looks.
+
+    Attributes
+    ----------
+    number, steps : int
+        This step, counted from 1, and the last.
+    """
+
+    number: int
+    steps: int
+    _loss: Tensor
+    _output: Tensor
+    _separation: Separation
+    _size: tuple[int, int]
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of this step, before its update."""
+        return float(self._loss)
+
+    @property
+    def image(self) -> np.ndarray:
+        """The recovered image at this step: (H, W, C) float32 in [0, 1]."""
+        return self._crop(self._separation.restored(self._output)).clip(0, 1)
+
+    @property
+    def corruption(self) -> np.ndarray:
+        """s at this step: (H, W, C) float32 in [-1, 1]."""
+        return self._crop(self._separation.corruption(self._output))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """The elements judged corrupted: (H, W, C) bool."""
+        return self._crop(self._separation.corrupted())
+
+    def _crop(self, padded: Tensor) -> np.ndarray:
+        height, width = self._size
+        return padded[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def fit(
+    image: np.ndarray, recipe: Recipe, *, seed: int = 0, device: str | torch.device = "cpu"
+) -> Iterator[Step]:
+    """Fit x + s to an image, one gradient step at a time.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W, C), float32 in [0, 1]
+        The corrupted image y.
+    recipe : Recipe
+        See `robustdip.recipes`.
+    seed : int
+        Of the code z, its jitter, the weights and the start of s. All are drawn on the CPU but the
+        jitter, so one seed gives one start on every device.
+    device : str or torch.device
+
+    Yields
+    ------
+    Step
+        After every gradient step, `recipe.steps` in all. The fit advances only when asked to, so
+        the consumer may look, measure, stop or be interrupted between steps.
+
+    Notes
+    -----
+    Any size is taken: the grid is padded to a multiple of ``2**scales``, at least 64, and the
+    padding has no part in the loss. Padding leaves the rate of an element untouched.
+    """
+    device = torch.device(device)
+    start = torch.Generator().manual_seed(seed)
+    y, inside = _padded(image, multiple=2**recipe.scales)
+    y, inside = y.to(device), inside.to(device)
+
+    net = SkipUNet(
+        recipe.code_channels,
+        y.shape[1],
+        width=recipe.width,
+        scales=recipe.scales,
+        skip=recipe.skip,
+        published=recipe.published_net,
+        generator=start,
+    )
+    net = net.to(device).to(memory_format=torch.channels_last)
+    code = _Code(recipe, y.shape[-2:], generator=start, device=device)
+    separation = separation_for(recipe, y, inside, generator=start)
+    optimizers = _optimizers(net, recipe)
+    bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    average: Tensor | None = None
+
+    for number in range(1, recipe.steps + 1):
+        _schedule(optimizers, bases, recipe, number)
+        with _autocast(device, recipe):
+            x = net(code())
+        loss = separation.loss(x)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+        x = x.detach()
+        if recipe.average == 0:
+            average = x
+        elif average is None:
+            average = x.clone()
+        else:
+            # A short memory at first: the first outputs are far from anything.
+            average.lerp_(x, 1 - min(recipe.average, number / (number + 9)))
+        output = x if average is None else average
+        separation.step(x, output, number)
+        yield Step(number, recipe.steps, loss.detach(), output, separation, image.shape[:2])
+
+
+class _Code:
+    """The network's fixed random input z, with fresh jitter at every call."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        size: torch.Size,
+        *,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        # Drawn as (H, W, channels) and seen as channels_last: no copy, and PyTorch's normal
+        # generator is several times faster on contiguous memory.
+        shape = (1, *size, recipe.code_channels)
+        dtype = _precision(device, recipe)
+        z = torch.rand(shape, generator=generator) * recipe.code_scale
+        self.z = z.to(device, dtype)
+        self.jitter = recipe.jitter
+        self.fresh = recipe.published_net
+        seed = int(torch.randint(2**31, (), generator=generator))
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.shifts = generator
+        if not self.fresh:
+            # Drawing 32 normals a pixel takes longer than a fifth of the network's own step on a
+            # CPU. A table twice as long as z, read from a random place, is as good.
+            table = torch.randn(2 * z.numel(), generator=self.generator, device=device)
+            self.table = table.mul_(self.jitter).to(dtype)
+
+    def __call__(self) -> Tensor:
+        if self.fresh:
+            noise = torch.randn(
+                self.z.shape, generator=self.generator, device=self.z.device, dtype=self.z.dtype
+            ).mul_(self.jitter)
+        else:
+            place = int(torch.randint(self.z.numel(), (), generator=self.shifts))
+            noise = self.table[place : place + self.z.numel()].view_as(self.z)
+        return (self.z + noise).permute(0, 3, 1, 2)
+
+
+def _optimizers(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    if recipe.optimizer == "sgd":
+        return [torch.optim.SGD(net.parameters(), lr=recipe.lr)]
+    # Muon orthogonalises the update of a matrix; a convolution is the matrix (out, kh·kw·in). The
+    # batch normalisation behind it makes its scale, hence Muon's rate, almost irrelevant.
+    matrices = [p for p in net.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
+    others = [p for p in net.parameters() if all(p is not m for m in matrices)]
+    return [
+        _ConvolutionMuon(matrices, lr=recipe.lr),
+        torch.optim.Adam(others, lr=recipe.lr / 2, betas=(0.9, 0.99)),
+    ]
+
+
+class _ConvolutionMuon(torch.optim.Muon):
+    """`torch.optim.Muon`, which takes matrices only, on the kernels of convolutions.
+
+    Each matrix is a view of the kernel's own memory, so the step is seen by the network at once.
+    """
+
+    def __init__(self, kernels: list[nn.Parameter], *, lr: float) -> None:
+        self._kernels = kernels
+        self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
+        super().__init__(self._matrices, lr=lr, weight_decay=0.0, momentum=0.9)
+
+    def step(self, closure: None = None) -> None:
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
+        super().step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for kernel in self._kernels:
+            kernel.grad = None
+
+
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """(out, in, kh, kw) in channels_last memory, seen as (out, kh·kw·in) without a copy."""
+    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+
+
+def _schedule(optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int) -> None:
+    """Constant for plain SGD, as published; else 20 steps of warm-up and a cosine to 2 %."""
+    if recipe.optimizer == "sgd":
+        return
+    cosine = 0.5 * (1 + math.cos(math.pi * (number - 1) / recipe.steps))
+    factor = (0.02 + 0.98 * cosine) * min(1.0, number / 20)
+    groups = (group for optimizer in optimizers for group in optimizer.param_groups)
+    for base, group in zip(bases, groups, strict=True):
+        group["lr"] = base * factor
+
+
+def _precision(device: torch.device, recipe: Recipe) -> torch.dtype:
+    """bfloat16 where the processor multiplies it faster; float32 for the published network."""
+    if recipe.published_net:
+        return torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu":
+        # Both exist in every version supported; there is no public name for them yet.
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if native else torch.float32
+    return torch.float32
+
+
+def _autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager:
+    dtype = _precision(device, recipe)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def _padded(image: np.ndarray, *, multiple: int) -> tuple[Tensor, Tensor]:
+    """y as (1, C, H', W'), and the same shape telling 1 inside the image from 0 in the padding.
+
+    At least 64 a side: at 32 the deepest of five scales is one pixel, which cannot be normalised.
+    """
+    height, width, _ = image.shape
+    y = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[None]
+    pad = [max(-(-side // multiple) * multiple, 2 * multiple) - side for side in (height, width)]
+    padding = (0, pad[1], 0, pad[0])
+    return F.pad(y, padding), F.pad(torch.ones_like(y), padding)

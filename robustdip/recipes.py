@@ -1,0 +1,102 @@
+"""Named, frozen settings. A recipe is data: `fit` and `denoise` read it, nothing else changes."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+__all__ = ["DEFAULT", "RECIPES", "Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a fit, except the image, the seed and the device.
+
+    Attributes
+    ----------
+    name, source : str
+        What it is called and where its numbers come from.
+    steps : int
+        Gradient steps. Schedules are stated as fractions of it, so `--steps` stretches them.
+    width, scales, skip, published_net
+        See `robustdip.unet.SkipUNet`.
+    code_channels, code_scale : int, float
+        Channels of the fixed network input z, and its range: uniform in [0, code_scale].
+    jitter : float
+        Standard deviation of the normal noise added to z at each step.
+    optimizer : {"sgd", "muon"}
+        Descent on theta. "muon": orthogonalised momentum for the convolutions, Adam for the rest.
+    lr : float
+        Rate of theta (SGD: of the mean loss; Muon: spectral norm of an update).
+    loss : {"l2", "l1"}
+        Mean square, or the smooth absolute value √(r² + 0.01²), of what x + s leaves of y.
+    separation : {"descent", "evidence", "none"}
+        How s is found: u, v by gradient descent at every step; by the closed-form flow whose start
+        and rate are estimated from the data (`robustdip.separation`); or not at all.
+    corruption_lr, corruption_init : float
+        For "descent": η per element of the summed loss, and the scale of the random start.
+    onset : float
+        For "evidence": the fraction of the steps after which s first grows.
+    refresh : int
+        For "evidence": s is grown anew every so many steps.
+    average : float
+        Decay of the running average of the network's outputs, which is the result; 0 for none.
+    """
+
+    name: str
+    source: str
+    steps: int
+    width: int
+    scales: int = 5
+    skip: int = 4
+    published_net: bool = False
+    code_channels: int = 32
+    code_scale: float = 0.1
+    jitter: float = 1 / 30
+    optimizer: Literal["sgd", "muon"] = "muon"
+    lr: float = 0.02
+    loss: Literal["l2", "l1"] = "l1"
+    separation: Literal["descent", "evidence", "none"] = "evidence"
+    corruption_lr: float = 0.0
+    corruption_init: float = 1e-5
+    onset: float = 0.0
+    refresh: int = 25
+    average: float = 0.98
+
+
+_PAPER = Recipe(
+    name="paper",
+    source="You et al., NeurIPS 2020 (arXiv 2006.08857), denoising.py of "
+    "ChongYou/robust-image-recovery at 5bb2314",
+    steps=150_000,
+    width=128,
+    published_net=True,
+    optimizer="sgd",
+    lr=1.0,
+    loss="l2",
+    separation="descent",
+    # Published: 500 on the mean loss of a 512x512 colour image. Per element it is this, for every
+    # size; the mean would make the threshold of s depend on the size of the image.
+    corruption_lr=500 / (512 * 512 * 3),
+    average=0.0,
+)
+
+_DEFAULT = Recipe(
+    name="default",
+    source="robustdip; each ingredient is measured in benchmarks/results",
+    steps=500,
+    width=64,
+    onset=0.4,
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _DEFAULT,
+        _PAPER,
+        # The same network and descent without s: what over-parameterization alone does.
+        replace(_DEFAULT, name="dip-l1", source="default, s = 0", separation="none"),
+        replace(_DEFAULT, name="dip-l2", source="default, s = 0", separation="none", loss="l2"),
+    )
+}
+"""All recipes by name."""
+
+DEFAULT = _DEFAULT.name

@@ -1,0 +1,263 @@
+"""Arrays to arrays: `denoise` checks the image and its cost, runs the fit and returns a result."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from robustdip.arrays import from_float, to_float
+from robustdip.fitting import Step, fit
+from robustdip.quality import psnr
+from robustdip.recipes import DEFAULT, RECIPES, Recipe
+
+__all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise", "memory_needed"]
+
+Status = Literal["completed", "interrupted"]
+
+_ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
+_BYTES, _BYTES_PER_PIXEL = 100, 1000
+
+
+class DivergedError(ArithmeticError):
+    """The loss left the finite numbers; the message names the step and the settings."""
+
+
+class NotEnoughMemoryError(MemoryError):
+    """The fit would not fit into the device's memory; the message says what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Denoised:
+    """The result of `denoise`.
+
+    Attributes
+    ----------
+    image : ndarray
+        The recovered image, of the input's shape and dtype (floats: float32).
+    corruption : ndarray, float32, of the input's shape
+        s, in [-1, 1]: what was taken off the input (image = input − s).
+    mask : ndarray, bool, of the input's shape
+        The elements judged corrupted.
+    history : list of dict
+        `step`, `loss`, and `psnr` where a reference was given, at some 100 steps and the last.
+    recipe, seed, device
+        What was run, and where.
+    steps : int
+        Gradient steps taken.
+    seconds : float
+        Wall-clock time of the fit.
+    status : {"completed", "interrupted"}
+        Interrupted by Ctrl-C: the result so far.
+    """
+
+    image: np.ndarray
+    corruption: np.ndarray
+    mask: np.ndarray
+    history: list[dict[str, float]] = field(repr=False)
+    recipe: Recipe
+    seed: int
+    device: str
+    steps: int
+    seconds: float
+    status: Status
+
+
+def denoise(
+    image: ArrayLike,
+    *,
+    recipe: str | Recipe = DEFAULT,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    reference: ArrayLike | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Denoised:
+    """Recover an image of which an unknown, sparse part is wrong.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W) or (H, W, C)
+        Floats in [0, 1], uint8 or uint16. Any size from 1x1; C is 1 to 4.
+    recipe : str or Recipe
+        A name from `robustdip.RECIPES`, or settings of your own.
+    steps : int, optional
+        Instead of the recipe's. There is no best moment to stop: more is never much worse.
+    seed : int
+        The same seed gives the same result on the same machine with the same number of threads.
+    device : str
+        "auto" takes CUDA, then MPS, then the CPU; or any PyTorch device.
+    reference : array_like, optional
+        The clean image, of the same shape and dtype. It is only used to report PSNR in the
+        history, never by the fit.
+    on_step : callable, optional
+        Called with every `Step`, for progress.
+
+    Returns
+    -------
+    Denoised
+
+    Raises
+    ------
+    TypeError, ValueError
+        An image of another type, shape or range, or not finite; unknown recipe; bad steps.
+    NotEnoughMemoryError
+        Before the first step, from an estimate.
+    DivergedError
+        If the loss is no longer finite.
+
+    Notes
+    -----
+    Ctrl-C during the fit is caught: the result so far is returned with status "interrupted".
+    """
+    chosen = _recipe(recipe, steps)
+    y, dtype = _checked(image, "image")
+    clean = None if reference is None else _checked(reference, "reference")[0]
+    if clean is not None and clean.shape != y.shape:
+        raise ValueError(f"reference has shape {clean.shape}, the image {y.shape}: they must agree")
+    where = pick_device(device)
+    _require_memory(y.shape, chosen, where)
+
+    history: list[dict[str, float]] = []
+    status: Status = "completed"
+    last: Step | None = None
+    # Looking costs a wait for the device and a copy: about 100 looks a run, whatever its length.
+    every = max(1, chosen.steps // 100)
+    begin = time.perf_counter()
+    try:
+        for step in fit(y, chosen, seed=seed, device=where):
+            last = step
+            if step.number % every == 0 or step.number == chosen.steps:
+                history.append(_record(step, clean, chosen))
+            if on_step is not None:
+                on_step(step)
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        status = "interrupted"
+    except torch.OutOfMemoryError as error:
+        raise NotEnoughMemoryError(
+            f"{where} ran out of memory on an image of shape {y.shape}; {_ADVICE}"
+        ) from error
+    if last is None:
+        raise ValueError(f"steps is {chosen.steps}: at least 1 is needed")
+
+    shape = np.shape(image)
+    return Denoised(
+        image=from_float(last.image, dtype).reshape(shape),
+        corruption=last.corruption.reshape(shape),
+        mask=last.mask.reshape(shape),
+        history=history,
+        recipe=chosen,
+        seed=seed,
+        device=str(where),
+        steps=last.number,
+        seconds=time.perf_counter() - begin,
+        status=status,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`, or the best one for "auto"; ValueError if it is not there."""
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed") from None
+    if device.type == "cuda":
+        found = torch.cuda.device_count()
+        if (device.index or 0) >= found:
+            raise ValueError(
+                f"device {name!r} is not there ({found} CUDA devices); use cpu or auto"
+            )
+    elif device.type == "mps" and not mps:
+        raise ValueError("device 'mps' is not there; use cpu or auto")
+    elif device.type not in ("cpu", "mps"):
+        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed")
+    return device
+
+
+def _recipe(recipe: str | Recipe, steps: int | None) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ValueError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+        recipe = RECIPES[recipe]
+    if steps is not None:
+        recipe = replace(recipe, steps=steps)
+    if recipe.steps < 1:
+        raise ValueError(f"steps is {recipe.steps}: at least 1 is needed")
+    return recipe
+
+
+def _checked(image: ArrayLike, name: str) -> tuple[np.ndarray, np.dtype]:
+    """(H, W, C) float32 in [0, 1], and the dtype to give back."""
+    array = np.asarray(image)
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
+        raise ValueError(f"{name} has shape {array.shape}; (H, W) or (H, W, 1 to 4) is needed")
+    if array.dtype in (np.uint8, np.uint16):
+        values = to_float(array)
+        dtype = array.dtype
+    elif np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise ValueError(f"{name} has {bad} values that are not finite; replace them first")
+        if array.min() < 0 or array.max() > 1:
+            raise ValueError(
+                f"{name} ranges from {array.min():g} to {array.max():g}; floats must be in [0, 1]"
+            )
+        values, dtype = array.astype(np.float32), np.dtype(np.float32)
+    else:
+        raise TypeError(f"{name} is {array.dtype}; uint8, uint16 or floats in [0, 1] are needed")
+    return values.reshape(*array.shape[:2], -1), dtype
+
+
+def _record(step: Step, clean: np.ndarray | None, recipe: Recipe) -> dict[str, float]:
+    loss = step.loss
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the loss is {loss} at step {step.number} of recipe {recipe.name!r} "
+            f"(lr={recipe.lr:g}, corruption_lr={recipe.corruption_lr:g}); lower these rates"
+        )
+    record = {"step": float(step.number), "loss": loss}
+    if clean is not None:
+        record["psnr"] = psnr(clean, step.image)
+    return record
+
+
+def memory_needed(shape: tuple[int, ...], recipe: Recipe) -> int:
+    """Bytes that a fit of an (H, W, C) image takes at its peak, beside the interpreter and torch.
+
+    Measured at width 64 and 128 (benchmarks/results): activations, their gradients and the code
+    grow with the padded area and the width, `_BYTES` each; the weights and their momentum do not.
+    """
+    grid = 2**recipe.scales
+    area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
+    weights = 16 * recipe.scales * 30 * recipe.width**2
+    return int(area * (_BYTES * recipe.width + _BYTES_PER_PIXEL) + weights)
+
+
+def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:
+    needed, free = memory_needed(shape, recipe), _memory_free(device)
+    if free is not None and needed > free:
+        raise NotEnoughMemoryError(
+            f"an image of {shape[1]}x{shape[0]} needs about {needed / 1e9:.1f} GB with recipe "
+            f"{recipe.name!r} and {device} has {free / 1e9:.1f} GB free; {_ADVICE}"
+        )
+
+
+def _memory_free(device: torch.device) -> int | None:
+    """Bytes free on the device, None where nothing tells (MPS, Windows)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as lines:
+            kilobytes = dict(line.split(":") for line in lines)["MemAvailable"]
+        return 1024 * int(kilobytes.split()[0])
+    except (OSError, KeyError, ValueError):
+        return None
