@@ -121,7 +121,7 @@ def draw() -> None:
     figure.supylabel("PSNR (dB)")
     figure.tight_layout()
     figure.savefig(RESULTS / "no_early_stopping.png", dpi=80)
-    print("| noise | amount | last | best − last | 3x: last | l1: best − last | l2: best − last |")
+    print("| noise | amount | last | best - last | 3x: last | l1: best - last | l2: best - last |")
     print("|---|---|---|---|---|---|---|")
     for kind, per_pixel in conditions:
         for amount in amounts:

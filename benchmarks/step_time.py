@@ -34,7 +34,7 @@ def main() -> None:
     fits = {
         # Warm-up steps are taken below; s grows from the first step, as it would for most of a run.
         "published": replace(RECIPES["paper"], width=args.width, steps=args.steps + 2),
-        "default": replace(RECIPES["default"], width=args.width, steps=args.steps + 2, onset=0.0),
+        "default": replace(RECIPES["default"], width=args.width, steps=args.steps + 2, onset=0),
     }
     runs = {name: fit(image, recipe, device=args.device) for name, recipe in fits.items()}
     seconds: dict[str, list[float]] = {name: [] for name in fits}

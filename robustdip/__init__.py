@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from robustdip.images import Picture, read_image, write_image
     from robustdip.noise import corrupt
     from robustdip.recipes import RECIPES, Recipe
-    from robustdip.recovery import Denoised, denoise
+    from robustdip.recovery import Denoised, DivergedError, NotEnoughMemoryError, denoise
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Denoised": "recovery",
+    "DivergedError": "recovery",
+    "NotEnoughMemoryError": "recovery",
     "Picture": "images",
     "RECIPES": "recipes",
     "Recipe": "recipes",
@@ -32,6 +34,8 @@ _HOME = {
 __all__ = [
     "RECIPES",
     "Denoised",
+    "DivergedError",
+    "NotEnoughMemoryError",
     "Picture",
     "Recipe",
     "Step",

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,6 +36,11 @@ app = typer.Typer(
 
 _ARRAYS = (".safetensors", ".npy")
 
+# Whether a file can be read is for `read_image` to say: one line, of that IMAGE alone. Typer would
+# make a usage error of it for all.
+_path_argument = partial(typer.Argument, readable=False, show_default=False)
+_path_option = partial(typer.Option, readable=False)
+
 Kind = Literal["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace outputs that exist.")]
@@ -50,6 +56,22 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _known_recipe(name: str) -> str:
+    from robustdip.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return name
+
+
+def _known_device(name: str) -> str:
+    import re
+
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
+        raise typer.BadParameter(f"no device {name!r}; there are auto, cpu, cuda, cuda:N and mps")
+    return name
+
+
 @app.callback()
 def _main(
     version: Annotated[
@@ -61,30 +83,34 @@ def _main(
 
 @app.command()
 def denoise(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", show_default=False)],
+    images: Annotated[list[Path], _path_argument(metavar="IMAGE...")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Result file; default NAME_denoised.png.")
+        Path | None, _path_option("--output", "-o", help="Result file; default NAME_denoised.png.")
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the results, instead of beside the inputs.")
+        Path | None, _path_option(help="Folder for the results, instead of beside the inputs.")
     ] = None,
     reference: Annotated[
-        Path | None, typer.Option(help="The clean image: reports PSNR and SSIM, guides nothing.")
+        Path | None, _path_option(help="The clean image: reports PSNR and SSIM, guides nothing.")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="default, paper, dip-l1 or dip-l2.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(callback=_known_recipe, help="default, paper, dip-l1 or dip-l2.")
+    ] = "default",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Gradient steps, instead of the recipe's.")
     ] = None,
     seed: Seed = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[
+        str, typer.Option(callback=_known_device, help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
     save_corruption: Annotated[
-        Path | None, typer.Option(help="s as .safetensors or .npy, or its size as an image.")
+        Path | None, _path_option(help="s as .safetensors or .npy, or its size as an image.")
     ] = None,
     save_mask: Annotated[
-        Path | None, typer.Option(help="Image, white where an element was judged corrupted.")
+        Path | None, _path_option(help="Image, white where an element was judged corrupted.")
     ] = None,
     compare: Annotated[
-        Path | None, typer.Option(help="Image of input, result and corruption side by side.")
+        Path | None, _path_option(help="Image of input, result and corruption side by side.")
     ] = None,
     as_json: Json = False,
     force: Force = False,
@@ -104,8 +130,9 @@ def denoise(
         )
     with _errors():
         jobs = [(image, output or _default_output(image, out_dir)) for image in images]
+        inputs = [*images, *([] if reference is None else [reference])]
         _require_distinct([target for _, target in jobs] + extras)
-        _check_extras(save, images[0], force=force)
+        _check_extras(save, inputs, force=force)
     failed = False
     for image, target in jobs:
         try:
@@ -113,6 +140,7 @@ def denoise(
                 _denoise_one(
                     image,
                     target,
+                    inputs=inputs,
                     options={"recipe": recipe, "steps": steps, "seed": seed, "device": device},
                     reference=reference,
                     save=save,
@@ -130,8 +158,8 @@ def denoise(
 
 @app.command()
 def corrupt(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")],
+    image: Annotated[Path, _path_argument(metavar="IMAGE")],
+    output: Annotated[Path, _path_option("--output", "-o", help="Where to write it.")],
     kind: Annotated[Kind, typer.Option(help="What to do to it.")] = "salt-and-pepper",
     amount: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of the elements, or of the area.")
@@ -166,13 +194,13 @@ def corrupt(
         write_image(output, dataclasses.replace(source, pixels=pixels))
     record = {"output": str(output), "kind": kind, "amount": amount, "per_pixel": per_pixel}
     record |= {"seed": seed, "corrupted_fraction": float(mask.mean())}
-    typer.echo(json.dumps(record) if as_json else str(output))
+    typer.echo(json.dumps(record) if as_json else os.fsencode(output))
 
 
 @app.command()
 def compare(
-    clean: Annotated[Path, typer.Argument(metavar="CLEAN", show_default=False)],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", show_default=False)],
+    clean: Annotated[Path, _path_argument(metavar="CLEAN")],
+    image: Annotated[Path, _path_argument(metavar="IMAGE")],
     as_json: Json = False,
 ) -> None:
     """PSNR and SSIM of IMAGE against CLEAN, alpha left aside."""
@@ -192,6 +220,7 @@ def _denoise_one(
     image: Path,
     target: Path,
     *,
+    inputs: list[Path],
     options: dict[str, Any],
     reference: Path | None,
     save: dict[str, Path | None],
@@ -204,9 +233,7 @@ def _denoise_one(
     from robustdip.images import check_output, read_image, write_image
 
     source = read_image(image)
-    check_output(
-        target, inputs=[image, *([reference] if reference else [])], force=force, image=source
-    )
+    check_output(target, inputs=inputs, force=force, image=source)
     clean = None if reference is None else _like(source, read_image(reference))
 
     # Only now, when nothing cheap is left to go wrong.
@@ -230,7 +257,7 @@ def _denoise_one(
         "device": result.device,
         "corrupted_fraction": float(result.mask.mean()),
     }
-    typer.echo(json.dumps(record) if as_json else str(target))
+    typer.echo(json.dumps(record) if as_json else os.fsencode(target))
     if not quiet and not as_json and quality["psnr"] is not None:
         typer.echo(f"PSNR {quality['psnr']:.2f} dB", err=True)
     if result.status == "interrupted":
@@ -245,7 +272,7 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("interrupted: nothing was written", err=True)
+        typer.echo("interrupted: nothing more was written", err=True)
         raise typer.Exit(130) from None
     except (ValueError, TypeError, MemoryError, ArithmeticError, OSError) as error:
         typer.echo("error: " + " ".join(str(error).split()), err=True)
@@ -258,7 +285,8 @@ def _progress(name: str, *, quiet: bool) -> Iterator[Any]:
     if quiet:
         yield None
         return
-    if not sys.stderr.isatty():
+    # A dumb terminal cannot move its cursor: rich would show nothing until the end.
+    if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         yield _log(name)
         return
     from rich.console import Console
@@ -295,7 +323,7 @@ def _default_output(image: Path, folder: Path | None) -> Path:
 def _require_distinct(paths: list[Path]) -> None:
     seen: set[str] = set()
     for path in paths:
-        name = os.path.abspath(path)
+        name = os.path.join(os.path.realpath(path.parent), path.name)
         if name in seen:
             raise ValueError(f"two results would be written to {str(path)!r}; name them apart")
         seen.add(name)
@@ -329,15 +357,15 @@ def _quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | 
     return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
 
 
-def _check_extras(save: dict[str, Path | None], image: Path, *, force: bool) -> None:
+def _check_extras(save: dict[str, Path | None], inputs: list[Path], *, force: bool) -> None:
     from overparam.files import check_target
     from robustdip.images import check_output
 
     for what, path in save.items():
         if path is not None and what == "corruption" and path.suffix.lower() in _ARRAYS:
-            check_target(path, inputs=[image], force=force)
+            check_target(path, inputs=inputs, force=force)
         elif path is not None:
-            check_output(path, inputs=[image], force=force)
+            check_output(path, inputs=inputs, force=force)
 
 
 def _save_extras(save: dict[str, Path | None], source: "Picture", result: "Denoised") -> None:

@@ -1,6 +1,5 @@
 """The fit: gradient descent on y = x + s, as a generator of steps."""
 
-import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ __all__ = ["Step", "fit"]
 class Step:
     """The state of a fit after one gradient step.
 
-    The arrays are made when asked for (that waits for the device); the fit itself never looks.
+    The arrays are made when asked for (that waits for the device); the fit itself never looks. Ask
+    before the next step: they are read from the fit's own state, which that step overwrites.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def corruption(self) -> np.ndarray:
-        """s at this step: (H, W, C) float32 in [-1, 1]."""
+        """s at this step: (H, W, C) float32."""
         return self._crop(self._separation.corruption(self._output))
 
     @property
@@ -213,11 +213,12 @@ def _as_matrix(kernel: Tensor) -> Tensor:
 
 
 def _schedule(optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int) -> None:
-    """Constant for plain SGD, as published; else 20 steps of warm-up and a cosine to 2 %."""
+    """Constant for plain SGD, as published; else 20 steps of warm-up, and a linear decay to 2 %
+    over the second half."""
     if recipe.optimizer == "sgd":
         return
-    cosine = 0.5 * (1 + math.cos(math.pi * (number - 1) / recipe.steps))
-    factor = (0.02 + 0.98 * cosine) * min(1.0, number / 20)
+    left = min(1.0, 2 * (1 - number / recipe.steps))
+    factor = (0.02 + 0.98 * left) * min(1.0, number / 20)
     groups = (group for optimizer in optimizers for group in optimizer.param_groups)
     for base, group in zip(bases, groups, strict=True):
         group["lr"] = base * factor

@@ -15,7 +15,7 @@ class Recipe:
     name, source : str
         What it is called and where its numbers come from.
     steps : int
-        Gradient steps. Schedules are stated as fractions of it, so `--steps` stretches them.
+        Gradient steps. The decay of the rate is stated in fractions of it.
     width, scales, skip, published_net
         See `robustdip.unet.SkipUNet`.
     code_channels, code_scale : int, float
@@ -33,8 +33,9 @@ class Recipe:
         and rate are estimated from the data (`robustdip.separation`); or not at all.
     corruption_lr, corruption_init : float
         For "descent": η per element of the summed loss, and the scale of the random start.
-    onset : float
-        For "evidence": the fraction of the steps after which s first grows.
+    onset : int
+        For "evidence": steps that theta has to find detail before what it misses is taken for
+        corruption. A number, not a fraction: in a longer run it would begin to learn the noise.
     refresh : int
         For "evidence": s is grown anew every so many steps.
     average : float
@@ -57,7 +58,7 @@ class Recipe:
     separation: Literal["descent", "evidence", "none"] = "evidence"
     corruption_lr: float = 0.0
     corruption_init: float = 1e-5
-    onset: float = 0.0
+    onset: int = 0
     refresh: int = 25
     average: float = 0.98
 
@@ -84,7 +85,7 @@ _DEFAULT = Recipe(
     source="robustdip; each ingredient is measured in benchmarks/results",
     steps=500,
     width=64,
-    onset=0.4,
+    onset=200,
 )
 
 RECIPES = {

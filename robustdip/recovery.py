@@ -15,12 +15,20 @@ from robustdip.fitting import Step, fit
 from robustdip.quality import psnr
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 
-__all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise", "memory_needed"]
+__all__ = [
+    "Denoised",
+    "DivergedError",
+    "NotEnoughMemoryError",
+    "denoise",
+    "memory_needed",
+    "pick_device",
+]
 
 Status = Literal["completed", "interrupted"]
 
 _ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
-_BYTES, _BYTES_PER_PIXEL = 100, 1000
+_BUFFERS, _BYTES_PER_CHANNEL, _BYTES_PER_PIXEL = 250_000_000, 60, 700
+_WATCH = 20  # steps between two looks at the loss, for a fit that diverged never comes back
 
 
 class DivergedError(ArithmeticError):
@@ -40,7 +48,7 @@ class Denoised:
     image : ndarray
         The recovered image, of the input's shape and dtype (floats: float32).
     corruption : ndarray, float32, of the input's shape
-        s, in [-1, 1]: what was taken off the input (image = input − s).
+        s: what was taken off the input (with the default recipe, image = input − s).
     mask : ndarray, bool, of the input's shape
         The elements judged corrupted.
     history : list of dict
@@ -131,24 +139,31 @@ def denoise(
     try:
         for step in fit(y, chosen, seed=seed, device=where):
             last = step
-            if step.number % every == 0 or step.number == chosen.steps:
+            if step.number % every == 0:
                 history.append(_record(step, clean, chosen))
+            elif step.number % _WATCH == 0:
+                _finite_loss(step, chosen)
             if on_step is not None:
                 on_step(step)
     except KeyboardInterrupt:
         if last is None:
             raise
         status = "interrupted"
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        # CUDA has a type of its own for it; the CPU and MPS only say so.
+        if not any(words in str(error) for words in ("out of memory", "allocate memory")):
+            raise
         raise NotEnoughMemoryError(
             f"{where} ran out of memory on an image of shape {y.shape}; {_ADVICE}"
         ) from error
-    if last is None:
-        raise ValueError(f"steps is {chosen.steps}: at least 1 is needed")
+    assert last is not None  # there is at least one step
+    if not history or history[-1]["step"] != last.number:
+        history.append(_record(last, clean, chosen))
 
     shape = np.shape(image)
+    restored = last.image if dtype == np.float32 else from_float(last.image, dtype)
     return Denoised(
-        image=from_float(last.image, dtype).reshape(shape),
+        image=restored.reshape(shape),
         corruption=last.corruption.reshape(shape),
         mask=last.mask.reshape(shape),
         history=history,
@@ -218,28 +233,33 @@ def _checked(image: ArrayLike, name: str) -> tuple[np.ndarray, np.dtype]:
 
 
 def _record(step: Step, clean: np.ndarray | None, recipe: Recipe) -> dict[str, float]:
+    record = {"step": float(step.number), "loss": _finite_loss(step, recipe)}
+    if clean is not None:
+        record["psnr"] = psnr(clean, step.image)
+    return record
+
+
+def _finite_loss(step: Step, recipe: Recipe) -> float:
     loss = step.loss
     if not math.isfinite(loss):
         raise DivergedError(
             f"the loss is {loss} at step {step.number} of recipe {recipe.name!r} "
             f"(lr={recipe.lr:g}, corruption_lr={recipe.corruption_lr:g}); lower these rates"
         )
-    record = {"step": float(step.number), "loss": loss}
-    if clean is not None:
-        record["psnr"] = psnr(clean, step.image)
-    return record
+    return loss
 
 
 def memory_needed(shape: tuple[int, ...], recipe: Recipe) -> int:
     """Bytes that a fit of an (H, W, C) image takes at its peak, beside the interpreter and torch.
 
-    Measured at width 64 and 128 (benchmarks/results): activations, their gradients and the code
-    grow with the padded area and the width, `_BYTES` each; the weights and their momentum do not.
+    Fitted to benchmarks/memory.py, for float32; where bfloat16 is used it is on the safe side.
+    The convolution library's own buffers do not grow with the image; activations, their gradients
+    and the code do, by the padded pixel and the width; so do the weights, by the width squared.
     """
     grid = 2**recipe.scales
     area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
-    weights = 16 * recipe.scales * 30 * recipe.width**2
-    return int(area * (_BYTES * recipe.width + _BYTES_PER_PIXEL) + weights)
+    weights = 480 * recipe.scales * recipe.width**2
+    return int(_BUFFERS + area * (_BYTES_PER_CHANNEL * recipe.width + _BYTES_PER_PIXEL) + weights)
 
 
 def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:

@@ -8,23 +8,34 @@ the gradient flow of ½(s − r)² from u = v = γ ends, once γ² ≪ |r|, at
     s(t) = r · b,      b = 1 / (1 + (|r| / γ²) · exp(−4ηt|r|)),
 
 the logistic growth of `overparam.SparseCorruption` (u², in units of r, is multiplied by
-exp(4ηt|r|) until it reaches 1). But this b is also the posterior probability of corruption in the
-mixture "with odds π/(1−π) the element was replaced by a value of density p_c, else its residual is
-Laplace distributed with scale β":
+exp(4ηt|r|) until it reaches 1). This b is also the posterior probability of corruption in the
+mixture "with probability π the element was replaced by a value of density p_c, else its residual
+is Laplace distributed with scale β":
 
-    4ηt = 1/β        and        γ²/|r| = 2β · p_c(y) · π / (1−π).
+    4ηt = 1/β        and        γ²/|r| = 2β · p_c(y) · π / (1 − π).
 
-So a tiny start is a prior odds of corruption and rate × time is the precision of the network. The
-published method fixes both by hand. Here they are estimated from the data by expectation
-maximisation, for every element: β from the residuals around it, p_c from the values that corrupted
-elements have (two spikes for salt-and-pepper, the colour of a text, flat for random values), π
-jointly for the channels of a pixel, so that damage of whole pixels and of single elements are both
-seen for what they are. s is grown anew from its start every few steps on the residual of the
-averaged output, and therefore also shrinks back where the network has come to explain the data.
+So a tiny start is a prior odds of corruption, and rate × time is the precision of the network. The
+published method fixes both by hand. Here they are estimated from the data, by expectation
+maximisation:
 
-Theta then descends on the smooth absolute value of (1 − b)(y − x): what s leaves of the residual.
+- β from the residuals around each pixel: what the network has not learned yet (edges, texture)
+  needs more evidence before it counts as corruption;
+- p_c from the values that corrupted elements have: two spikes for salt-and-pepper, the colour of a
+  scratch, flat for random values;
+- π for each of the 2^C ways in which the C channels of a pixel can be bad together, so that damage
+  of single elements and of whole pixels are both seen for what they are.
+
+The channels of a pixel are judged jointly: a network misses edges in all of them at once, impulse
+noise does not. The residual of the clean channels is Laplace distributed in the Mahalanobis length
+√(rᵀR⁻¹r), an elliptical density that is the one above for a single channel; R is the correlation of
+the differences between neighbouring pixels of x, for what a network misses looks like what it has.
+The same R carries the detail that a pixel's clean channels show over to its corrupted ones.
+
+s is grown anew every few steps on the residual of the averaged output, so it also shrinks back
+where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves.
 """
 
+import math
 from itertools import product
 from typing import Protocol
 
@@ -41,7 +52,7 @@ _JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 
 
 
 class Separation(Protocol):
-    """What `fit` asks of a model of s. All tensors are (1, C, H, W) float32."""
+    """What `fit` asks of a model of s. All tensors are (1, C, H, W), float32 if not said."""
 
     def loss(self, x: Tensor) -> Tensor:
         """Mean loss of the network's output."""
@@ -51,16 +62,16 @@ class Separation(Protocol):
         """Update s after step `number`, given the output and its running average."""
         ...
 
+    def restored(self, average: Tensor) -> Tensor:
+        """The recovered image."""
+        ...
+
     def corruption(self, average: Tensor) -> Tensor:
         """s."""
         ...
 
     def corrupted(self) -> Tensor:
         """The elements judged corrupted, bool."""
-        ...
-
-    def restored(self, average: Tensor) -> Tensor:
-        """The recovered image."""
         ...
 
 
@@ -94,14 +105,14 @@ class NoCorruption:
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
         pass
 
+    def restored(self, average: Tensor) -> Tensor:
+        return average
+
     def corruption(self, average: Tensor) -> Tensor:
         return torch.zeros_like(self.y)
 
     def corrupted(self) -> Tensor:
         return torch.zeros_like(self.y, dtype=torch.bool)
-
-    def restored(self, average: Tensor) -> Tensor:
-        return average
 
 
 class Descent:
@@ -125,96 +136,158 @@ class Descent:
         self.s.step(2 * (x + self.value - self.y) * self.inside, lr=self.lr)
         self.value = self.s().detach()
 
+    def restored(self, average: Tensor) -> Tensor:
+        return average
+
     def corruption(self, average: Tensor) -> Tensor:
         return self.value
 
     def corrupted(self) -> Tensor:
         return self.value.abs() > _JUDGED
 
-    def restored(self, average: Tensor) -> Tensor:
-        return average
-
 
 class Evidence:
     """s in closed form, its start and rate estimated from the data. See the module's text."""
 
-    levels = 256  # of the histogram p_c
-    window = 7  # pixels a side over which β is estimated
-    prior = 10.0  # β's own prior, worth so many elements of the whole image's mean
+    levels = 256  # bins of the histogram p_c
+    window = 5  # pixels a side over which β is estimated
+    prior = 1.0  # weight of the whole image's β in each window, in elements
     least_scale = 0.006  # β is no finer than 1.5 of 255 grey levels: 8-bit data has no finer truth
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
         self.y, self.inside, self.kind = y, inside, recipe.loss
-        self.onset = round(recipe.onset * recipe.steps)
+        # Of a short run, two fifths: s must have time to grow in any.
+        self.onset = min(recipe.onset, 2 * recipe.steps // 5)
         self.refresh = recipe.refresh
-        channels = y.shape[1]
-        self.share = torch.zeros_like(y)  # b, the part of the residual that s explains
-        self.weight = inside
         self.level = (y * (self.levels - 1)).round().long()
-        self.density = torch.ones(self.levels, device=y.device)  # p_c
-        # All 2^C ways in which the channels of a pixel may be bad, at first equally likely.
-        self.patterns = torch.tensor(list(product((0.0, 1.0), repeat=channels)), device=y.device)
-        self.prior_odds = torch.full((len(self.patterns),), 1 / len(self.patterns)).to(y.device)
-        self.woken = False
+        # Row p tells which channels pattern p calls bad; all 2^C are at first equally likely.
+        patterns = list(product((0.0, 1.0), repeat=y.shape[1]))
+        self.patterns = torch.tensor(patterns, device=y.device)
+        self.clean_count = (1 - self.patterns).sum(dim=1)
+        self.odds = torch.full_like(self.clean_count, 1 / len(patterns))  # π
+        self.density = torch.ones(self.levels, device=y.device)  # p_c, 1 is uniform
+        self.scale = torch.zeros((), device=y.device)  # β; zero: not estimated yet
+        self.posterior = torch.zeros(1, len(patterns), *y.shape[2:], device=y.device)
+        self.posterior[:, 0] = 1  # pattern 0: nothing is bad
+        self.gain = torch.eye(y.shape[1], device=y.device).expand(len(patterns), -1, -1)
+        self.share = torch.zeros_like(y)  # b
+        self.weight = inside
 
     def loss(self, x: Tensor) -> Tensor:
         return _data_loss(x - self.y, self.weight, self.inside, self.kind)
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        if number >= self.onset and number % self.refresh == 0:
-            self.grow(average)
+        if number % self.refresh or number == self.refresh:  # the first outputs are a mere blur
+            return
+        self.grow(average)
+        if number < self.onset:
+            # The network has no detail yet, and detail once taken for corruption is not learned: so
+            # all elements count, as far as the absolute loss bears it. Its breakdown point is one
+            # half: with more corrupted elements than clean ones it follows them, hence the power.
+            clean = self.weight.sum() / self.inside.sum()
+            allowed = (clean / (1 - clean).clamp(min=1e-6)).clamp(max=1) ** 8
+            self.weight = torch.maximum(self.weight, allowed * self.inside)
 
-    @torch.no_grad()
-    def grow(self, x: Tensor, *, sweeps: int = 3) -> None:
-        """Re-estimate β, p_c and π on the residual of x, and grow s from its start."""
-        residual = (self.y - x).abs()
-        if not self.woken:
-            # Before anything is known the better half counts as clean; EM forgets this quickly.
-            median = residual[self.inside > 0].median()
-            self.share = (residual > median).float() * self.inside
-            self.woken = True
-        for _ in range(sweeps):
-            scale = self._scale(residual)
-            log_clean = -residual / scale - torch.log(2 * scale)
-            log_bad = torch.log(self.density)[self.level]
-            self.share = self._posterior(log_bad - log_clean)
-            self._estimate_density()
-        self.weight = (1 - self.share) * self.inside
-
-    def _scale(self, residual: Tensor) -> Tensor:
-        """β: mean absolute residual of the elements believed clean, near each pixel."""
-        clean = (1 - self.share) * self.inside
-        mean = (clean * residual).sum() / clean.sum().clamp(min=1e-6)
-        size, half = self.window**2, self.window // 2
-
-        def near(values: Tensor) -> Tensor:
-            total = values.sum(dim=1, keepdim=True)
-            return F.avg_pool2d(total, self.window, stride=1, padding=half) * size
-
-        local = (near(clean * residual) + self.prior * mean) / (near(clean) + self.prior)
-        return local.clamp(min=self.least_scale)
-
-    def _posterior(self, log_odds: Tensor) -> Tensor:
-        """b, marginal over the joint patterns of a pixel's channels; updates their prior π."""
-        joint = torch.einsum("pc,bchw->bphw", self.patterns, log_odds)
-        joint = torch.softmax(joint + torch.log(self.prior_odds)[None, :, None, None], dim=1)
-        real = self.inside[:, :1]
-        share = (joint * real).sum(dim=(0, 2, 3)) / real.sum()
-        self.prior_odds = (share + 1e-6) / (share + 1e-6).sum()
-        return torch.einsum("pc,bphw->bchw", self.patterns, joint) * self.inside
-
-    def _estimate_density(self) -> None:
-        """p_c: histogram of the values that corrupted elements have, 2 % of it spread evenly."""
-        counts = torch.zeros(self.levels, device=self.y.device)
-        counts.index_add_(0, self.level.flatten(), self.share.flatten())
-        self.density = 0.98 * self.levels * counts / counts.sum().clamp(min=1e-6) + 0.02
+    def restored(self, average: Tensor) -> Tensor:
+        # Clean elements as they came; the others from the network and the pixel's clean channels.
+        residual = self.y - average
+        expected = torch.einsum("bphw,pij,bjhw->bihw", self.posterior, self.gain, residual)
+        return average + expected
 
     def corruption(self, average: Tensor) -> Tensor:
-        return self.share * (self.y - average)
+        return self.y - self.restored(average)
 
     def corrupted(self) -> Tensor:
         return self.share > 0.5
 
-    def restored(self, average: Tensor) -> Tensor:
-        # y − s: an element that s does not touch is kept as it came.
-        return self.y - self.corruption(average)
+    @torch.no_grad()
+    def grow(self, x: Tensor, *, sweeps: int = 5) -> None:
+        """Re-estimate β, p_c and π on the residual of x, and grow s from its start."""
+        residual = (self.y - x) * self.inside
+        if self.scale.ndim == 0:
+            # Before anything is known the better half counts as clean; EM forgets this quickly.
+            size = residual.abs()[self.inside > 0]
+            self.scale = size[size <= size.median()].mean().clamp(min=self.least_scale)
+        correlation = _correlation(x, self.inside)
+        precision, self.gain, log_volume = _clean_channels(self.patterns, correlation)
+        squared = torch.einsum("bihw,pij,bjhw->bphw", residual, precision, residual)
+        length = squared.clamp(min=1e-12).sqrt()
+        for _ in range(sweeps):
+            log_bad = torch.log(self.density)[self.level]
+            log_joint = torch.einsum("pc,bchw->bphw", self.patterns, log_bad)
+            log_joint = log_joint + (torch.log(self.odds) - log_volume)[:, None, None]
+            log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
+            posterior = torch.softmax(log_joint - length / self.scale, dim=1)
+            self.posterior = posterior * self.inside[:, :1]
+            self._estimate(length)
+        self.weight = (1 - self.share) * self.inside
+
+    def _estimate(self, length: Tensor) -> None:
+        """The maximisation: π, b, p_c and β from the posterior of the patterns."""
+        totals = self.posterior.sum(dim=(0, 2, 3))
+        self.odds = totals / totals.sum() + 1e-6
+        self.share = torch.einsum("pc,bphw->bchw", self.patterns, self.posterior)
+        # 2 % of p_c is spread evenly: a value not seen yet is no proof of a clean element.
+        counts = torch.zeros_like(self.density)
+        counts.index_add_(0, self.level.flatten(), self.share.flatten())
+        self.density = 0.98 * self.levels * counts / counts.sum().clamp(min=1e-6) + 0.02
+        # The mean of |r|ᴿ/β is the number of clean channels, whatever that number.
+        total = (self.posterior * length).sum(dim=1, keepdim=True)
+        count = torch.einsum("bphw,p->bhw", self.posterior, self.clean_count)[:, None]
+        mean = total.sum() / count.sum().clamp(min=1e-6)
+
+        def near(values: Tensor) -> Tensor:
+            window, half = self.window, self.window // 2
+            return F.avg_pool2d(values, window, stride=1, padding=half) * window**2
+
+        local = (near(total) + self.prior * mean) / (near(count) + self.prior)
+        self.scale = local.clamp(min=self.least_scale)
+
+
+def _correlation(x: Tensor, inside: Tensor) -> Tensor:
+    """R, (C, C): correlation between channels of the differences of neighbouring pixels in x."""
+    channels = x.shape[1]
+
+    def differences(dim: int) -> Tensor:
+        both_inside = inside.narrow(dim, 1, x.shape[dim] - 1)  # the padding comes last
+        return (x.diff(dim=dim) * both_inside).movedim(1, 0).reshape(channels, -1)
+
+    steps = torch.cat([differences(2), differences(3)], dim=1)
+    unit = torch.eye(channels, device=x.device)
+    moments = steps @ steps.T + 1e-6 * unit
+    spread = moments.diagonal().sqrt()
+    # Grey pictures have R = 1, which cannot be inverted.
+    return 0.95 * moments / torch.outer(spread, spread) + 0.05 * unit
+
+
+def _clean_channels(patterns: Tensor, correlation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What each pattern's clean channels say, given R.
+
+    Returns
+    -------
+    precision : Tensor, shape (P, C, C)
+        R⁻¹ of the clean channels, zero elsewhere: their length is √(rᵀ · precision · r).
+    gain : Tensor, shape (P, C, C)
+        Best linear guess of all residuals from the clean ones: itself where clean.
+    log_volume : Tensor, shape (P,)
+        log ∫ exp(−length) over the clean channels: √|R| · 2π^(k/2) Γ(k)/Γ(k/2) for k of them.
+    """
+    precision = torch.zeros(len(patterns), *correlation.shape, device=correlation.device)
+    gain = torch.zeros_like(precision)
+    log_volume = torch.zeros(len(patterns), device=correlation.device)
+    for p, pattern in enumerate(patterns.tolist()):
+        good = [c for c, is_bad in enumerate(pattern) if not is_bad]
+        bad = [c for c, is_bad in enumerate(pattern) if is_bad]
+        k = len(good)
+        if k == 0:
+            continue  # nothing is known: no length, no guess, volume 1
+        block = correlation[good][:, good]
+        inverse = torch.linalg.inv(block)
+        rows = torch.tensor(good)[:, None]
+        precision[p, rows, good] = inverse
+        gain[p, good, good] = 1.0
+        if bad:
+            gain[p, torch.tensor(bad)[:, None], good] = correlation[bad][:, good] @ inverse
+        sphere = math.log(2) + k / 2 * math.log(math.pi) + math.lgamma(k) - math.lgamma(k / 2)
+        log_volume[p] = sphere + 0.5 * torch.logdet(block)
+    return precision, gain, log_volume

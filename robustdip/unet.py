@@ -90,6 +90,10 @@ class SkipUNet(nn.Module):
             x = down(x)
         for up in reversed(self.up):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            if x.requires_grad:
+                # The gradient arrives as a slice of the joined tensor's, and on such a slice the
+                # backward of the interpolation is 14 times slower than on contiguous memory.
+                x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
             x = up(torch.cat([skips.pop(), x], dim=1))
         # The sigmoid and what follows it (loss, s) are float32 whatever the autocast precision.
         return torch.sigmoid(self.head(x).float())

@@ -1,0 +1,49 @@
+"""Promise: the last step is the result. No best moment to stop, no need to know the amount.
+
+A 64x64 piece of a photograph, half of its elements corrupted, the default recipe untouched. The
+thresholds are those of the promise; benchmarks/no_early_stopping.py measures it on more, and
+CALIBRATION says how far from them ten seeds were.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage import data
+
+from robustdip.fitting import fit
+from robustdip.noise import corrupt
+from robustdip.quality import psnr
+from robustdip.recipes import RECIPES
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    return data.astronaut()[20:84, 190:254].astype(np.float32) / 255
+
+
+def curve(clean: np.ndarray, kind: str, *, recipe: str = "default", times: int = 1, seed: int = 0):
+    """PSNR every 25 steps."""
+    noisy, _ = corrupt(clean, kind, 0.5, rng=np.random.default_rng(seed))
+    chosen = RECIPES[recipe]
+    chosen = replace(chosen, steps=times * chosen.steps)
+    return [
+        psnr(clean, step.image) for step in fit(noisy, chosen, seed=seed) if step.number % 25 == 0
+    ]
+
+
+@pytest.mark.parametrize("kind", ["salt-and-pepper", "random-valued"])
+def test_the_last_step_is_as_good_as_any_and_longer_is_no_worse(clean, kind):
+    once, thrice = curve(clean, kind), curve(clean, kind, times=3)
+    assert once[-1] >= max(once) - 0.3
+    assert thrice[-1] >= max(thrice) - 0.3
+    assert thrice[-1] >= once[-1] - 0.3
+    assert once[-1] > {"salt-and-pepper": 0, "random-valued": 0}[kind]
+
+
+@pytest.mark.parametrize("recipe", ["dip-l1", "dip-l2"])
+def test_the_same_network_without_s_rises_and_falls(clean, recipe):
+    values = curve(clean, "random-valued", recipe=recipe, times=3)
+    assert values[-1] < max(values) - 2

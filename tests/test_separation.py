@@ -1,0 +1,168 @@
+"""Promise: s is grown by the mathematics that the module states, and finds what is planted."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from overparam import SparseCorruption
+from robustdip.noise import corrupt
+from robustdip.recipes import RECIPES
+from robustdip.separation import Evidence, _clean_channels, _correlation
+
+RECIPE = replace(RECIPES["default"], onset=0)
+
+
+def scene(channels: int = 3, side: int = 64, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A smooth image with an edge, and a network's guess of it: right up to Laplace noise of
+    2 % that the channels share and 0.5 % of their own."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0.1, 0.9, side)
+    clean = 0.5 * (ramp[:, None] + (ramp[None] > 0.5))[..., None] * np.linspace(0.7, 1, channels)
+    shared = rng.laplace(0, 0.02, (side, side, 1))
+    return clean, clean + shared + rng.laplace(0, 0.005, clean.shape)
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None].contiguous()
+
+
+def grown(noisy: np.ndarray, guess: np.ndarray) -> Evidence:
+    y = tensor(noisy)
+    evidence = Evidence(RECIPE, y, torch.ones_like(y))
+    for _ in range(4):
+        evidence.grow(tensor(guess))
+    return evidence
+
+
+def test_one_channel_is_the_gradient_flow_of_u_and_v():
+    """b of every element equals s/r of u, v descending from the start and for the time stated."""
+    clean, guess = scene(channels=1)
+    noisy, _ = corrupt(clean, "random-valued", 0.1, rng=np.random.default_rng(1))
+    evidence = grown(noisy, guess)
+    # One more expectation with the final estimates, as the flow will use them.
+    scale, density, odds = evidence.scale, evidence.density, evidence.odds
+    residual = (evidence.y - tensor(guess)).double()
+    start = 2 * scale * density[evidence.level] * odds[1] / odds[0]  # γ²/|r|
+    share = 1 / (1 + torch.exp(-residual.abs() / scale) / start)
+
+    s = SparseCorruption(residual.shape, init=1.0, dtype=torch.float64)
+    with torch.no_grad():
+        for factor in (s.u, s.v):
+            factor.copy_((start * residual.abs()).sqrt())
+    steps = 4000
+    # 4·η·steps = 1/β differs between elements; η is their own rate, folded into the gradient.
+    rate = 1 / (4 * scale * steps)
+    for _ in range(steps):
+        s.step((s().detach() - residual) * rate, lr=1.0)
+    decided = start < 0.02  # the closed form needs γ² ≪ |r|
+    assert decided.float().mean() > 0.5
+    torch.testing.assert_close(
+        (s().detach() / residual)[decided], share.double()[decided], atol=0.02, rtol=0
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_volume_is_the_integral_of_the_density(channels: int):
+    """Importance sampling with a wide normal, R of any sign: within 2 % of log ∫ exp(−length)."""
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(channels, channels, generator=generator) * 0.4 + torch.eye(channels)
+    moments = root @ root.T
+    spread = moments.diagonal().sqrt()
+    correlation = moments / torch.outer(spread, spread)
+    patterns = torch.zeros(1, channels)
+    precision, gain, log_volume = _clean_channels(patterns, correlation)
+    torch.testing.assert_close(precision[0] @ correlation, torch.eye(channels), atol=1e-4, rtol=0)
+    assert torch.equal(gain[0], torch.eye(channels))
+    points = torch.randn(400_000, channels, generator=generator) * 4
+    log_proposal = -0.5 * (points / 4).square().sum(1) - channels * math.log(
+        4 * math.sqrt(2 * math.pi)
+    )
+    length = torch.einsum("ni,ij,nj->n", points, precision[0], points).sqrt()
+    integral = torch.exp(-length - log_proposal).mean()
+    assert math.log(integral) == pytest.approx(float(log_volume[0]), abs=0.02)
+
+
+def test_gain_is_the_regression_on_the_clean_channels():
+    correlation = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]])
+    _, gain, _ = _clean_channels(torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]), correlation)
+    expected = torch.linalg.solve(correlation[[0, 2]][:, [0, 2]], correlation[[0, 2]][:, 1])
+    torch.testing.assert_close(gain[0, 1, [0, 2]], expected)
+    assert gain[0, 1, 1] == 0
+    assert not gain[1].any()
+
+
+@pytest.mark.parametrize("kind", ["salt-and-pepper", "random-valued"])
+@pytest.mark.parametrize("per_pixel", [False, True])
+@pytest.mark.parametrize("amount", [0.1, 0.5, 0.7])
+def test_amount_and_places_are_found(kind: str, per_pixel: bool, amount: float):
+    clean, guess = scene()
+    rng = np.random.default_rng(2)
+    noisy, mask = corrupt(clean, kind, amount, rng=rng, per_pixel=per_pixel)
+    evidence = grown(noisy, guess)
+    wrong = np.abs(noisy - clean) > 0.15  # nobody can see, nor needs to, a smaller change
+    found = evidence.corrupted()[0].permute(1, 2, 0).numpy()
+    assert found[wrong].mean() > 0.95
+    assert mask[found].mean() > 0.93
+    assert float(evidence.share.mean()) == pytest.approx(amount, abs=0.06)
+    together = float(evidence.odds[0] + evidence.odds[-1])
+    assert together > 0.93 if per_pixel else together < 0.8
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    clean, guess = scene()
+    evidence = grown(clean, guess)
+    assert evidence.corrupted().float().mean() < 0.01
+    assert evidence.corruption(tensor(guess)).abs().mean() < 2e-3
+
+
+def test_salt_and_pepper_are_known_by_their_values():
+    """Where only 0 and 1 are bad values, a detail that the network misses is not flagged."""
+    clean, guess = scene()
+    guess[20:24, 20:24] += 0.1
+    noisy, mask = corrupt(clean, "salt-and-pepper", 0.3, rng=np.random.default_rng(3))
+    found = grown(noisy, guess).corrupted()[0].permute(1, 2, 0).numpy()
+    assert not (found & ~mask)[18:26, 18:26].any()
+    assert (found & ~mask).mean() < 0.002
+
+
+def test_detail_missed_in_all_channels_is_kept_and_carried_over():
+    """Two clean channels agree that the network is wrong; the third, corrupted one follows."""
+    rng = np.random.default_rng(4)
+    clean = np.repeat(rng.uniform(0.3, 0.7, (64, 64, 1)), 3, axis=2)
+    missed = np.zeros((64, 64, 1))
+    missed[16:48, 16:48] = rng.normal(0, 0.1, (32, 32, 1))
+    guess = clean - missed + rng.laplace(0, 0.005, clean.shape)
+    noisy, mask = corrupt(clean, "random-valued", 0.3, rng=rng)
+    evidence = grown(noisy, guess)
+    restored = evidence.restored(tensor(guess))[0].permute(1, 2, 0).numpy()
+    only_one = mask & (mask.sum(axis=2, keepdims=True) == 1) & (np.abs(missed) > 0.05)
+    assert np.abs(restored - clean)[only_one].mean() < 0.4 * np.abs(guess - clean)[only_one].mean()
+
+
+def test_the_padding_says_nothing():
+    clean, guess = scene(side=40)
+    noisy, _ = corrupt(clean, "random-valued", 0.4, rng=np.random.default_rng(5))
+    shares = []
+    for filling in (0.0, 1.0):
+        y, x = (torch.full((1, 3, 64, 64), filling) for _ in range(2))
+        y[..., :40, :40], x[..., :40, :40] = tensor(noisy), tensor(guess)
+        inside = torch.zeros_like(y)
+        inside[..., :40, :40] = 1
+        evidence = Evidence(RECIPE, y, inside)
+        evidence.grow(x)
+        assert not evidence.share[..., 40:, :].any()
+        assert not evidence.share[..., 40:].any()
+        shares.append(evidence.share)
+    torch.testing.assert_close(shares[0], shares[1], atol=2e-3, rtol=0)
+
+
+def test_correlation_of_grey_and_of_independent_channels():
+    one = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    grey = _correlation(one.expand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
+    torch.testing.assert_close(grey, 0.95 * torch.ones(3, 3) + 0.05 * torch.eye(3))
+    mixed = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    off = _correlation(mixed, torch.ones_like(mixed)) - torch.eye(3)
+    assert off.abs().max() < 0.05
