@@ -14,7 +14,7 @@ from robustdip.recipes import Recipe
 from robustdip.separation import Separation, separation_for
 from robustdip.unet import SkipUNet
 
-__all__ = ["Step", "fit"]
+__all__ = ["Step", "fit", "precision"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class _Code:
         # Drawn as (H, W, channels) and seen as channels_last: no copy, and PyTorch's normal
         # generator is several times faster on contiguous memory.
         shape = (1, *size, recipe.code_channels)
-        dtype = _precision(device, recipe)
+        dtype = precision(device, recipe)
         z = torch.rand(shape, generator=generator) * recipe.code_scale
         self.z = z.to(device, dtype)
         self.jitter = recipe.jitter
@@ -224,7 +224,7 @@ def _schedule(optimizers: list[Optimizer], bases: list[float], recipe: Recipe, n
         group["lr"] = base * factor
 
 
-def _precision(device: torch.device, recipe: Recipe) -> torch.dtype:
+def precision(device: torch.device, recipe: Recipe) -> torch.dtype:
     """bfloat16 where the processor multiplies it faster; float32 for the published network."""
     if recipe.published_net:
         return torch.float32
@@ -238,7 +238,7 @@ def _precision(device: torch.device, recipe: Recipe) -> torch.dtype:
 
 
 def _autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager:
-    dtype = _precision(device, recipe)
+    dtype = precision(device, recipe)
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from robustdip.arrays import from_float, to_float
-from robustdip.fitting import Step, fit
+from robustdip.fitting import Step, fit, precision
 from robustdip.quality import psnr
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 
@@ -27,7 +27,8 @@ __all__ = [
 Status = Literal["completed", "interrupted"]
 
 _ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
-_BUFFERS, _BYTES_PER_CHANNEL, _BYTES_PER_PIXEL = 250_000_000, 60, 700
+_BUFFERS, _BYTES_PER_PIXEL = 100_000_000, 500
+_BYTES_PER_CHANNEL = {torch.bfloat16: 22, torch.float32: 60}
 _WATCH = 20  # steps between two looks at the loss, for a fit that diverged never comes back
 
 
@@ -249,21 +250,24 @@ def _finite_loss(step: Step, recipe: Recipe) -> float:
     return loss
 
 
-def memory_needed(shape: tuple[int, ...], recipe: Recipe) -> int:
+def memory_needed(
+    shape: tuple[int, ...], recipe: Recipe, *, device: str | torch.device = "cpu"
+) -> int:
     """Bytes that a fit of an (H, W, C) image takes at its peak, beside the interpreter and torch.
 
-    Fitted to benchmarks/memory.py, for float32; where bfloat16 is used it is on the safe side.
-    The convolution library's own buffers do not grow with the image; activations, their gradients
-    and the code do, by the padded pixel and the width; so do the weights, by the width squared.
+    Fitted to benchmarks/memory.py: the convolution library's own buffers do not grow with the
+    image; activations, their gradients and the code do, by the padded pixel and the width; the
+    weights and what their descent keeps do by the width squared.
     """
     grid = 2**recipe.scales
     area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
     weights = 480 * recipe.scales * recipe.width**2
-    return int(_BUFFERS + area * (_BYTES_PER_CHANNEL * recipe.width + _BYTES_PER_PIXEL) + weights)
+    per_channel = _BYTES_PER_CHANNEL[precision(torch.device(device), recipe)]
+    return int(_BUFFERS + area * (per_channel * recipe.width + _BYTES_PER_PIXEL) + weights)
 
 
 def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:
-    needed, free = memory_needed(shape, recipe), _memory_free(device)
+    needed, free = memory_needed(shape, recipe, device=device), _memory_free(device)
     if free is not None and needed > free:
         raise NotEnoughMemoryError(
             f"an image of {shape[1]}x{shape[0]} needs about {needed / 1e9:.1f} GB with recipe "
