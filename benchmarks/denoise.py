@@ -12,10 +12,10 @@ known-mask-linear and known-mask-biharmonic. PSNR and SSIM are those of the last
 
 import argparse
 import json
-import resource
 import statistics
 import time
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ def measure(path: Path, case: dict[str, Any], *, device: str) -> dict[str, Any]:
     if case["method"] in RECIPES:
         result = denoise(noisy, recipe=case["method"], seed=case["seed"], device=device)
         image, mask = result.image, result.mask
-        extra = {"steps": result.steps, "device": result.device}
+        extra = {"device": result.device, "recipe": asdict(result.recipe)}
     elif case["method"] in TOLD:
         image = interpolate(noisy, bad, method=TOLD[case["method"]])
     else:
@@ -101,12 +101,11 @@ def measure(path: Path, case: dict[str, Any], *, device: str) -> dict[str, Any]:
     return {
         **case,
         "psnr": round(psnr(clean, image), 3),
-        "ssim": round(ssim(clean, image) or 0.0, 4),
+        "ssim": None if (similarity := ssim(clean, image)) is None else round(similarity, 4),
         "input_psnr": round(psnr(clean, noisy), 3),
         "precision": None if hits is None else round(hits / max(1, int(mask.sum())), 4),
         "recall": None if hits is None else round(hits / max(1, int(bad.sum())), 4),
         "seconds": round(seconds, 2),
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         **extra,
         **circumstances(),
     }

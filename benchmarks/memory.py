@@ -27,8 +27,8 @@ def peak() -> int:
 
 
 def measure(name: str, side: int, width: int) -> int:
-    """Bytes that the process grew by over four steps, two of which grow s."""
-    recipe = replace(RECIPES[name], width=width, steps=4, refresh=2)
+    """Bytes that the process grew by over four steps, the last of which grows s."""
+    recipe = replace(RECIPES[name], width=width, steps=4)
     before = peak()
     for step in fit(np.random.default_rng(0).random((side, side, 3), dtype=np.float32), recipe):
         _ = step.image

@@ -6,7 +6,8 @@
 One fixed recipe (default) on salt-and-pepper and random-valued noise, per element and per pixel,
 at 10, 30, 50 and 70 %; beside it the same network and descent without s (l2 and l1), three times
 as long. Every condition is one line of results/no_early_stopping.jsonl, so a killed run resumes.
-The image is scikit-image's astronaut unless another is given.
+The image is a piece of scikit-image's astronaut (the face), or the middle of another, at full
+resolution.
 """
 
 import argparse
@@ -38,14 +39,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--figure", action="store_true")
     args = parser.parse_args()
+    name = args.image.stem if args.image else "astronaut"
     if args.figure:
-        draw()
+        draw((name, args.side))
         return
     torch.set_num_threads(args.threads)
     picture = Image.open(args.image) if args.image else Image.fromarray(data.astronaut())
-    picture = picture.convert("RGB").resize((args.side, args.side), Image.Resampling.LANCZOS)
-    clean = np.asarray(picture, np.float32) / 255
-    name = args.image.stem if args.image else "astronaut"
+    clean = np.asarray(picture.convert("RGB"), np.float32) / 255
+    top, left = (
+        (20, 180) if args.image is None else (s // 2 - args.side // 2 for s in picture.size[::-1])
+    )
+    clean = clean[top : top + args.side, left : left + args.side]
     done = {key(line) for line in read_lines()}
     for kind in ("salt-and-pepper", "random-valued"):
         for per_pixel in (False, True):
@@ -99,11 +103,11 @@ def read_lines() -> list[dict]:
     return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
-def draw() -> None:
-    """The figure and the table of the record, from its lines alone."""
+def draw(of: tuple) -> None:
+    """The figure and the table of one image's record, from its lines alone."""
     import matplotlib.pyplot as plt
 
-    lines = {key(line)[2:6]: line for line in read_lines()}
+    lines = {key(line)[2:6]: line for line in read_lines() if key(line)[:2] == of[:2]}
     conditions = sorted({(kind, per_pixel) for kind, per_pixel, *_ in lines}, reverse=True)
     amounts = sorted({amount for _, _, amount, _ in lines})
     figure, axes = plt.subplots(
@@ -125,7 +129,10 @@ def draw() -> None:
     print("|---|---|---|---|---|---|---|")
     for kind, per_pixel in conditions:
         for amount in amounts:
-            a, b, c, d = (lines[kind, per_pixel, amount, run] for run in RUNS)
+            cells = [lines.get((kind, per_pixel, amount, run)) for run in RUNS]
+            if not all(cells):
+                continue
+            a, b, c, d = cells
             print(
                 f"| {kind} per {'pixel' if per_pixel else 'element'} | {amount:.0%} "
                 f"| {a['last']:.2f} | {a['drop']:.2f} | {b['last']:.2f} "

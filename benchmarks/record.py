@@ -22,11 +22,16 @@ RESULTS = Path(__file__).parent / "results"
 def circumstances() -> dict[str, Any]:
     """Everything about this run that the numbers may depend on."""
     commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
     ).stdout.strip()
     return {
         "date": datetime.date.today().isoformat(),
-        "command": "python " + " ".join(sys.argv),
+        # Names without their folders: where the files lay says nothing.
+        "command": " ".join(["python", *(Path(word).name for word in sys.argv)]),
         "commit": commit,
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -56,10 +61,10 @@ def _processor() -> str:
     features = [
         name
         for name, found in (
-            ("AMX", torch.cpu._is_amx_tile_supported()),
-            ("AVX512-bf16", torch.cpu._is_avx512_bf16_supported()),
+            ("AMX", "_is_amx_tile_supported"),
+            ("AVX512-bf16", "_is_avx512_bf16_supported"),
         )
-        if found
+        if getattr(torch.cpu, found, bool)()
     ]
     try:
         with open("/proc/cpuinfo") as lines:

@@ -100,6 +100,7 @@ class SparseCorruption(nn.Module):
         expected = self.u.shape if index is None else (*index.shape, *self.u.shape[1:])
         if tuple(grad.shape) != tuple(expected):
             raise ValueError(f"grad has shape {tuple(grad.shape)}, expected {tuple(expected)}")
+        grad = grad.to(self.u.dtype)  # of a loss under autocast, say
         if index is None:
             # addcmul: u + (−2η) u∘g in one pass over memory.
             self.u.addcmul_(self.u, grad, value=-2 * lr)

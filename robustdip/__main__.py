@@ -51,7 +51,9 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         import torch
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        from robustdip.recovery import pick_device
+
+        device = pick_device("auto")
         typer.echo(f"robustdip {__version__}, torch {torch.__version__}, {device}")
         raise typer.Exit
 
@@ -211,9 +213,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps(quality))
         return
-    psnr = "identical" if quality["psnr"] is None else f"{quality['psnr']:.2f} dB"
-    ssim = "not defined below 11 pixels" if quality["ssim"] is None else f"{quality['ssim']:.4f}"
-    typer.echo(f"PSNR {psnr}\nSSIM {ssim}")
+    typer.echo(_quality_lines(quality))
 
 
 def _denoise_one(
@@ -245,8 +245,11 @@ def _denoise_one(
     write_image(target, restored)
     _save_extras(save, source, result)
 
-    quality = {"psnr": None, "ssim": None} if clean is None else _quality_of(clean, result.image)
+    quality: dict[str, float | None] = {"psnr": None, "ssim": None}
+    if clean is not None:
+        quality = _quality_of(clean, result.image)
     record = {
+        "input": str(image),
         "output": str(target),
         "status": result.status,
         "steps": result.steps,
@@ -258,8 +261,8 @@ def _denoise_one(
         "corrupted_fraction": float(result.mask.mean()),
     }
     typer.echo(json.dumps(record) if as_json else os.fsencode(target))
-    if not quiet and not as_json and quality["psnr"] is not None:
-        typer.echo(f"PSNR {quality['psnr']:.2f} dB", err=True)
+    if clean is not None and not quiet and not as_json:
+        typer.echo(_quality_lines(quality), err=True)
     if result.status == "interrupted":
         if not quiet:
             typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
@@ -274,8 +277,10 @@ def _errors() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing more was written", err=True)
         raise typer.Exit(130) from None
-    except (ValueError, TypeError, MemoryError, ArithmeticError, OSError) as error:
-        typer.echo("error: " + " ".join(str(error).split()), err=True)
+    except (ValueError, MemoryError, ArithmeticError, OSError) as error:
+        from overparam.files import one_line
+
+        typer.echo(f"error: {one_line(error)}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -335,7 +340,7 @@ def _like(source: "Picture", clean: "Picture") -> "np.ndarray":
 
     if clean.pixels.shape != source.pixels.shape:
         raise ValueError(
-            f"the reference has shape {clean.pixels.shape} and the image {source.pixels.shape}; "
+            f"the clean image has shape {clean.pixels.shape}, the other {source.pixels.shape}; "
             "they must agree in size and in being grey or colour"
         )
     return to_float(clean.pixels)
@@ -355,6 +360,14 @@ def _quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | 
     image = to_float(pixels)
     value = psnr(clean, image)
     return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
+
+
+def _quality_lines(quality: dict[str, float | None]) -> str:
+    psnr, ssim = quality["psnr"], quality["ssim"]
+    return "PSNR {}\nSSIM {}".format(
+        "infinite: the pixels are equal" if psnr is None else f"{psnr:.2f} dB",
+        "not defined below 11 pixels" if ssim is None else f"{ssim:.4f}",
+    )
 
 
 def _check_extras(save: dict[str, Path | None], inputs: list[Path], *, force: bool) -> None:

@@ -1,5 +1,6 @@
 """The fit: gradient descent on y = x + s, as a generator of steps."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -108,10 +109,11 @@ def fit(
     separation = separation_for(recipe, y, inside, generator=start)
     optimizers = _optimizers(net, recipe)
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    average: Tensor | None = None
+    average = torch.zeros_like(y)
+    side = math.sqrt(image.shape[0] * image.shape[1])
 
     for number in range(1, recipe.steps + 1):
-        _schedule(optimizers, bases, recipe, number)
+        _schedule(optimizers, bases, recipe, number, side=side)
         with _autocast(device, recipe):
             x = net(code())
         loss = separation.loss(x)
@@ -122,16 +124,10 @@ def fit(
             optimizer.step()
 
         x = x.detach()
-        if recipe.average == 0:
-            average = x
-        elif average is None:
-            average = x.clone()
-        else:
-            # A short memory at first: the first outputs are far from anything.
-            average.lerp_(x, 1 - min(recipe.average, number / (number + 9)))
-        output = x if average is None else average
-        separation.step(x, output, number)
-        yield Step(number, recipe.steps, loss.detach(), output, separation, image.shape[:2])
+        # A short memory at first (none at step 1): the first outputs are far from anything.
+        average.lerp_(x, 1 - min(recipe.average, (number - 1) / (number + 8)))
+        separation.step(x, average, number)
+        yield Step(number, recipe.steps, loss.detach(), average, separation, image.shape[:2])
 
 
 class _Code:
@@ -195,7 +191,15 @@ class _ConvolutionMuon(torch.optim.Muon):
     def __init__(self, kernels: list[nn.Parameter], *, lr: float) -> None:
         self._kernels = kernels
         self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
-        super().__init__(self._matrices, lr=lr, weight_decay=0.0, momentum=0.9)
+        # The last two are PyTorch's defaults, which the rate depends on.
+        super().__init__(
+            self._matrices,
+            lr=lr,
+            weight_decay=0.0,
+            momentum=0.9,
+            nesterov=True,
+            adjust_lr_fn="original",
+        )
 
     def step(self, closure: None = None) -> None:
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
@@ -209,16 +213,24 @@ class _ConvolutionMuon(torch.optim.Muon):
 
 def _as_matrix(kernel: Tensor) -> Tensor:
     """(out, in, kh, kw) in channels_last memory, seen as (out, kh·kw·in) without a copy."""
-    return kernel.permute(0, 2, 3, 1).reshape(len(kernel), -1)
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 
-def _schedule(optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int) -> None:
+def _schedule(
+    optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int, *, side: float
+) -> None:
     """Constant for plain SGD, as published; else 20 steps of warm-up, and a linear decay to 2 %
-    over the second half."""
+    over the second half.
+
+    From as many steps as the image has pixels a side it also falls like 1/step: then the way that
+    theta goes, and with it what it may overfit, grows with the logarithm of the steps only, and
+    on a small image, which a network of this size overfits sooner, it does so sooner.
+    """
     if recipe.optimizer == "sgd":
         return
     left = min(1.0, 2 * (1 - number / recipe.steps))
-    factor = (0.02 + 0.98 * left) * min(1.0, number / 20)
+    factor = (0.02 + 0.98 * left) * min(1.0, number / 20, side / number)
     groups = (group for optimizer in optimizers for group in optimizer.param_groups)
     for base, group in zip(bases, groups, strict=True):
         group["lr"] = base * factor
@@ -229,10 +241,12 @@ def precision(device: torch.device, recipe: Recipe) -> torch.dtype:
     if recipe.published_net:
         return torch.float32
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     if device.type == "cpu":
-        # Both exist in every version supported; there is no public name for them yet.
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # There is no public name for these yet; without them float32 is right, if slower.
+        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        native = any(getattr(torch.cpu, name, bool)() for name in names)
         return torch.bfloat16 if native else torch.float32
     return torch.float32
 

@@ -33,11 +33,12 @@ class Recipe:
         and rate are estimated from the data (`robustdip.separation`); or not at all.
     corruption_lr, corruption_init : float
         For "descent": η per element of the summed loss, and the scale of the random start.
-    onset : int
-        For "evidence": steps that theta has to find detail before what it misses is taken for
-        corruption. A number, not a fraction: in a longer run it would begin to learn the noise.
-    refresh : int
-        For "evidence": s is grown anew every so many steps.
+    onset : float
+        For "evidence": steps, per pixel of the image's side, that theta has to find detail before
+        what it misses is taken for corruption. Not a fraction of the run: in a longer one, and on a
+        smaller image sooner, the network would begin to learn the noise.
+    refresh : float
+        For "evidence": s is grown anew every so many steps, again per pixel of the side.
     average : float
         Decay of the running average of the network's outputs, which is the result; 0 for none.
     """
@@ -58,9 +59,24 @@ class Recipe:
     separation: Literal["descent", "evidence", "none"] = "evidence"
     corruption_lr: float = 0.0
     corruption_init: float = 1e-5
-    onset: int = 0
-    refresh: int = 25
+    onset: float = 0.0
+    refresh: float = 0.1
     average: float = 0.98
+
+    def __post_init__(self) -> None:
+        known = {
+            "optimizer": ("sgd", "muon"),
+            "loss": ("l2", "l1"),
+            "separation": ("descent", "evidence", "none"),
+        }
+        for name, values in known.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {values}")
+        for name, least in {"steps": 1, "width": 16, "scales": 1, "skip": 1}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
+        if self.separation == "descent" and self.loss != "l2":
+            raise ValueError("separation 'descent' is defined for loss 'l2', the published one")
 
 
 _PAPER = Recipe(
@@ -85,7 +101,7 @@ _DEFAULT = Recipe(
     source="robustdip; each ingredient is measured in benchmarks/results",
     steps=500,
     width=64,
-    onset=200,
+    onset=0.8,  # 200 steps at 256x256
 )
 
 RECIPES = {

@@ -97,9 +97,10 @@ def denoise(
     steps : int, optional
         Instead of the recipe's. There is no best moment to stop: more is never much worse.
     seed : int
-        The same seed gives the same result on the same machine with the same number of threads.
+        The same seed gives the same result on the same machine: on a CPU with the same number of
+        threads exactly, on a GPU up to the order of its sums.
     device : str
-        "auto" takes CUDA, then MPS, then the CPU; or any PyTorch device.
+        "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:N", "mps".
     reference : array_like, optional
         The clean image, of the same shape and dtype. It is only used to report PSNR in the
         history, never by the fit.
@@ -214,6 +215,7 @@ def _recipe(recipe: str | Recipe, steps: int | None) -> Recipe:
 def _checked(image: ArrayLike, name: str) -> tuple[np.ndarray, np.dtype]:
     """(H, W, C) float32 in [0, 1], and the dtype to give back."""
     array = np.asarray(image)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # FITS is big-endian
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
         raise ValueError(f"{name} has shape {array.shape}; (H, W) or (H, W, 1 to 4) is needed")
     if array.dtype in (np.uint8, np.uint16):
@@ -278,7 +280,9 @@ def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device
 def _memory_free(device: torch.device) -> int | None:
     """Bytes free on the device, None where nothing tells (MPS, Windows)."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What PyTorch keeps from an earlier fit is free to this one.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     try:
         with open("/proc/meminfo") as lines:
             kilobytes = dict(line.split(":") for line in lines)["MemAvailable"]

@@ -83,7 +83,9 @@ def separation_for(
         return Descent(recipe, y, inside, generator=generator)
     if recipe.separation == "evidence":
         return Evidence(recipe, y, inside)
-    return NoCorruption(recipe, y, inside)
+    if recipe.separation == "none":
+        return NoCorruption(recipe, y, inside)
+    raise ValueError(f"separation is {recipe.separation!r}; descent, evidence or none is needed")
 
 
 def _data_loss(residual: Tensor, weight: Tensor, inside: Tensor, kind: str) -> Tensor:
@@ -153,12 +155,16 @@ class Evidence:
     window = 5  # pixels a side over which β is estimated
     prior = 1.0  # weight of the whole image's β in each window, in elements
     least_scale = 0.006  # β is no finer than 1.5 of 255 grey levels: 8-bit data has no finer truth
+    evident = 0.1  # |r| from which the value of an element is evidence: a tenth of the range
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
         self.y, self.inside, self.kind = y, inside, recipe.loss
-        # Of a short run, two fifths: s must have time to grow in any.
-        self.onset = min(recipe.onset, 2 * recipe.steps // 5)
-        self.refresh = recipe.refresh
+        # In proportion to the side, for so fast are detail and noise learned; and of a short run
+        # the onset is two fifths at the most, for s must have time to grow in any.
+        side = math.sqrt(float(inside[0, 0].sum()))
+        self.onset = min(round(recipe.onset * side), 2 * recipe.steps // 5)
+        self.refresh = max(1, round(recipe.refresh * side))
+        self.last = recipe.steps
         self.level = (y * (self.levels - 1)).round().long()
         # Row p tells which channels pattern p calls bad; all 2^C are at first equally likely.
         patterns = list(product((0.0, 1.0), repeat=y.shape[1]))
@@ -168,8 +174,8 @@ class Evidence:
         self.density = torch.ones(self.levels, device=y.device)  # p_c, 1 is uniform
         self.scale = torch.zeros((), device=y.device)  # β; zero: not estimated yet
         self.posterior = torch.zeros(1, len(patterns), *y.shape[2:], device=y.device)
-        self.posterior[:, 0] = 1  # pattern 0: nothing is bad
-        self.gain = torch.eye(y.shape[1], device=y.device).expand(len(patterns), -1, -1)
+        self.posterior[:, -1] = 1  # nothing is known to be clean: the network's output is the image
+        self.gain = torch.zeros(len(patterns), y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
         self.weight = inside
 
@@ -177,7 +183,8 @@ class Evidence:
         return _data_loss(x - self.y, self.weight, self.inside, self.kind)
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        if number % self.refresh or number == self.refresh:  # the first outputs are a mere blur
+        # Not the first time: the outputs are a mere blur then. But always at the end.
+        if number != self.last and (number % self.refresh or number == self.refresh):
             return
         self.grow(average)
         if number < self.onset:
@@ -204,32 +211,40 @@ class Evidence:
     def grow(self, x: Tensor, *, sweeps: int = 5) -> None:
         """Re-estimate β, p_c and π on the residual of x, and grow s from its start."""
         residual = (self.y - x) * self.inside
+        size = residual.abs()
         if self.scale.ndim == 0:
             # Before anything is known the better half counts as clean; EM forgets this quickly.
-            size = residual.abs()[self.inside > 0]
-            self.scale = size[size <= size.median()].mean().clamp(min=self.least_scale)
+            real = size[self.inside > 0]
+            self.scale = real[real <= real.median()].mean().clamp(min=self.least_scale)
         correlation = _correlation(x, self.inside)
-        precision, self.gain, log_volume = _clean_channels(self.patterns, correlation)
+        precision, self.gain, log_volume = (
+            values.to(residual)
+            for values in _clean_channels(self.patterns.cpu(), correlation.cpu())
+        )
         squared = torch.einsum("bihw,pij,bjhw->bphw", residual, precision, residual)
         length = squared.clamp(min=1e-12).sqrt()
         for _ in range(sweeps):
+            # A frequent value is no proof of corruption where the network all but explains it
+            # (white paper, a flat sky): there it counts for no more than any other.
             log_bad = torch.log(self.density)[self.level]
+            log_bad = torch.where(size > self.evident, log_bad, log_bad.clamp(max=0))
             log_joint = torch.einsum("pc,bchw->bphw", self.patterns, log_bad)
             log_joint = log_joint + (torch.log(self.odds) - log_volume)[:, None, None]
             log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
             posterior = torch.softmax(log_joint - length / self.scale, dim=1)
             self.posterior = posterior * self.inside[:, :1]
-            self._estimate(length)
+            self._estimate(length, size)
         self.weight = (1 - self.share) * self.inside
 
-    def _estimate(self, length: Tensor) -> None:
+    def _estimate(self, length: Tensor, size: Tensor) -> None:
         """The maximisation: π, b, p_c and β from the posterior of the patterns."""
         totals = self.posterior.sum(dim=(0, 2, 3))
         self.odds = totals / totals.sum() + 1e-6
         self.share = torch.einsum("pc,bphw->bchw", self.patterns, self.posterior)
         # 2 % of p_c is spread evenly: a value not seen yet is no proof of a clean element.
+        evident = self.share * (size > self.evident)
         counts = torch.zeros_like(self.density)
-        counts.index_add_(0, self.level.flatten(), self.share.flatten())
+        counts.index_add_(0, self.level.flatten(), evident.flatten())
         self.density = 0.98 * self.levels * counts / counts.sum().clamp(min=1e-6) + 0.02
         # The mean of |r|ᴿ/β is the number of clean channels, whatever that number.
         total = (self.posterior * length).sum(dim=1, keepdim=True)
@@ -261,7 +276,7 @@ def _correlation(x: Tensor, inside: Tensor) -> Tensor:
 
 
 def _clean_channels(patterns: Tensor, correlation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What each pattern's clean channels say, given R.
+    """What each pattern's clean channels say, given R. On the CPU: 2^C matrices of at most C x C.
 
     Returns
     -------
@@ -272,9 +287,9 @@ def _clean_channels(patterns: Tensor, correlation: Tensor) -> tuple[Tensor, Tens
     log_volume : Tensor, shape (P,)
         log ∫ exp(−length) over the clean channels: √|R| · 2π^(k/2) Γ(k)/Γ(k/2) for k of them.
     """
-    precision = torch.zeros(len(patterns), *correlation.shape, device=correlation.device)
+    precision = torch.zeros(len(patterns), *correlation.shape)
     gain = torch.zeros_like(precision)
-    log_volume = torch.zeros(len(patterns), device=correlation.device)
+    log_volume = torch.zeros(len(patterns))
     for p, pattern in enumerate(patterns.tolist()):
         good = [c for c, is_bad in enumerate(pattern) if not is_bad]
         bad = [c for c, is_bad in enumerate(pattern) if is_bad]

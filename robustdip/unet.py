@@ -32,8 +32,8 @@ class SkipUNet(nn.Module):
         Channels of each skip connection.
     published : bool
         True: reflection padding, convolution biases and a normalisation of every joined tensor, as
-        in the published script. False: zero padding inside the convolution (no copy of the tensor,
-        and deterministic on CUDA) and neither of the other two, since the batch normalisation after
+        in the published script. False: zero padding inside the convolution, which copies nothing,
+        and neither of the other two, since the batch normalisation after
         each convolution cancels its bias and most of the scale. Same convolutions, same widths.
     generator : torch.Generator, optional
         Source of the initial weights (PyTorch's default distribution).
@@ -63,7 +63,7 @@ class SkipUNet(nn.Module):
                 bias=published,
                 padding_mode="reflect" if published and kernel > 1 else "zeros",
             )
-            return nn.Sequential(conv, nn.BatchNorm2d(cout), nn.LeakyReLU(0.2, inplace=True))
+            return nn.Sequential(conv, _norm(cout), nn.LeakyReLU(0.2, inplace=True))
 
         self.skip, self.down, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for i in range(scales):
@@ -72,7 +72,7 @@ class SkipUNet(nn.Module):
             self.down.append(nn.Sequential(block(cin, width, 3, stride=2), block(width, width, 3)))
             joined = width + skip
             up = nn.Sequential(block(joined, width, 3), block(width, width, 1))
-            self.up.append(nn.Sequential(nn.BatchNorm2d(joined), up) if published else up)
+            self.up.append(nn.Sequential(_norm(joined), up) if published else up)
         self.head = nn.utils.skip_init(nn.Conv2d, width, out_channels, 1)
         # Initialised here from an argument, not by the layers from PyTorch's global generator.
         for module in self.modules():
@@ -97,3 +97,8 @@ class SkipUNet(nn.Module):
             x = up(torch.cat([skips.pop(), x], dim=1))
         # The sigmoid and what follows it (loss, s) are float32 whatever the autocast precision.
         return torch.sigmoid(self.head(x).float())
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation by the image's own statistics: a fit never leaves training mode."""
+    return nn.BatchNorm2d(channels, track_running_stats=False)

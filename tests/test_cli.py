@@ -76,7 +76,7 @@ def contents(folder):
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    small = replace(RECIPES["default"], width=16, onset=0, refresh=10)
+    small = replace(RECIPES["default"], width=16, onset=0, refresh=0)
     monkeypatch.setitem(RECIPES, "default", small)
 
 

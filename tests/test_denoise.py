@@ -20,7 +20,7 @@ from robustdip.recovery import DivergedError, NotEnoughMemoryError, memory_neede
 
 ROOT = Path(__file__).parents[1]
 # The recipes with a network small enough for tests, and s early; the rest is untouched.
-EARLY = {"width": 16, "steps": 30, "onset": 0, "refresh": 10}
+EARLY = {"width": 16, "steps": 30, "onset": 0, "refresh": 0}
 SMALL = {name: replace(recipe, **EARLY) for name, recipe in RECIPES.items()}
 DEFAULT, PAPER = SMALL["default"], SMALL["paper"]
 DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
