@@ -223,14 +223,14 @@ def _schedule(
     """Constant for plain SGD, as published; else 20 steps of warm-up, and a linear decay to 2 %
     over the second half.
 
-    From as many steps as the image has pixels a side it also falls like 1/step: then the way that
-    theta goes, and with it what it may overfit, grows with the logarithm of the steps only, and
-    on a small image, which a network of this size overfits sooner, it does so sooner.
+    From as many steps as the image has pixels a side it also falls like 1/step²: then the way that
+    theta goes, and with it what it may overfit, is bounded however many the steps are, and on a
+    small image, which a network of this size overfits sooner, the bound is smaller.
     """
     if recipe.optimizer == "sgd":
         return
     left = min(1.0, 2 * (1 - number / recipe.steps))
-    factor = (0.02 + 0.98 * left) * min(1.0, number / 20, side / number)
+    factor = (0.02 + 0.98 * left) * min(1.0, number / 20, (side / number) ** 2)
     groups = (group for optimizer in optimizers for group in optimizer.param_groups)
     for base, group in zip(bases, groups, strict=True):
         group["lr"] = base * factor

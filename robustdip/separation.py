@@ -154,7 +154,9 @@ class Evidence:
     levels = 256  # bins of the histogram p_c
     window = 5  # pixels a side over which β is estimated
     prior = 1.0  # weight of the whole image's β in each window, in elements
-    least_scale = 0.006  # β is no finer than 1.5 of 255 grey levels: 8-bit data has no finer truth
+    # β is no finer than this, 4 of 255 grey levels. It is estimated on elements that the network
+    # was fitted to, so it shrinks as the fit goes on; without a bound, detail becomes suspect.
+    least_scale = 0.015
     evident = 0.1  # |r| from which the value of an element is evidence: a tenth of the range
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
