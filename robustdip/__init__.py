@@ -1,4 +1,4 @@
-"""Recover one image whose corruption is sparse: deep image prior plus s = u∘u − v∘v.
+"""Recover one image whose corruption is sparse: deep image prior plus a sparse term s.
 
 >>> from robustdip import denoise
 >>> result = denoise(corrupted)            # (H, W[, C]) in [0, 1], uint8 or uint16

@@ -85,12 +85,26 @@ def fit(
         After every gradient step, `recipe.steps` in all. The fit advances only when asked to, so
         the consumer may look, measure, stop or be interrupted between steps.
 
+    Raises
+    ------
+    ValueError
+        At the call, if the image is none of the above.
+
     Notes
     -----
     Any size is taken: the grid is padded to a multiple of ``2**scales``, at least 64, and the
     padding has no part in the loss. Padding leaves the rate of an element untouched.
     """
-    device = torch.device(device)
+    if image.ndim != 3 or 0 in image.shape or not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(
+            f"image is {image.dtype} of shape {image.shape}; floats of shape (H, W, C) are needed"
+        )
+    if not (image.min() >= 0 and image.max() <= 1):  # so written, NaN is refused too
+        raise ValueError(f"image ranges from {image.min()} to {image.max()}; [0, 1] is needed")
+    return _steps(image, recipe, seed, torch.device(device))
+
+
+def _steps(image: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Step]:
     start = torch.Generator().manual_seed(seed)
     y, inside = _padded(image, multiple=2**recipe.scales)
     y, inside = y.to(device), inside.to(device)
@@ -110,10 +124,10 @@ def fit(
     optimizers = _optimizers(net, recipe)
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     average = torch.zeros_like(y)
-    side = math.sqrt(image.shape[0] * image.shape[1])
 
     for number in range(1, recipe.steps + 1):
-        _schedule(optimizers, bases, recipe, number, side=side)
+        reach = math.sqrt(2 * separation.clean * image.shape[0] * image.shape[1])
+        _schedule(optimizers, bases, recipe, number, reach=reach)
         with _autocast(device, recipe):
             x = net(code())
         loss = separation.loss(x)
@@ -218,19 +232,20 @@ def _as_matrix(kernel: Tensor) -> Tensor:
 
 
 def _schedule(
-    optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int, *, side: float
+    optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int, *, reach: float
 ) -> None:
     """Constant for plain SGD, as published; else 20 steps of warm-up, and a linear decay to 2 %
     over the second half.
 
-    From as many steps as the image has pixels a side it also falls like 1/step²: then the way that
-    theta goes, and with it what it may overfit, is bounded however many the steps are, and on a
-    small image, which a network of this size overfits sooner, the bound is smaller.
+    After `reach` steps it also falls like 1/step³: then the way that theta goes, and with it what
+    it may overfit, is bounded however many the steps are. The less clean data there are, the sooner
+    a network overfits them, so the reach is the square root of twice the clean pixels: the image's
+    side if half of it is clean.
     """
     if recipe.optimizer == "sgd":
         return
     left = min(1.0, 2 * (1 - number / recipe.steps))
-    factor = (0.02 + 0.98 * left) * min(1.0, number / 20, (side / number) ** 2)
+    factor = (0.02 + 0.98 * left) * min(1.0, number / 20, (reach / number) ** 3)
     groups = (group for optimizer in optimizers for group in optimizer.param_groups)
     for base, group in zip(bases, groups, strict=True):
         group["lr"] = base * factor

@@ -98,7 +98,7 @@ _PAPER = Recipe(
 
 _DEFAULT = Recipe(
     name="default",
-    source="robustdip; each ingredient is measured in benchmarks/results",
+    source="robustdip; see robustdip.separation, and benchmarks/results for what it measured",
     steps=500,
     width=64,
     onset=0.8,  # 200 steps at 256x256

@@ -52,7 +52,12 @@ _JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 
 
 
 class Separation(Protocol):
-    """What `fit` asks of a model of s. All tensors are (1, C, H, W), float32 if not said."""
+    """What `fit` asks of a model of s. All tensors are (1, C, H, W), float32 if not said.
+
+    `clean` is the fraction of the elements that it takes for clean at present.
+    """
+
+    clean: float
 
     def loss(self, x: Tensor) -> Tensor:
         """Mean loss of the network's output."""
@@ -98,6 +103,8 @@ def _data_loss(residual: Tensor, weight: Tensor, inside: Tensor, kind: str) -> T
 class NoCorruption:
     """s = 0: the plain deep image prior."""
 
+    clean = 1.0
+
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
         self.y, self.inside, self.kind = y, inside, recipe.loss
 
@@ -119,6 +126,8 @@ class NoCorruption:
 
 class Descent:
     """s = u∘u − v∘v by gradient descent beside the network (arXiv 2006.08857, equation 4)."""
+
+    clean = 1.0  # not estimated: the published rates are constant
 
     def __init__(
         self, recipe: Recipe, y: Tensor, inside: Tensor, *, generator: torch.Generator
@@ -180,6 +189,7 @@ class Evidence:
         self.gain = torch.zeros(len(patterns), y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
         self.weight = inside
+        self.clean = 0.5  # not estimated yet
 
     def loss(self, x: Tensor) -> Tensor:
         return _data_loss(x - self.y, self.weight, self.inside, self.kind)
@@ -193,8 +203,7 @@ class Evidence:
             # The network has no detail yet, and detail once taken for corruption is not learned: so
             # all elements count, as far as the absolute loss bears it. Its breakdown point is one
             # half: with more corrupted elements than clean ones it follows them, hence the power.
-            clean = self.weight.sum() / self.inside.sum()
-            allowed = (clean / (1 - clean).clamp(min=1e-6)).clamp(max=1) ** 8
+            allowed = min(1.0, self.clean / max(1e-6, 1 - self.clean)) ** 8
             self.weight = torch.maximum(self.weight, allowed * self.inside)
 
     def restored(self, average: Tensor) -> Tensor:
@@ -237,6 +246,7 @@ class Evidence:
             self.posterior = posterior * self.inside[:, :1]
             self._estimate(length, size)
         self.weight = (1 - self.share) * self.inside
+        self.clean = float(self.weight.sum() / self.inside.sum())
 
     def _estimate(self, length: Tensor, size: Tensor) -> None:
         """The maximisation: π, b, p_c and β from the posterior of the patterns."""

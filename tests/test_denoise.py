@@ -478,3 +478,38 @@ def test_every_recipe_survives_json_and_runs(name):
         denoise(GOOD, recipe=replace(recipe, width=16), steps=2),
         denoise(GOOD, recipe=replace(RECIPES[name], width=16), steps=2),
     )
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), "uint8"),
+        (np.zeros((8, 8)), r"\(8, 8\)"),
+        (np.full((8, 8, 1), 2.0), "2.0"),
+        (np.full((8, 8, 1), np.nan), "nan"),
+    ],
+)
+def test_fit_refuses_at_the_call(image, why):
+    with pytest.raises(ValueError, match=why):
+        fit(image, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"separation": "evidence "},
+        {"optimizer": "adam"},
+        {"width": 8},
+        {"steps": 0},
+        {"loss": "l3"},
+    ],
+)
+def test_recipes_refuse_what_they_do_not_know(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(DEFAULT, **wrong)
+
+
+def test_a_short_run_gives_the_networks_image_and_not_the_input():
+    noisy = picture(40, 40, 3)
+    result = denoise(noisy, recipe=replace(RECIPES["default"], width=16, steps=12))
+    assert np.abs(result.image - noisy).mean() > 0.02
