@@ -207,8 +207,6 @@ def _recipe(recipe: str | Recipe, steps: int | None) -> Recipe:
         recipe = RECIPES[recipe]
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    if recipe.steps < 1:
-        raise ValueError(f"steps is {recipe.steps}: at least 1 is needed")
     return recipe
 
 
