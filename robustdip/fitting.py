@@ -126,7 +126,8 @@ def _steps(image: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -
     average = torch.zeros_like(y)
 
     for number in range(1, recipe.steps + 1):
-        reach = math.sqrt(2 * separation.clean * image.shape[0] * image.shape[1])
+        # 64 at the least, also for a single pixel: so long the network takes to fit anything.
+        reach = max(64.0, math.sqrt(2 * separation.clean * image.shape[0] * image.shape[1]))
         _schedule(optimizers, bases, recipe, number, reach=reach)
         with _autocast(device, recipe):
             x = net(code())

@@ -172,7 +172,7 @@ class Evidence:
         self.y, self.inside, self.kind = y, inside, recipe.loss
         # In proportion to the side, for so fast are detail and noise learned; and of a short run
         # the onset is two fifths at the most, for s must have time to grow in any.
-        side = math.sqrt(float(inside[0, 0].sum()))
+        side = max(64.0, math.sqrt(float(inside[0, 0].sum())))
         self.onset = min(round(recipe.onset * side), 2 * recipe.steps // 5)
         self.refresh = max(1, round(recipe.refresh * side))
         self.last = recipe.steps

@@ -512,3 +512,11 @@ def test_a_short_run_gives_the_networks_image_and_not_the_input():
     noisy = picture(40, 40, 3)
     result = denoise(noisy, recipe=replace(RECIPES["default"], width=16, steps=12))
     assert np.abs(result.image - noisy).mean() > 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (16, 16)])
+def test_tiny_clean_images_come_back(shape):
+    """Nothing is corrupted: a constant of any size is recovered by the default recipe itself."""
+    image = np.full(shape, 0.2, np.float32)
+    result = denoise(image, recipe=replace(RECIPES["default"], width=16, steps=250))
+    assert np.abs(result.image - image).max() < 0.03
