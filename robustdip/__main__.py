@@ -249,7 +249,6 @@ def _denoise_one(
     if clean is not None:
         quality = _quality_of(clean, result.image)
     record = {
-        "input": str(image),
         "output": str(target),
         "status": result.status,
         "steps": result.steps,
