@@ -364,7 +364,7 @@ def _quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | 
 def _quality_lines(quality: dict[str, float | None]) -> str:
     psnr, ssim = quality["psnr"], quality["ssim"]
     return "PSNR {}\nSSIM {}".format(
-        "infinite: the pixels are equal" if psnr is None else f"{psnr:.2f} dB",
+        "infinite (equal pixels)" if psnr is None else f"{psnr:.2f} dB",
         "not defined below 11 pixels" if ssim is None else f"{ssim:.4f}",
     )
 

@@ -728,7 +728,7 @@ def test_compare_measures(tmp_path):
     paths = tmp_path / "clean.png", tmp_path / "deep.png"
     write_image(paths[1], deep)
     same = done("compare", *paths).stdout
-    assert same == "PSNR identical\nSSIM 1.0000\n"
+    assert same == "PSNR infinite (equal pixels)\nSSIM 1.0000\n"
     record = json.loads(done("compare", *paths, "--json").stdout)
     assert record == {"psnr": None, "ssim": pytest.approx(1)}
     write_image(tmp_path / "small.png", noise(20, 10, 3))
@@ -736,7 +736,7 @@ def test_compare_measures(tmp_path):
     assert "(20, 30, 3)" in line
     assert "(20, 10, 3)" in line
     tiny = done("compare", tmp_path / "small.png", tmp_path / "small.png").stdout
-    assert tiny == "PSNR identical\nSSIM not defined below 11 pixels\n"
+    assert tiny == "PSNR infinite (equal pixels)\nSSIM not defined below 11 pixels\n"
 
 
 # --- help ----------------------------------------------------------------------------------

@@ -1,8 +1,11 @@
 """Promise: the last step is the result. No best moment to stop, no need to know the amount.
 
-A 64x64 piece of a photograph, half of its elements corrupted, the default recipe untouched. The
-thresholds are those of the promise; benchmarks/no_early_stopping.py measures it on more, and
-CALIBRATION says how far from them ten seeds were.
+A 64x64 piece of a photograph, half of its elements corrupted, the default recipe untouched.
+benchmarks/no_early_stopping.py measures more conditions. The thresholds of falls are those of the
+promise; FLOOR is mean - 4 standard deviations of the last step over seeds 0 to 9. Those ten runs
+lay at 0.04 ± 0.04 dB (salt-and-pepper) and 0.05 ± 0.06 (random-valued) below their best, and fell
+by 9.3 ± 0.4 (l1) and 4.4 ± 0.4 dB (l2) without s; four of them, run three times as long, changed by
+0.04 dB at most.
 """
 
 from dataclasses import replace
@@ -17,6 +20,8 @@ from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
+
+FLOOR = {"salt-and-pepper": 35.0, "random-valued": 25.9}  # dB; 35.79 ± 0.18 and 31.34 ± 1.36
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def test_the_last_step_is_as_good_as_any_and_longer_is_no_worse(clean, kind):
     assert once[-1] >= max(once) - 0.3
     assert thrice[-1] >= max(thrice) - 0.3
     assert thrice[-1] >= once[-1] - 0.3
-    assert once[-1] > {"salt-and-pepper": 0, "random-valued": 0}[kind]
+    assert once[-1] > FLOOR[kind]
 
 
 @pytest.mark.parametrize("recipe", ["dip-l1", "dip-l2"])
