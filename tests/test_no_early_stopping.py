@@ -2,7 +2,7 @@
 
 A 64x64 piece of a photograph, half of its elements corrupted, the default recipe untouched.
 benchmarks/no_early_stopping.py measures more conditions. The thresholds of falls are those of the
-promise; FLOOR is mean - 4 standard deviations of the last step over seeds 0 to 9. Those ten runs
+promise; FLOOR is mean - 4 standard deviations of the last step of `curve` over seeds 0 to 9. Those runs
 lay at 0.04 ± 0.04 dB (salt-and-pepper) and 0.05 ± 0.06 (random-valued) below their best, and fell
 by 9.3 ± 0.4 (l1) and 4.4 ± 0.4 dB (l2) without s; four of them, run three times as long, changed by
 0.04 dB at most.
@@ -21,7 +21,7 @@ from robustdip.recipes import RECIPES
 
 pytestmark = pytest.mark.slow
 
-FLOOR = {"salt-and-pepper": 35.0, "random-valued": 25.9}  # dB; 35.79 ± 0.18 and 31.34 ± 1.36
+FLOOR = {"salt-and-pepper": 31.5, "random-valued": 26.2}  # dB; 35.48 ± 0.99 and 31.37 ± 1.29
 
 
 @pytest.fixture(scope="module")
