@@ -157,7 +157,7 @@ class _Code:
         device: torch.device,
     ) -> None:
         # Drawn as (H, W, channels) and seen as channels_last: no copy, and PyTorch's normal
-        # generator is several times faster on contiguous memory.
+        # generator is faster on contiguous memory.
         shape = (1, *size, recipe.code_channels)
         dtype = precision(device, recipe)
         z = torch.rand(shape, generator=generator) * recipe.code_scale
@@ -168,8 +168,8 @@ class _Code:
         self.generator = torch.Generator(device).manual_seed(seed)
         self.shifts = generator
         if not self.fresh:
-            # Drawing 32 normals a pixel takes longer than a fifth of the network's own step on a
-            # CPU. A table twice as long as z, read from a random place, is as good.
+            # Drawing 32 normals a pixel is a large part of a step on a CPU, where the generator is
+            # serial. A table twice as long as z, read from a random place, is as good.
             table = torch.randn(2 * z.numel(), generator=self.generator, device=device)
             self.table = table.mul_(self.jitter).to(dtype)
 

@@ -92,7 +92,7 @@ class SkipUNet(nn.Module):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             if x.requires_grad:
                 # The gradient arrives as a slice of the joined tensor's, and on such a slice the
-                # backward of the interpolation is 14 times slower than on contiguous memory.
+                # backward of the interpolation is many times slower than on contiguous memory.
                 x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
             x = up(torch.cat([skips.pop(), x], dim=1))
         # The sigmoid and what follows it (loss, s) are float32 whatever the autocast precision.
