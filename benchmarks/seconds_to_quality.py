@@ -15,11 +15,11 @@ import torch
 from denoise import load
 from record import write_record
 
+from overparam.devices import pick_device
 from robustdip.fitting import fit
 from robustdip.noise import corrupt
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
-from robustdip.recovery import pick_device
 
 
 def main() -> None:

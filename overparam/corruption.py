@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SparseCorruption", "activation_steps"]
+__all__ = ["SparseCorruption", "activation_steps", "descend"]
 
 
 class SparseCorruption(nn.Module):
@@ -101,13 +101,31 @@ class SparseCorruption(nn.Module):
         if tuple(grad.shape) != tuple(expected):
             raise ValueError(f"grad has shape {tuple(grad.shape)}, expected {tuple(expected)}")
         grad = grad.to(self.u.dtype)  # of a loss under autocast, say
-        if index is None:
-            # addcmul: u + (−2η) u∘g in one pass over memory.
-            self.u.addcmul_(self.u, grad, value=-2 * lr)
-            self.v.addcmul_(self.v, grad, value=2 * lr)
-        else:
-            self.u.index_add_(0, index, self.u[index] * grad, alpha=-2 * lr)
-            self.v.index_add_(0, index, self.v[index] * grad, alpha=2 * lr)
+        descend(self.u, grad, lr=lr, index=index)
+        descend(self.v, grad, lr=-lr, index=index)
+
+
+@torch.no_grad()
+def descend(factor: Tensor, grad: Tensor, *, lr: float, index: Tensor | None = None) -> None:
+    """One step of SGD on w, in place, given the gradient g with respect to w∘w: w ← w (1 − 2 lr g).
+
+    Parameters
+    ----------
+    factor : Tensor
+        w.
+    grad : Tensor
+        ∂L/∂(w∘w), of the shape of w, or (B, ...) for the rows of `index`.
+    lr : float
+        η. Negative where w∘w enters with a minus and `grad` is the gradient of the difference.
+    index : Tensor, optional
+        int64 of shape (B,): only these rows are read or written; a row named twice takes both steps
+        from where it was.
+    """
+    if index is None:
+        # addcmul: w + (−2η) w∘g in one pass over memory.
+        factor.addcmul_(factor, grad, value=-2 * lr)
+    else:
+        factor.index_add_(0, index, factor[index] * grad, alpha=-2 * lr)
 
 
 def activation_steps(residual: float, *, lr: float, init: float = 1e-5) -> float:

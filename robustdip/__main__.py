@@ -5,16 +5,15 @@ Only typer is imported here: `--help` answers before torch could be loaded.
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from overparam.terminal import errors, known_device, progress
 from robustdip import __version__
+from sop_classify.commands import train_cifar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +25,9 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="robustdip",
-    help="Recover images of which an unknown, sparse part is wrong.\n\n"
+    help="Recover images, and train classifiers on labels, of which an unknown part is wrong.\n\n"
     "Try:  robustdip denoise corrupted.png\n\n"
-    "      robustdip corrupt clean.png -o corrupted.png --amount 0.5",
+    "      robustdip train-cifar --noise 0.2",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -51,7 +50,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         import torch
 
-        from robustdip.recovery import pick_device
+        from overparam.devices import pick_device
 
         device = pick_device("auto")
         typer.echo(f"robustdip {__version__}, torch {torch.__version__}, {device}")
@@ -63,14 +62,6 @@ def _known_recipe(name: str) -> str:
 
     if name not in RECIPES:
         raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
-    return name
-
-
-def _known_device(name: str) -> str:
-    import re
-
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
-        raise typer.BadParameter(f"no device {name!r}; there are auto, cpu, cuda, cuda:N and mps")
     return name
 
 
@@ -103,7 +94,7 @@ def denoise(
     ] = None,
     seed: Seed = 0,
     device: Annotated[
-        str, typer.Option(callback=_known_device, help="auto, cpu, cuda, cuda:N or mps.")
+        str, typer.Option(callback=known_device, help="auto, cpu, cuda, cuda:N or mps.")
     ] = "auto",
     save_corruption: Annotated[
         Path | None, _path_option(help="s as .safetensors or .npy, or its size as an image.")
@@ -130,7 +121,7 @@ def denoise(
         raise typer.BadParameter(
             "-o, --reference, --save-corruption, --save-mask and --compare take one IMAGE"
         )
-    with _errors():
+    with errors():
         jobs = [(image, output or _default_output(image, out_dir)) for image in images]
         inputs = [*images, *([] if reference is None else [reference])]
         _require_distinct([target for _, target in jobs] + extras)
@@ -138,7 +129,7 @@ def denoise(
     failed = False
     for image, target in jobs:
         try:
-            with _errors():
+            with errors():
                 _denoise_one(
                     image,
                     target,
@@ -176,7 +167,7 @@ def corrupt(
     """Corrupt an image on purpose, to try `denoise` on."""
     import dataclasses
 
-    with _errors():
+    with errors():
         import numpy as np
 
         from robustdip.arrays import from_float, to_float
@@ -206,7 +197,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """PSNR and SSIM of IMAGE against CLEAN, alpha left aside."""
-    with _errors():
+    with errors():
         from robustdip.images import read_image
 
         quality = _quality(read_image(clean), read_image(image))
@@ -239,8 +230,13 @@ def _denoise_one(
     # Only now, when nothing cheap is left to go wrong.
     from robustdip.recovery import denoise as denoise_array
 
-    with _progress(image.name, quiet=quiet) as show:
-        result = denoise_array(source.pixels, reference=clean, on_step=show, **options)
+    with progress(image.name, quiet=quiet) as show:
+        result = denoise_array(
+            source.pixels,
+            reference=clean,
+            on_step=lambda step: show(step.number, step.steps),
+            **options,
+        )
     restored = dataclasses.replace(source, pixels=result.image)
     write_image(target, restored)
     _save_extras(save, source, result)
@@ -266,57 +262,6 @@ def _denoise_one(
         if not quiet:
             typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
         raise typer.Exit(130)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """What a user can mend: one line on stderr, exit 1. Ctrl-C: exit 130. A bug: its traceback."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("interrupted: nothing more was written", err=True)
-        raise typer.Exit(130) from None
-    except (ValueError, MemoryError, ArithmeticError, OSError) as error:
-        from overparam.files import one_line
-
-        typer.echo(f"error: {one_line(error)}", err=True)
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _progress(name: str, *, quiet: bool) -> Iterator[Any]:
-    """A function of Step: a bar with the time left, or a line every 5 % off a terminal."""
-    if quiet:
-        yield None
-        return
-    # A dumb terminal cannot move its cursor: rich would show nothing until the end.
-    if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        yield _log(name)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-    )
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda step: bar.update(task, total=step.steps, completed=step.number)
-
-
-def _log(name: str) -> Any:
-    import time
-
-    begin = time.monotonic()
-
-    def show(step: Any) -> None:
-        if step.number % max(1, step.steps // 20) == 0 or step.number == step.steps:
-            left = (time.monotonic() - begin) * (step.steps - step.number) / step.number
-            typer.echo(f"{name}: step {step.number}/{step.steps}, {left:.0f} s left", err=True)
-
-    return show
 
 
 def _default_output(image: Path, folder: Path | None) -> Path:
@@ -411,6 +356,9 @@ def _array_bytes(path: Path, array: "np.ndarray") -> bytes:
     from safetensors.numpy import save
 
     return save({"corruption": np.ascontiguousarray(array)})
+
+
+app.command("train-cifar")(train_cifar)
 
 
 if __name__ == "__main__":

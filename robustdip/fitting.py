@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from overparam.devices import fastest_precision
+from overparam.muon import ConvolutionMuon
 from robustdip.recipes import Recipe
 from robustdip.separation import Separation, separation_for
 from robustdip.unet import SkipUNet
@@ -192,44 +194,9 @@ def _optimizers(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     matrices = [p for p in net.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
     others = [p for p in net.parameters() if all(p is not m for m in matrices)]
     return [
-        _ConvolutionMuon(matrices, lr=recipe.lr),
+        ConvolutionMuon(matrices, lr=recipe.lr),
         torch.optim.Adam(others, lr=recipe.lr / 2, betas=(0.9, 0.99)),
     ]
-
-
-class _ConvolutionMuon(torch.optim.Muon):
-    """`torch.optim.Muon`, which takes matrices only, on the kernels of convolutions.
-
-    Each matrix is a view of the kernel's own memory, so the step is seen by the network at once.
-    """
-
-    def __init__(self, kernels: list[nn.Parameter], *, lr: float) -> None:
-        self._kernels = kernels
-        self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
-        # The last two are PyTorch's defaults, which the rate depends on.
-        super().__init__(
-            self._matrices,
-            lr=lr,
-            weight_decay=0.0,
-            momentum=0.9,
-            nesterov=True,
-            adjust_lr_fn="original",
-        )
-
-    def step(self, closure: None = None) -> None:
-        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
-            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
-        super().step()
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for kernel in self._kernels:
-            kernel.grad = None
-
-
-def _as_matrix(kernel: Tensor) -> Tensor:
-    """(out, in, kh, kw) in channels_last memory, seen as (out, kh·kw·in) without a copy."""
-    kernel = kernel.contiguous(memory_format=torch.channels_last)
-    return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 
 def _schedule(
@@ -256,15 +223,7 @@ def precision(device: torch.device, recipe: Recipe) -> torch.dtype:
     """bfloat16 where the processor multiplies it faster; float32 for the published network."""
     if recipe.published_net:
         return torch.float32
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float32
-    if device.type == "cpu":
-        # There is no public name for these yet; without them float32 is right, if slower.
-        names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        native = any(getattr(torch.cpu, name, bool)() for name in names)
-        return torch.bfloat16 if native else torch.float32
-    return torch.float32
+    return fastest_precision(device)
 
 
 def _autocast(device: torch.device, recipe: Recipe) -> AbstractContextManager:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from overparam.devices import pick_device
 from robustdip.arrays import from_float, to_float
 from robustdip.fitting import Step, fit, precision
 from robustdip.quality import psnr
@@ -21,7 +22,6 @@ __all__ = [
     "NotEnoughMemoryError",
     "denoise",
     "memory_needed",
-    "pick_device",
 ]
 
 Status = Literal["completed", "interrupted"]
@@ -176,28 +176,6 @@ def denoise(
         seconds=time.perf_counter() - begin,
         status=status,
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """The device called `name`, or the best one for "auto"; ValueError if it is not there."""
-    mps = torch.backends.mps.is_available()
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed") from None
-    if device.type == "cuda":
-        found = torch.cuda.device_count()
-        if (device.index or 0) >= found:
-            raise ValueError(
-                f"device {name!r} is not there ({found} CUDA devices); use cpu or auto"
-            )
-    elif device.type == "mps" and not mps:
-        raise ValueError("device 'mps' is not there; use cpu or auto")
-    elif device.type not in ("cpu", "mps"):
-        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed")
-    return device
 
 
 def _recipe(recipe: str | Recipe, steps: int | None) -> Recipe:

@@ -13,7 +13,6 @@ import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,8 +21,9 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import robustdip.recovery
+from overparam.terminal import progress
 from robustdip import RECIPES, Picture, read_image, write_image
-from robustdip.__main__ import _progress, app
+from robustdip.__main__ import app
 
 ROOT = Path(__file__).parents[1]
 KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "recipe", "seed", "device"]
@@ -157,9 +157,9 @@ def test_a_terminal_gets_a_bar_with_the_time_left(monkeypatch):
     def shown(terminal):
         monkeypatch.setenv("TERM", terminal)
         monkeypatch.setattr(sys, "stderr", Terminal())
-        with _progress("photo.png", quiet=False) as show:
+        with progress("photo.png") as show:
             for number in range(1, 5):
-                show(SimpleNamespace(number=number, steps=4))
+                show(number, 4)
             return sys.stderr.getvalue()
 
     bar = shown("xterm")

@@ -15,8 +15,9 @@ import torch
 
 import robustdip.fitting
 import robustdip.recovery
+from overparam.devices import pick_device
 from robustdip import RECIPES, Recipe, corrupt, denoise, fit
-from robustdip.recovery import DivergedError, NotEnoughMemoryError, memory_needed, pick_device
+from robustdip.recovery import DivergedError, NotEnoughMemoryError, memory_needed
 
 ROOT = Path(__file__).parents[1]
 # The recipes with a network small enough for tests, and s early; the rest is untouched.
