@@ -1,0 +1,7 @@
+"""Train classifiers on labels of which an unknown part is wrong: sparse over-parameterization (SOP).
+
+>>> from sop_classify import Indexed, SOPLoss
+>>> loss = SOPLoss(len(dataset), num_classes)
+>>> for images, labels, index in DataLoader(Indexed(dataset), 128, shuffle=True):
+...     loss(network(images), labels, index).backward()
+"""
