@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Everything about label noise that needs a CUDA device. One part a call, each under nine minutes;
+# a part that did not finish goes on where it was when called again. Records go to
+# benchmarks/results/label_noise.jsonl.
+#
+#     bash benchmarks/gpu_cifar.sh CIFAR10.npz PART      # PART: speed, fast, worst, paper, plus
+set -uo pipefail
+cd "$(dirname "$0")/.."
+data=${1:?an .npz of CIFAR-10 is needed}
+part=${2:?a part is needed: speed, fast, worst, paper or plus}
+export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
+run() { timeout 530 python3 benchmarks/label_noise.py run --data "$data" --device cuda "$@"; }
+
+case $part in
+speed)
+    python3 -m pytest -q -m gpu
+    python3 benchmarks/sop_step.py --device cuda
+    python3 benchmarks/train_throughput.py --data "$data" --device cuda --batches 100
+    python3 benchmarks/train_throughput.py --data "$data" --device cuda --network preact-resnet18
+    ;;
+fast) run --recipe fast --noise 0.2 0.4 --methods ce sop --seeds 0 1 ;;
+worst) run --recipe fast --noise worst --methods ce sop sop+ --seeds 0 1 ;;
+paper) run --recipe paper --compile --noise 0.2 0.4 0.6 --methods sop ;;
+plus) run --recipe paper --compile --noise 0.2 --methods sop+ ;;
+*) echo "no part '$part'" >&2; exit 2 ;;
+esac
+python3 benchmarks/label_noise.py table | tail -n 12

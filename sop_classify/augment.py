@@ -1,0 +1,100 @@
+"""Random views of images that live on the device: crop, flip and cutout of a whole batch at once.
+
+The dataset is one uint8 tensor (N, H, W, 3). The few random numbers that a view needs are drawn on
+the CPU, an epoch at a time: one seed gives one run on every device, and nothing waits in the loop.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Views", "crop", "cutout", "draw_views", "normalise"]
+
+
+class Views(NamedTuple):
+    """Where to crop and what to flip.
+
+    Attributes
+    ----------
+    offset : Tensor, int64, shape (N, 2)
+        Row and column of the crop's corner, in [-pad, pad].
+    flip : Tensor, bool, shape (N,)
+    """
+
+    offset: Tensor
+    flip: Tensor
+
+    def __getitem__(self, index: Tensor) -> "Views":  # type: ignore[override]
+        return Views(self.offset[index], self.flip[index])
+
+
+def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:
+    """Uniform offsets within ±pad and fair coins, for `number` images, on the CPU."""
+    offset = torch.randint(-pad, pad + 1, (number, 2), generator=generator)
+    return Views(offset, torch.rand(number, generator=generator) < 0.5)
+
+
+def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") -> Tensor:
+    """Rows `index` of `images`, each shifted by its offset and mirrored where asked.
+
+    Parameters
+    ----------
+    images : Tensor, uint8, shape (N, H, W, 3)
+    index : Tensor, int64, shape (B,)
+    views : Views
+        Of the B images.
+    fill : {"reflect", "black"}
+        What lies beyond the border; the papers' random crop pads with black.
+
+    Returns
+    -------
+    Tensor, uint8, shape (B, H, W, 3)
+    """
+    height, width = images.shape[1:3]
+    row = views.offset[:, :1] + torch.arange(height, device=images.device)
+    column = torch.arange(width, device=images.device)
+    column = torch.where(views.flip[:, None], width - 1 - column, column) + views.offset[:, 1:]
+    # One gather by computed coordinates: no padded copy of the images is ever made.
+    inside = images[
+        index[:, None, None], _fold(row, height)[:, :, None], _fold(column, width)[:, None]
+    ]
+    if fill == "reflect":
+        return inside
+    known = _within(row, height)[:, :, None] & _within(column, width)[:, None]
+    return inside * known[..., None]
+
+
+def cutout(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
+    """Black squares of `size` pixels, centred anywhere and clipped (DeVries and Taylor, 2017).
+
+    Parameters
+    ----------
+    images : Tensor, uint8, shape (B, H, W, 3)
+    size : int
+        Side in pixels; 16 in the papers' strong view.
+    """
+    batch, height, width = images.shape[:3]
+    draw = torch.rand(batch, 2, generator=generator)
+    corner = (draw * torch.tensor([height, width])).long() - size // 2
+    corner = corner.to(images.device)
+    row = torch.arange(height, device=images.device) - corner[:, :1]
+    column = torch.arange(width, device=images.device) - corner[:, 1:]
+    hole = _within(row, size)[:, :, None] & _within(column, size)[:, None]
+    return images * ~hole[..., None]
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """uint8 (B, H, W, 3) to `dtype` (B, 3, H, W), channels last in memory; statistics in [0, 1]."""
+    scale, shift = 1 / (255 * std), -mean / std
+    return torch.addcmul(shift, images.float(), scale).to(dtype).permute(0, 3, 1, 2)
+
+
+def _fold(at: Tensor, length: int) -> Tensor:
+    # Mirrors coordinates at both ends without repeating the edge, as reflection padding does.
+    at = at.abs()
+    return torch.minimum(at, 2 * (length - 1) - at).clamp(min=0)
+
+
+def _within(at: Tensor, length: int) -> Tensor:
+    return (at >= 0) & (at < length)

@@ -1,0 +1,217 @@
+"""The classifiers: two from the papers, and one that trains in minutes.
+
+Every network takes normalised images (B, 3, H, W) and returns logits (B, num_classes). Weights are
+drawn from the generator given, never from PyTorch's global one.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["NETWORKS", "FastNet", "PreActResNet", "ResNet", "build_network"]
+
+
+class _BasicBlock(nn.Module):
+    """conv-BN-ReLU-conv-BN plus the shortcut, then ReLU (He et al., CVPR 2016)."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3(channels, planes, stride)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = _conv3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != planes:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class _PreActBlock(nn.Module):
+    """BN-ReLU-conv-BN-ReLU-conv plus the shortcut (He et al., ECCV 2016)."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = _conv3(channels, planes, stride)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv2 = _conv3(planes, planes)
+        self.shortcut = None
+        if stride != 1 or channels != planes:
+            self.shortcut = nn.Conv2d(channels, planes, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(x))
+        # The projection sees the activated input; an identity carries the raw one.
+        shortcut = x if self.shortcut is None else self.shortcut(y)
+        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + shortcut
+
+
+class ResNet(nn.Module):
+    """A ResNet of basic blocks with the CIFAR stem: 3x3, stride 1, no pooling.
+
+    Parameters
+    ----------
+    blocks : tuple of int
+        Blocks of the four stages: (3, 4, 6, 3) is ResNet34.
+    num_classes : int
+    """
+
+    def __init__(self, blocks: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv3(3, 64), nn.BatchNorm2d(64), nn.ReLU())
+        self.stages = _stages(_BasicBlock, blocks)
+        self.head = nn.Linear(512, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stages(self.stem(x)).mean((2, 3)))
+
+
+class PreActResNet(nn.Module):
+    """A pre-activation ResNet with the CIFAR stem; (2, 2, 2, 2) is PreActResNet18.
+
+    As in the papers' code the last block's output is pooled as it is, with no last BN-ReLU.
+    """
+
+    def __init__(self, blocks: tuple[int, ...], num_classes: int) -> None:
+        super().__init__()
+        self.stem = _conv3(3, 64)
+        self.stages = _stages(_PreActBlock, blocks)
+        self.head = nn.Linear(512, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stages(self.stem(x)).mean((2, 3)))
+
+
+class FastNet(nn.Module):
+    """Whitening, then three groups of conv-pool-BN-GELU-conv-BN-GELU (the airbench94 design).
+
+    0.7 GFLOP an image for a training step, a thirtieth of PreActResNet18's. Source: K. Jordan,
+    "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, section 3.
+
+    Parameters
+    ----------
+    num_classes : int
+    widths : tuple of int
+        Channels of the three groups.
+    """
+
+    def __init__(self, num_classes: int, widths: tuple[int, int, int] = (64, 256, 256)) -> None:
+        super().__init__()
+        # All 12 directions of 2x2 RGB patches and their negatives, for a half-wave activation.
+        self.whiten = nn.Conv2d(3, 24, 2)
+        self.groups = nn.Sequential(
+            *(_Group(i, o) for i, o in zip((24, *widths[:2]), widths, strict=True))
+        )
+        self.head = nn.Linear(widths[-1], num_classes, bias=False)
+        self.whiten.weight.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.groups(F.gelu(self.whiten(x)))
+        # 1/9: the logits' scale at which the published learning rates were found.
+        return self.head(x.amax((2, 3))) / 9
+
+    @torch.no_grad()
+    def initialise(self, images: Tensor, *, generator: torch.Generator) -> None:
+        """Set the whitening from normalised images (n, 3, H, W), the rest at random."""
+        patches = images.float().unfold(2, 2, 1).unfold(3, 2, 1).movedim(1, 3)
+        patches = patches.reshape(-1, 12).double()
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        # 5e-4 keeps directions of next to no variance (flat pictures) from blowing up.
+        filters = (vectors / (values + 5e-4).sqrt()).T.flip(0).reshape(12, 3, 2, 2)
+        self.whiten.weight.copy_(torch.cat([filters, -filters]))
+        self.whiten.bias.zero_()  # type: ignore[union-attr]
+        _kaiming_uniform(self.head.weight, generator)
+        for group in self.groups:
+            for conv in (group.conv1, group.conv2):  # type: ignore[union-attr]
+                _kaiming_uniform(conv.weight, generator)  # type: ignore[arg-type]
+                nn.init.dirac_(conv.weight[: conv.weight.shape[1]])  # type: ignore[index, arg-type]
+
+
+class _Group(nn.Module):
+    def __init__(self, channels: int, planes: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3(channels, planes)
+        self.bn1 = _batch_norm(planes)
+        self.conv2 = _conv3(planes, planes)
+        self.bn2 = _batch_norm(planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.bn1(F.max_pool2d(self.conv1(x), 2)))
+        return F.gelu(self.bn2(self.conv2(x)))
+
+
+def build_network(
+    name: str, num_classes: int, *, images: Tensor, generator: torch.Generator
+) -> nn.Module:
+    """A freshly initialised network, on the CPU.
+
+    Parameters
+    ----------
+    name : str
+        A key of `NETWORKS`.
+    num_classes : int
+    images : Tensor, shape (n, 3, H, W)
+        Some normalised training images; `fast` whitens by them, the others ignore them.
+    generator : torch.Generator
+        On the CPU.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
+    # Built without memory, then filled here: PyTorch's own initialisation uses the global RNG.
+    with torch.device("meta"):
+        network = NETWORKS[name](num_classes)
+    network.to_empty(device="cpu")
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+            _kaiming_uniform(module.weight, generator)
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    if isinstance(network, FastNet):
+        network.initialise(images, generator=generator)
+    return network
+
+
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "fast": FastNet,
+    "preact-resnet18": lambda num_classes: PreActResNet((2, 2, 2, 2), num_classes),
+    "resnet34": lambda num_classes: ResNet((3, 4, 6, 3), num_classes),
+}
+
+
+def _conv3(channels: int, planes: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, planes, 3, stride, padding=1, bias=False)
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    # 0.4: of a few hundred steps the averages must follow quickly (airbench).
+    norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
+    norm.weight.requires_grad_(False)
+    return norm
+
+
+def _stages(block: Callable[[int, int, int], nn.Module], blocks: tuple[int, ...]) -> nn.Sequential:
+    layers, channels = [], 64
+    for stage, number in enumerate(blocks):
+        for i in range(number):
+            stride = 2 if i == 0 and stage > 0 else 1
+            layers.append(block(channels, 64 << stage, stride))
+            channels = 64 << stage
+    return nn.Sequential(*layers)
+
+
+def _kaiming_uniform(weight: Tensor, generator: torch.Generator) -> None:
+    # a = √5 is PyTorch's default for convolutions and linear layers: bound 1/√fan_in.
+    nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
