@@ -164,7 +164,7 @@ class SOPLoss(nn.Module):
 
     @torch.no_grad()
     def parts(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """U, shape (N,), and V, shape (N, C), in [0, 1], of all examples; `labels` are the given."""
+        """U (N,) and V (N, C), in [0, 1], of all examples, given their labels."""
         down = (self.v * self.v).clamp(max=1)
         return (self.u * self.u).clamp(max=1)[:, 0], down.scatter(1, labels[:, None], 0)
 

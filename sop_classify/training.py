@@ -50,7 +50,8 @@ class Epoch:
     test_accuracy : float
         Fraction, of the network as it is after this epoch, one view an image.
     test_accuracy_flips, test_accuracy_ema, test_accuracy_ema_flips : float or None
-        With predictions averaged over an image and its mirror image; of the averaged weights; both.
+        With predictions averaged over an image and its mirror image (in the last epoch); of the
+        averaged weights; both.
     train_fit : float
         Fraction of all training examples predicted as their given label. This and the next two are
         of the predictions made during the epoch, on augmented views.
@@ -354,7 +355,9 @@ class Training:
             predicted = self.predict(self._test_images, flips=flips, ema=ema).argmax(1)
             return float((predicted == self._test_labels).float().mean())
 
-        flips, ema = self.recipe.flips, self._average is not None
+        # Only at the end: it costs as much as the plain accuracy again, in every epoch.
+        flips = self.recipe.flips and self.epoch == self.recipe.epochs
+        ema = self._average is not None
         return {
             "test_accuracy": accuracy(flips=False, ema=False),
             "test_accuracy_flips": accuracy(flips=True, ema=False) if flips else None,

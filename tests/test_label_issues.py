@@ -143,6 +143,12 @@ def test_order_of_examples_and_names_of_classes_do_not_matter(number, classes, s
     assert other.noise_rate == issues.noise_rate
 
 
+def test_equal_scores_stay_in_the_order_of_the_examples():
+    sure, unsure = np.eye(2)[0], np.full(2, 0.5)
+    issues = label_issues(np.zeros(200, int), np.array([sure, unsure] * 100))
+    np.testing.assert_array_equal(issues.worst_first, [*range(1, 200, 2), *range(0, 200, 2)])
+
+
 @PROMISED
 @given(st.integers(2, 12), st.integers(0, 1000), st.floats(-7, -1))
 def test_scores_near_a_tie_stay_on_their_side(classes, seed, exponent):

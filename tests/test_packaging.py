@@ -1,4 +1,4 @@
-"""What is installed: two packages and nothing beside, light to import, no code loaded from data."""
+"""What is installed: three packages and no more, light to import, no code loaded from data."""
 
 import ast
 import dataclasses
@@ -16,9 +16,13 @@ import pytest
 
 import overparam
 import robustdip
+import sop_classify
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*ROOT.glob("overparam/*.py"), *ROOT.glob("robustdip/*.py"), ROOT / "cli.py"])
+PACKAGES = (overparam, robustdip, sop_classify)
+SOURCES = sorted(
+    [*(path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/*.py")), ROOT / "cli.py"]
+)
 MODULES = [path for path in SOURCES if path.name not in ("cli.py", "__main__.py")]
 
 
@@ -52,22 +56,27 @@ def wheel(tmp_path_factory):
     return path
 
 
-def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     info = f"robustdip-{robustdip.__version__}.dist-info"
-    assert {name.partition("/")[0] for name in names} == {"overparam", "robustdip", info}
+    assert {name.partition("/")[0] for name in names} == {
+        *(package.__name__ for package in PACKAGES),
+        info,
+    }
     expected = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "cli.py"}
-    expected |= {"overparam/py.typed", "robustdip/py.typed"}
+    expected |= {f"{package.__name__}/py.typed" for package in PACKAGES}
     assert {name for name in names if not name.startswith(info)} == expected
     assert any(name.endswith("LICENSE") for name in names)
 
 
 def test_the_wheel_runs_by_itself(wheel, tmp_path):
-    where = "import overparam, robustdip; print(overparam.__file__, robustdip.__file__)"
-    assert python("-c", where, path=wheel, cwd=tmp_path).stdout.count(str(wheel)) == 2
+    names = [package.__name__ for package in PACKAGES]
+    where = f"import {', '.join(names)}; print({', '.join(f'{n}.__file__' for n in names)})"
+    assert python("-c", where, path=wheel, cwd=tmp_path).stdout.count(str(wheel)) == len(names)
     helped = python("-m", "robustdip", "--help", path=wheel, cwd=tmp_path)
     assert helped.returncode == 0
     assert "denoise" in helped.stdout
+    assert "train-cifar" in helped.stdout
     metadata = zipfile.ZipFile(wheel).read(
         f"robustdip-{robustdip.__version__}.dist-info/entry_points.txt"
     )
@@ -78,15 +87,17 @@ def test_importing_is_light():
     # skimage, scipy and tifffile too take long, and reading a PNG needs none of them.
     script = (
         "import json, sys, overparam, overparam.files, robustdip\n"
+        "import sop_classify, sop_classify.commands\n"
         "robustdip.read_image, robustdip.write_image, robustdip.corrupt, robustdip.RECIPES\n"
+        "sop_classify.ImageData, sop_classify.symmetric_noise, sop_classify.recipe_for\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     loaded = set(json.loads(python("-c", script).stdout))
-    assert "robustdip.images" in loaded
+    assert loaded >= {"robustdip.images", "sop_classify.noise", "sop_classify.data"}
     assert not loaded & {"torch", "torchvision", "skimage", "scipy", "matplotlib", "tifffile"}
 
 
-@pytest.mark.parametrize("package", [overparam, robustdip])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_public_names_are_complete_and_importable(package):
     # Type checkers see the names of the TYPE_CHECKING block, everybody else those of `__all__`.
     tree = ast.parse(Path(package.__file__).read_text())
