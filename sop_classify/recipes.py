@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_type_hints
@@ -99,7 +100,7 @@ class Recipe:
             choices = get_args(kind)
             if choices and not isinstance(value, tuple) and value not in choices:
                 raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
-            if kind in (int, float) and not 0 <= value < float("inf"):
+            if kind in (int, float) and not 0 <= float(value) < math.inf:
                 raise ValueError(f"{name} is {value}; it must be 0 or more")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:

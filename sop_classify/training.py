@@ -25,7 +25,6 @@ from sop_classify.data import ImageData
 from sop_classify.loss import SOPLoss, alpha_for
 from sop_classify.networks import build_network
 from sop_classify.recipes import Recipe
-from sop_classify.strong import auto_augment
 
 __all__ = ["DivergedError", "Epoch", "Training", "channel_statistics"]
 
@@ -316,24 +315,26 @@ class Training:
         self, batches: tuple[Tensor, ...], views: Views
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Index, weak view and, if the method wants one, strong view of each batch."""
-        recipe = self.recipe
-        wants_strong = recipe.consistency > 0
         for start in range(0, len(batches), _TOGETHER):
             group = batches[start : start + _TOGETHER]
             strong: tuple[Tensor | None, ...] = (None,) * len(group)
-            if wants_strong:
-                index = torch.cat(group)
-                again = draw_views(len(index), pad=recipe.pad, generator=self._generator)
-                again = Views(again.offset.to(self.device), again.flip.to(self.device))
-                images = crop(self._images, index, again, fill=recipe.fill).permute(0, 3, 1, 2)
-                images = auto_augment(images, generator=self._generator).permute(0, 2, 3, 1)
-                images = cutout(images, size=16, generator=self._generator)
-                strong = images.split([len(part) for part in group])
+            if self.recipe.consistency:
+                strong = self._strong_views(torch.cat(group)).split([len(part) for part in group])
             for index, images in zip(group, strong, strict=True):
-                weak = crop(self._images, index, views[index], fill=recipe.fill)
-                if recipe.cutout:
-                    weak = cutout(weak, size=recipe.cutout, generator=self._generator)
+                weak = crop(self._images, index, views[index], fill=self.recipe.fill)
+                if self.recipe.cutout:
+                    weak = cutout(weak, size=self.recipe.cutout, generator=self._generator)
                 yield index, weak, images
+
+    def _strong_views(self, index: Tensor) -> Tensor:
+        """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+."""
+        from sop_classify.strong import auto_augment  # torchvision takes a second to import
+
+        views = draw_views(len(index), pad=self.recipe.pad, generator=self._generator)
+        views = Views(views.offset.to(self.device), views.flip.to(self.device))
+        images = crop(self._images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
+        images = auto_augment(images, generator=self._generator).permute(0, 2, 3, 1)
+        return cutout(images, size=16, generator=self._generator)
 
     def _observe(self, logits: Tensor, index: Tensor) -> Tensor:
         predicted = logits.argmax(1)

@@ -1,0 +1,231 @@
+"""Promise: the recipes hold the published numbers, and a setting that does not fit says why."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from sop_classify.loss import SOPLoss
+from sop_classify.networks import NETWORKS
+from sop_classify.recipes import METHODS, RECIPES, Recipe, recipe_for, with_settings
+
+NAMES = ["cpu", "fast", "paper"]
+DATASETS = ["cifar10", "cifar100"]
+NOISES = ["symmetric", "asymmetric"]
+EVERY = [
+    recipe_for(name, method, dataset=dataset, noise_type=noise)
+    for name in NAMES
+    for method in METHODS
+    for dataset in DATASETS
+    for noise in NOISES
+]
+CPU = recipe_for("cpu")
+
+
+def test_every_name_has_every_method():
+    assert METHODS == ("ce", "sop", "sop+")
+    assert list(RECIPES) == [(name, method) for name in NAMES for method in METHODS]
+    for (name, method), recipe in RECIPES.items():
+        assert (recipe.name, recipe.method) == (name, method)
+        assert recipe == recipe_for(name, method)
+        assert recipe.source
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+def test_a_recipe_is_data(recipe):
+    text = json.dumps(dataclasses.asdict(recipe), allow_nan=False)
+    fields = json.loads(text)
+    fields["milestones"] = tuple(fields["milestones"])  # JSON has no tuples
+    assert Recipe(**fields) == recipe
+    assert hash(recipe) == hash(Recipe(**fields))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 1
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+def test_a_recipe_can_be_run(recipe):
+    assert recipe.network in NETWORKS
+    assert list(recipe.milestones) == sorted(set(recipe.milestones))
+    assert bool(recipe.milestones) == (recipe.schedule == "steps")
+    assert all(0 < milestone < recipe.epochs for milestone in recipe.milestones)
+    assert recipe.activation_epochs < recipe.epochs
+    assert (recipe.consistency > 0) == (recipe.balance > 0) == (recipe.method == "sop+")
+    if recipe.method == "ce":
+        assert recipe.alpha_u == recipe.alpha_v == recipe.activation_epochs == 0
+    else:
+        SOPLoss(
+            3,
+            2,
+            alpha_u=recipe.alpha_u,
+            alpha_v=recipe.alpha_v,
+            balance=recipe.balance,
+            consistency=recipe.consistency,
+            form=recipe.form,
+            init=recipe.init,
+        )
+
+
+# Table A.1 of the paper, by hand: network, epochs, milestones, final_lr, λ_C, λ_B.
+BY_METHOD = {
+    ("cifar10", "sop"): ("resnet34", 120, (40, 80), 0.0, 0.0, 0.0),
+    ("cifar100", "sop"): ("resnet34", 150, (80, 120), 0.0, 0.0, 0.0),
+    ("cifar10", "sop+"): ("preact-resnet18", 300, (), 2e-4, 0.9, 0.1),
+    ("cifar100", "sop+"): ("preact-resnet18", 300, (), 2e-4, 0.9, 0.1),
+}
+ALPHAS = {
+    ("cifar10", "symmetric"): (10, 10),
+    ("cifar10", "asymmetric"): (10, 100),
+    ("cifar100", "symmetric"): (1, 10),
+    ("cifar100", "asymmetric"): (1, 100),
+}
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize(("dataset", "method"), BY_METHOD)
+def test_the_papers_numbers(dataset, method, noise):
+    recipe = recipe_for("paper", method, dataset=dataset, noise_type=noise)
+    network, epochs, milestones, final_lr, consistency, balance = BY_METHOD[dataset, method]
+    assert recipe == Recipe(
+        name="paper",
+        source="Liu, Zhu, Qu and You, ICML 2022 (arXiv 2202.14026), Table A.1",
+        method=method,
+        network=network,
+        epochs=epochs,
+        batch_size=128,
+        optimizer="sgd",
+        lr=0.02,
+        head_lr=0,
+        bias_lr=0,
+        momentum=0.9,
+        nesterov=False,
+        weight_decay=5e-4,
+        schedule="steps" if milestones else "cosine",
+        milestones=milestones,
+        final_lr=final_lr,
+        activation_epochs=0,
+        alpha_u=ALPHAS[dataset, noise][0],
+        alpha_v=ALPHAS[dataset, noise][1],
+        init=1e-8,
+        form="released",
+        balance=balance,
+        consistency=consistency,
+        label_smoothing=0,
+        pad=4,
+        fill="black",
+        flip="random",
+        cutout=0,
+        ema=0,
+        flips=False,
+    )
+
+
+@pytest.mark.parametrize("noise", ["instance", "aggre", "random1", "worst", "cifar100n"])
+def test_the_paper_has_no_other_row_and_symmetric_is_taken(noise):
+    for dataset in DATASETS:
+        other = recipe_for("paper", dataset=dataset, noise_type=noise)
+        assert other == recipe_for("paper", dataset=dataset)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("noise", NOISES)
+def test_methods_of_a_name_differ_by_the_loss_alone(dataset, noise):
+    """At equal cost, that is: the paper's SOP+ has a network and a length of its own."""
+    loss = {"method", "activation_epochs", "alpha_u", "alpha_v", "balance", "consistency"}
+    pairs = [(name, "sop") for name in NAMES] + [(name, "sop+") for name in NAMES[:2]]
+    for name, method in pairs:
+        plain, robust = (
+            dataclasses.asdict(recipe_for(name, m, dataset=dataset, noise_type=noise))
+            for m in ("ce", method)
+        )
+        differ = {key for key in plain if plain[key] != robust[key]}
+        assert differ - {"source"} <= loss
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_paper_knows_dataset_and_noise(method):
+    for name in ("cpu", "fast"):
+        assert recipe_for(name, method, dataset="cifar100", noise_type="asymmetric") == recipe_for(
+            name, method
+        )
+
+
+@pytest.mark.parametrize("wrong", [("papers", "sop"), ("cpu", "elr"), ("", "")])
+def test_no_such_recipe(wrong):
+    with pytest.raises(ValueError, match="no recipe") as caught:
+        recipe_for(*wrong)
+    message = str(caught.value)
+    assert repr(wrong[0]) in message
+    assert repr(wrong[1]) in message
+    assert "recipes are cpu, fast, paper, methods ce, sop, sop+" in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "value"),
+    [
+        ("epochs=3", "epochs", 3),
+        ("lr=1e-3", "lr", 0.001),
+        ("lr=2", "lr", 2.0),
+        ("nesterov=true", "nesterov", True),
+        ("flips=False", "flips", False),
+        ("milestones=4,9", "milestones", (4, 9)),
+        ("milestones=7", "milestones", (7,)),
+        ("milestones=", "milestones", ()),
+        ("form=paper", "form", "paper"),
+        ("network=resnet34", "network", "resnet34"),
+        ("cutout=8", "cutout", 8),
+    ],
+)
+def test_settings_are_read_as_their_fields_type(setting, field, value):
+    changed = with_settings(CPU, [setting])
+    assert getattr(changed, field) == value
+    assert type(getattr(changed, field)) is type(value)
+    assert changed == dataclasses.replace(CPU, **{field: value})
+
+
+def test_several_settings_the_last_counts():
+    changed = with_settings(CPU, ["epochs=3", "lr=0.5", "epochs=4"])
+    assert changed == dataclasses.replace(CPU, epochs=4, lr=0.5)
+    assert with_settings(CPU, []) == CPU
+
+
+def test_settings_are_checked_together():
+    assert with_settings(CPU, ["activation_epochs=0", "alpha_v=5", "alpha_u=5"]).alpha_v == 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("epoch=3", "no setting 'epoch'; did you mean 'epochs'?"),
+        ("momentun=0.9", "no setting 'momentun'; did you mean 'momentum'?"),
+        ("xyzzy=3", "no setting 'xyzzy'"),
+        ("name=mine", "no setting 'name'"),
+        ("source=me", "no setting 'source'"),
+        ("method=ce", "no setting 'method'"),
+        ("", "no setting ''"),
+        ("epochs", "setting 'epochs' has no value; write epochs=VALUE"),
+        ("epochs=three", "epochs is 'three'; a whole number is needed"),
+        ("epochs=3.5", "epochs is '3.5'; a whole number is needed"),
+        ("epochs=", "epochs is ''; a whole number is needed"),
+        ("lr=fast", "lr is 'fast'; a number is needed"),
+        ("flips=yes", "flips is 'yes'; true or false is needed"),
+        ("milestones=4;9", "milestones is '4;9'; whole numbers with commas is needed"),
+        ("epochs=0", "epochs is 0; at least 1 is needed"),
+        ("batch_size=0", "batch_size is 0; at least 1 is needed"),
+        ("epochs=-1", "epochs is -1; it must be 0 or more"),
+        ("lr=nan", "lr is nan; it must be 0 or more"),
+        ("lr=inf", "lr is inf; it must be 0 or more"),
+        ("pad=-2", "pad is -2; it must be 0 or more"),
+        ("momentum=1", "momentum is 1.0; it must be below 1"),
+        ("ema=1.5", "ema is 1.5; it must be below 1"),
+        ("form=code", "form is 'code'; use one of released, paper"),
+        ("fill=grey", "fill is 'grey'; use one of black, reflect"),
+        (
+            "activation_epochs=0",
+            "method 'sop' needs activation_epochs, or alpha_u and alpha_v",
+        ),
+    ],
+)
+def test_a_setting_that_does_not_fit(setting, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        with_settings(CPU, [setting])
