@@ -10,11 +10,12 @@ class ConvolutionMuon(torch.optim.Muon):
     """`torch.optim.Muon`, which takes matrices only, on the kernels of convolutions.
 
     A kernel is the matrix (out, kh·kw·in), a view of its own memory, so the network sees the step
-    at once. The kernels must be in channels_last memory.
+    at once.
 
     Parameters
     ----------
     kernels : list of Parameter, each of shape (out, in, kh, kw)
+        Their memory must be channels_last, or ValueError is raised.
     lr : float
         Spectral norm of an update, times √(out / (kh·kw·in)) where that is above 1.
     momentum : float
@@ -34,6 +35,10 @@ class ConvolutionMuon(torch.optim.Muon):
     ) -> None:
         self._kernels = kernels
         self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
+        if any(m.data_ptr() != k.data_ptr() for m, k in zip(self._matrices, kernels, strict=True)):
+            raise ValueError(
+                "a kernel is not in channels_last memory: its steps would go to a copy"
+            )
         self._unit_rows = unit_rows
         # "original" is PyTorch's default; the rate depends on it.
         super().__init__(
@@ -51,7 +56,7 @@ class ConvolutionMuon(torch.optim.Muon):
         if self._unit_rows:
             with torch.no_grad():
                 for matrix in self._matrices:
-                    matrix.mul_(len(matrix) ** 0.5 / matrix.norm())
+                    matrix.mul_(len(matrix) ** 0.5 / matrix.norm().clamp(min=1e-12))
         super().step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:

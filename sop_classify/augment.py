@@ -51,6 +51,8 @@ def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") 
     -------
     Tensor, uint8, shape (B, H, W, 3)
     """
+    if fill not in ("reflect", "black"):
+        raise ValueError(f"fill is {fill!r}; choose 'reflect' or 'black'")
     height, width = images.shape[1:3]
     row = views.offset[:, :1] + torch.arange(height, device=images.device)
     column = torch.arange(width, device=images.device)

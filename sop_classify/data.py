@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,11 @@ from PIL import Image, UnidentifiedImageError
 from overparam.files import FileError, naming, one_line, require_regular
 
 __all__ = ["ImageData", "Indexed", "load_data", "subset"]
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset as _Dataset
+else:
+    _Dataset = object  # a DataLoader asks for no more, and torch takes seconds to import
 
 StrPath = str | os.PathLike[str]
 
@@ -476,7 +481,7 @@ def subset(
     return part, index
 
 
-class Indexed:
+class Indexed(_Dataset):
     """A map-style data set whose examples end with their index: ``(image, label, index)``.
 
     Parameters

@@ -56,7 +56,8 @@ class SOPLoss(nn.Module):
         every call needs `strong_logits`.
     form : {"released", "paper"}
         "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q), |u| and |v|
-        above 1 freeze, as in shengliu66/SOP@4d991ce. "paper": u descends L_CE alone, u and v are
+        above 1 freeze, at exactly 1 they do not, as in shengliu66/SOP@4d991ce under the PyTorch of
+        its time (later ones freeze 1 as well). "paper": u descends L_CE alone, u and v are
         projected to [−1, 1], the balance acts on the mean of p (Algorithm 1).
     init : float
         |u| and |v| at the start.
@@ -212,7 +213,14 @@ class SOPLoss(nn.Module):
     def _check(
         self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None
     ) -> None:
-        batch, classes = len(labels), self.v.shape[1]
+        if self.u.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"u and v are {self.u.dtype}, in which their start of 1e-8 is 0; keep the loss in "
+                "float32, whatever the network"
+            )
+        batch, classes = labels.numel(), self.v.shape[1]
+        if batch == 0:
+            raise ValueError("the batch is empty; leave it out")
         if logits.shape != (batch, classes) or index.shape != labels.shape or labels.dim() != 1:
             raise ValueError(
                 f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "

@@ -77,12 +77,13 @@ class ResNet(nn.Module):
 class PreActResNet(nn.Module):
     """A pre-activation ResNet with the CIFAR stem; (2, 2, 2, 2) is PreActResNet18.
 
-    As in the papers' code the last block's output is pooled as it is, with no last BN-ReLU.
+    As in the papers' code (PreResNet.py of shengliu66/SOP) the stem has a BN-ReLU of its own and
+    the last block's output is pooled as it is.
     """
 
     def __init__(self, blocks: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        self.stem = _conv3(3, 64)
+        self.stem = nn.Sequential(_conv3(3, 64), nn.BatchNorm2d(64), nn.ReLU())
         self.stages = _stages(_PreActBlock, blocks)
         self.head = nn.Linear(512, num_classes)
 
@@ -165,6 +166,9 @@ def build_network(
     """
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
+    height, width = images.shape[2:]
+    if min(height, width) < 9:
+        raise ValueError(f"the images are {height}x{width}; the networks need 9x9 at least")
     # Built without memory, then filled here: PyTorch's own initialisation uses the global RNG.
     with torch.device("meta"):
         network = NETWORKS[name](num_classes)

@@ -66,7 +66,7 @@ class Recipe:
     name: str
     source: str
     method: Method = "sop"
-    network: str
+    network: Literal["fast", "preact-resnet18", "resnet34"]
     epochs: int
     batch_size: int
     optimizer: Literal["sgd", "muon"] = "sgd"
@@ -95,13 +95,20 @@ class Recipe:
     flips: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
         for name, kind in get_type_hints(type(self)).items():
             value: Any = getattr(self, name)
             choices = get_args(kind)
-            if choices and not isinstance(value, tuple) and value not in choices:
-                raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
-            if kind in (int, float) and not 0 <= float(value) < math.inf:
+            if kind is int and not isinstance(value, int):
+                raise ValueError(f"{name} is {value!r}; a whole number is needed")
+            if kind in (int, float) and not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value}; it must be 0 or more")
+            if choices and choices != (int, ...) and value not in choices:
+                raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
+        if self.schedule == "steps" and (not self.milestones or min(self.milestones) < 1):
+            raise ValueError(f"milestones are {self.milestones}; 'steps' needs epochs from 1 on")
+        if not 0 < self.init < 1:
+            raise ValueError(f"init is {self.init}; u and v must start between 0 and 1")
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
@@ -241,6 +248,8 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not equals:
             raise ValueError(f"setting {setting!r} has no value; write {key}=VALUE")
         changes[key] = _read(key, text, fields[key])
+    if {"alpha_u", "alpha_v"} & changes.keys():
+        changes.setdefault("activation_epochs", 0.0)  # what is asked for must not be overruled
     return dataclasses.replace(recipe, **changes)
 
 
@@ -254,7 +263,6 @@ def _read(key: str, text: str, kind: Any) -> Any:
             return tuple(int(word) for word in text.split(",") if word)
     except (KeyError, ValueError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}
-        raise ValueError(
-            f"{key} is {text!r}; {wanted.get(kind, 'whole numbers with commas')} is needed"
-        ) from None
+        needed = wanted.get(kind, "a list like 40,80")
+        raise ValueError(f"{key} is {text!r}; {needed} is needed") from None
     return text

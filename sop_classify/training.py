@@ -140,6 +140,9 @@ class Training:
         self._true = None
         if true_labels is not None:
             self._true = _labels("true_labels", true_labels, number, classes).to(self.device)
+        height, width = data.train_images.shape[1:3]
+        if recipe.pad >= min(height, width):
+            raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
         self._images = _on(self.device, data.train_images)
         self._test_images = _on(self.device, data.test_images)
         self._test_labels = torch.from_numpy(data.test_labels).to(self.device)

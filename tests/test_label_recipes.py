@@ -209,7 +209,7 @@ def test_settings_are_checked_together():
         ("epochs=", "epochs is ''; a whole number is needed"),
         ("lr=fast", "lr is 'fast'; a number is needed"),
         ("flips=yes", "flips is 'yes'; true or false is needed"),
-        ("milestones=4;9", "milestones is '4;9'; whole numbers with commas is needed"),
+        ("milestones=4;9", "milestones is '4;9'; a list like 40,80 is needed"),
         ("epochs=0", "epochs is 0; at least 1 is needed"),
         ("batch_size=0", "batch_size is 0; at least 1 is needed"),
         ("epochs=-1", "epochs is -1; it must be 0 or more"),
