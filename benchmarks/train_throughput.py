@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from sop_classify.augment import crop, draw_views, normalise
-from sop_classify.data import ImageData, load_data
+from sop_classify.data import ImageData
 from sop_classify.networks import build_network
+from sop_classify.readers import load_data
 from sop_classify.recipes import recipe_for
 from sop_classify.training import Training
 

@@ -10,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sop_classify.data import ImageData, Indexed, load_data, subset
+    from sop_classify.data import ImageData, Indexed, subset
     from sop_classify.human import read_human_labels
     from sop_classify.issues import LabelIssues, label_issues
     from sop_classify.loss import SOPLoss, alpha_for
     from sop_classify.noise import asymmetric_noise, instance_noise, symmetric_noise
+    from sop_classify.readers import load_data
     from sop_classify.recipes import RECIPES, Recipe, recipe_for, with_settings
     from sop_classify.runs import train
     from sop_classify.training import DivergedError, Epoch, Training
@@ -33,7 +34,7 @@ _HOME = {
     "asymmetric_noise": "noise",
     "instance_noise": "noise",
     "label_issues": "issues",
-    "load_data": "data",
+    "load_data": "readers",
     "read_human_labels": "human",
     "recipe_for": "recipes",
     "subset": "data",

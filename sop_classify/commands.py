@@ -177,8 +177,9 @@ def _labelled(
 
     import numpy as np
 
-    from sop_classify.data import load_data, subset
+    from sop_classify.data import subset
     from sop_classify.human import HUMAN_NOISE, read_human_labels
+    from sop_classify.readers import load_data
 
     noise, kind = wanted["noise"], wanted["noise_type"]
     if noise is not None and not 0 <= noise < 1:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sop_classify.data import channel_statistics
+
 __all__ = [
     "ASYMMETRIC_VARIANTS",
     "SYNTHETIC_NOISE",
@@ -206,7 +208,7 @@ def instance_noise(
     turning = [np.flatnonzero(turns & (noisy == y)) for y in range(num_classes)]
     features = images[0].size
     chunk = max(1, 2**21 // features)  # images in 16 MB of float64
-    mean, std = _channel_statistics(images)
+    mean, std = channel_statistics(images)
     for y, index in enumerate(turning):
         weight = rng.standard_normal((features, num_classes))
         for rows in np.split(index, range(chunk, index.size, chunk)):
@@ -346,16 +348,3 @@ def _flip_rates(rate: float, count: int, rng: np.random.Generator) -> NDArray[np
     while (outside := (rates < 0) | (rates > 1)).any():
         rates[outside] = rng.normal(rate, 0.1, int(outside.sum()))
     return rates
-
-
-def _channel_statistics(
-    images: NDArray[np.uint8],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel; 1 for one that is constant."""
-    # Sums of integers are exact, and need no copy of the images as floats.
-    count = images.size // images.shape[-1]
-    total = images.sum(axis=(0, 1, 2), dtype=np.int64)
-    squares = np.einsum("nhwc,nhwc->c", images, images, dtype=np.int64)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return mean, np.where(std > 0, std, 1.0)

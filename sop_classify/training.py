@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from overparam.devices import fastest_precision, pick_device
-from overparam.muon import ConvolutionMuon
 from sop_classify.augment import Views, crop, cutout, draw_views, normalise
-from sop_classify.data import ImageData
+from sop_classify.data import ImageData, channel_statistics
 from sop_classify.loss import SOPLoss, alpha_for
 from sop_classify.networks import build_network
+from sop_classify.optimization import optimizers_for, schedule
 from sop_classify.recipes import Recipe
 
-__all__ = ["DivergedError", "Epoch", "Training", "channel_statistics"]
+__all__ = ["DivergedError", "Epoch", "Training"]
 
 # Batches whose strong views are made together: each operation of the policy costs one call for all.
 _TOGETHER = 16
@@ -146,9 +146,10 @@ class Training:
         self._images = _on(self.device, data.train_images)
         self._test_images = _on(self.device, data.test_images)
         self._test_labels = torch.from_numpy(data.test_labels).to(self.device)
-        mean, std = channel_statistics(data.train_images)
-        self._mean = torch.tensor(mean, dtype=torch.float32, device=self.device)
-        self._std = torch.tensor(std, dtype=torch.float32, device=self.device)
+        self._mean, self._std = (
+            torch.tensor(values / 255, dtype=torch.float32, device=self.device)
+            for values in channel_statistics(data.train_images)
+        )
 
         sample = torch.randperm(number, generator=self._generator)[:5000].to(self.device)
         if network is None:
@@ -163,7 +164,7 @@ class Training:
             averaging = get_ema_multi_avg_fn(recipe.ema)
             self._average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
         self.loss = _loss_for(recipe, number, classes, generator=self._generator).to(self.device)
-        self._optimizers = _optimizers(self.network, recipe)
+        self._optimizers = optimizers_for(self.network, recipe)
         self._base_lr = [group["lr"] for o in self._optimizers for group in o.param_groups]
 
         self._mirrored = torch.rand(number, generator=self._generator) < 0.5
@@ -349,7 +350,7 @@ class Training:
         return predicted
 
     def _set_rates(self, epochs_done: float) -> None:
-        factor = _schedule(self.recipe, epochs_done)
+        factor = schedule(self.recipe, epochs_done)
         groups = (group for o in self._optimizers for group in o.param_groups)
         for group, lr in zip(groups, self._base_lr, strict=True):
             group["lr"] = lr * factor
@@ -406,22 +407,6 @@ class _CrossEntropy(nn.Module):
         return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
 
 
-def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of (N, H, W, 3) uint8 images, of values / 255.
-
-    Exact, from a count of the 256 values: no float copy of the images is made.
-    """
-    value = np.arange(256) / 255
-    mean, std = [], []
-    for channel in range(3):
-        count = np.bincount(images[..., channel].ravel(), minlength=256)
-        mean.append(float(count @ value / count.sum()))
-        variance = count @ (value - mean[-1]) ** 2 / count.sum()
-        # A constant channel (grey pictures of one value, say) must not be divided by 0.
-        std.append(max(float(np.sqrt(variance)), 1 / 255))
-    return mean, std
-
-
 def _loss_for(
     recipe: Recipe, number: int, classes: int, *, generator: torch.Generator
 ) -> nn.Module:
@@ -442,48 +427,6 @@ def _loss_for(
         init=recipe.init,
         generator=generator,
     )
-
-
-def _optimizers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    trained = [p for p in network.parameters() if p.requires_grad]
-    if recipe.optimizer == "sgd":
-        return [
-            torch.optim.SGD(
-                trained,
-                lr=recipe.lr,
-                momentum=recipe.momentum,
-                nesterov=recipe.nesterov,
-                weight_decay=recipe.weight_decay,
-            )
-        ]
-    kernels = [p for p in trained if p.ndim == 4]
-    matrices = [p for p in trained if p.ndim == 2]
-    others = [p for p in trained if p.ndim == 1]
-    groups = [
-        {"params": matrices, "lr": recipe.head_lr},
-        {"params": others, "lr": recipe.bias_lr},
-    ]
-    return [
-        ConvolutionMuon(kernels, lr=recipe.lr, momentum=recipe.momentum, unit_rows=True),
-        # 0.85: airbench94_muon's, for what Muon does not take.
-        torch.optim.SGD(
-            [g for g in groups if g["params"]],
-            momentum=0.85,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-        ),
-    ]
-
-
-def _schedule(recipe: Recipe, epochs_done: float) -> float:
-    """The rate at a point of the training, as a fraction of its start."""
-    if recipe.schedule == "steps":
-        return 0.1 ** sum(epochs_done >= milestone for milestone in recipe.milestones)
-    if recipe.schedule == "cosine":
-        fraction = math.floor(epochs_done) / recipe.epochs
-        low = recipe.final_lr / recipe.lr
-        return low + (1 - low) * (1 + math.cos(math.pi * fraction)) / 2
-    return min(1.0, (1 - epochs_done / recipe.epochs) / 0.9)
 
 
 def _labels(name: str, labels: ArrayLike, number: int, classes: int) -> Tensor:

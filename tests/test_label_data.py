@@ -26,8 +26,9 @@ from PIL import Image
 from torchvision import datasets
 
 from overparam.files import FileError
-from sop_classify import data as module
-from sop_classify.data import ImageData, Indexed, load_data, subset
+from sop_classify import readers as module
+from sop_classify.data import ImageData, Indexed, subset
+from sop_classify.readers import load_data
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from sop_classify.data import load_data, subset
+from sop_classify.data import subset
 from sop_classify.issues import auroc, label_issues
 from sop_classify.networks import NETWORKS, FastNet
 from sop_classify.noise import symmetric_noise
+from sop_classify.readers import load_data
 from sop_classify.recipes import recipe_for, with_settings
 from sop_classify.training import Training
 

@@ -1,0 +1,54 @@
+"""How a network descends: its optimizers and their rate over the epochs."""
+
+import math
+
+import torch
+from torch import nn
+
+from overparam.muon import ConvolutionMuon
+from sop_classify.recipes import Recipe
+
+__all__ = ["optimizers_for", "schedule"]
+
+
+def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """SGD on everything; or Muon on the convolutions and SGD on the rest."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return [
+            torch.optim.SGD(
+                trained,
+                lr=recipe.lr,
+                momentum=recipe.momentum,
+                nesterov=recipe.nesterov,
+                weight_decay=recipe.weight_decay,
+            )
+        ]
+    kernels = [p for p in trained if p.ndim == 4]
+    matrices = [p for p in trained if p.ndim == 2]
+    others = [p for p in trained if p.ndim == 1]
+    groups = [
+        {"params": matrices, "lr": recipe.head_lr},
+        {"params": others, "lr": recipe.bias_lr},
+    ]
+    return [
+        ConvolutionMuon(kernels, lr=recipe.lr, momentum=recipe.momentum, unit_rows=True),
+        # 0.85: airbench94_muon's, for what Muon does not take.
+        torch.optim.SGD(
+            [g for g in groups if g["params"]],
+            momentum=0.85,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+        ),
+    ]
+
+
+def schedule(recipe: Recipe, epochs_done: float) -> float:
+    """The rate at a point of the training, as a fraction of its start."""
+    if recipe.schedule == "steps":
+        return 0.1 ** sum(epochs_done >= milestone for milestone in recipe.milestones)
+    if recipe.schedule == "cosine":
+        fraction = math.floor(epochs_done) / recipe.epochs
+        low = recipe.final_lr / recipe.lr
+        return low + (1 - low) * (1 + math.cos(math.pi * fraction)) / 2
+    return min(1.0, (1 - epochs_done / recipe.epochs) / 0.9)
