@@ -107,7 +107,8 @@ class FastNet(nn.Module):
     def __init__(self, num_classes: int, widths: tuple[int, int, int] = (64, 256, 256)) -> None:
         super().__init__()
         # All 12 directions of 2x2 RGB patches and their negatives, for a half-wave activation.
-        self.whiten = nn.Conv2d(3, 24, 2)
+        # Nothing in it is trained, so no gradient goes back through the largest activations.
+        self.whiten = nn.Conv2d(3, 24, 2, bias=False)
         self.groups = nn.Sequential(
             *(_Group(i, o) for i, o in zip((24, *widths[:2]), widths, strict=True))
         )
@@ -128,7 +129,6 @@ class FastNet(nn.Module):
         # 5e-4 keeps directions of next to no variance (flat pictures) from blowing up.
         filters = (vectors / (values + 5e-4).sqrt()).T.flip(0).reshape(12, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
-        self.whiten.bias.zero_()  # type: ignore[union-attr]
         _kaiming_uniform(self.head.weight, generator)
         for group in self.groups:
             for conv in (group.conv1, group.conv2):  # type: ignore[union-attr]
