@@ -146,6 +146,12 @@ def _train(
         run.start()
     if not quiet:
         _say_noise(given, true)
+        if recipe.method != "ce" and recipe.activation_epochs >= recipe.epochs:
+            typer.echo(
+                f"warning: labels are given up after {recipe.activation_epochs:g} epochs of "
+                f"contradiction, and there are {recipe.epochs}; lower --set activation_epochs=E",
+                err=True,
+            )
     total = recipe.epochs
     with progress(out.name, unit="epoch", start=run.training.epoch, quiet=quiet) as show:
         try:
