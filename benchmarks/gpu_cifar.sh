@@ -9,14 +9,17 @@ cd "$(dirname "$0")/.."
 data=${1:?an .npz of CIFAR-10 is needed}
 part=${2:?a part is needed: speed, fast, worst, paper or plus}
 export PYTHONPATH=$PWD PYTHONUNBUFFERED=1
-run() { timeout 530 python3 benchmarks/label_noise.py run --data "$data" --device cuda "$@"; }
+status=0
+run() { timeout 530 python3 benchmarks/label_noise.py run --data "$data" --device cuda "$@" || status=$?; }
 
 case $part in
 speed)
-    python3 -m pytest -q -m gpu
-    python3 benchmarks/sop_step.py --device cuda
-    python3 benchmarks/train_throughput.py --data "$data" --device cuda --batches 100
-    python3 benchmarks/train_throughput.py --data "$data" --device cuda --network preact-resnet18
+    timeout 240 python3 -m pytest -q -m gpu || status=$?
+    timeout 60 python3 benchmarks/sop_step.py --device cuda || status=$?
+    for network in fast preact-resnet18; do
+        timeout 110 python3 benchmarks/train_throughput.py --data "$data" --device cuda \
+            --network "$network" --batches 100 || status=$?
+    done
     ;;
 fast) run --recipe fast --noise 0.2 0.4 --methods ce sop --seeds 0 1 ;;
 worst) run --recipe fast --noise worst --methods ce sop sop+ --seeds 0 1 ;;
@@ -25,3 +28,4 @@ plus) run --recipe paper --compile --noise 0.2 --methods sop+ ;;
 *) echo "no part '$part'" >&2; exit 2 ;;
 esac
 python3 benchmarks/label_noise.py table | tail -n 12
+exit $status

@@ -24,7 +24,7 @@ from record import RESULTS, circumstances
 
 ROOT = Path(__file__).parents[1]
 LINES = RESULTS / "label_noise.jsonl"
-KEY = ("data", "limit", "noise", "method", "recipe", "settings", "seed")
+KEY = ("data", "limit", "noise", "method", "recipe", "settings", "device", "seed")
 
 
 def main() -> None:
@@ -52,7 +52,9 @@ def main() -> None:
         for noise in args.noise:
             for method in args.methods:
                 values = (args.data.stem, args.limit, noise, method, args.recipe)
-                case = dict(zip(KEY, (*values, " ".join(args.settings), seed), strict=True))
+                case = dict(
+                    zip(KEY, (*values, " ".join(args.settings), args.device, seed), strict=True)
+                )
                 if tuple(str(case[name]) for name in KEY) in done:
                     continue
                 line = measure(case, args)
@@ -72,7 +74,7 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     command += ["--limit", str(case["limit"])] if case["limit"] else []
     command += ["--compile"] if args.compile else []
     command += ["--data", str(args.data), "--out", str(out), "--json"]
-    command += ["--resume"] if (out / "checkpoint.safetensors").exists() else []
+    command += ["--resume"] if (out / "run.json").exists() else []
     out.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     done = subprocess.run(
@@ -94,7 +96,7 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         **summary,
         "last_epoch": {key: float(value) for key, value in last.items() if value},
         "recipe_used": description["recipe"],
-        "device": description["device"],
+        "device_used": description["device_name"],
         **circumstances(),
         "threads": args.threads,
         "train_command": " ".join(["python", *shown]),
@@ -120,7 +122,7 @@ def print_table() -> None:
     }
     print(f"| data | noise | recipe | method | {' | '.join(columns.values())} | minutes | n |")
     print("|" + "---|" * (len(columns) + 6))
-    for (data, limit, noise, method, recipe, settings), lines in sorted(rows.items(), key=str):
+    for (data, limit, noise, method, recipe, settings, _), lines in sorted(rows.items(), key=str):
         shown = [
             _spread([100 * v for x in lines if (v := x.get(key)) is not None]) for key in columns
         ]

@@ -67,7 +67,9 @@ def main() -> None:
         "parts_us_per_image": parts(training, data, recipe.batch_size),
     }
     print(results)
-    write_record(f"train_throughput_{args.device.partition(':')[0]}", _settings(args), results)
+    write_record(
+        f"train_throughput_{args.network}_{args.device.partition(':')[0]}", _settings(args), results
+    )
 
 
 class Plain:
@@ -86,7 +88,9 @@ class Plain:
         )
         images = [Image.fromarray(image) for image in data.train_images]
         examples = Viewed(images, data.train_labels.tolist(), view)
-        self.loader = DataLoader(examples, batch_size, shuffle=True, num_workers=workers)
+        self.loader = DataLoader(
+            examples, batch_size, shuffle=True, num_workers=workers, persistent_workers=True
+        )
         start = torch.zeros(16, 3, 32, 32)
         start.copy_(torch.from_numpy(data.train_images[:16].transpose(0, 3, 1, 2)) / 255)
         generator = torch.Generator().manual_seed(0)

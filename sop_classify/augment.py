@@ -4,7 +4,7 @@ The dataset is one uint8 tensor (N, H, W, 3). The few random numbers that a view
 the CPU, an epoch at a time: one seed gives one run on every device, and nothing waits in the loop.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,27 +12,37 @@ from torch import Tensor
 __all__ = ["Views", "crop", "cutout", "draw_views", "normalise"]
 
 
-class Views(NamedTuple):
-    """Where to crop and what to flip.
+@dataclass(frozen=True)
+class Views:
+    """Where to crop, what to flip, and where a hole would be.
 
     Attributes
     ----------
     offset : Tensor, int64, shape (N, 2)
         Row and column of the crop's corner, in [-pad, pad].
     flip : Tensor, bool, shape (N,)
+    centre : Tensor, float32, shape (N, 2)
+        Of the square that `cutout` blackens, in [0, 1) of height and width.
     """
 
     offset: Tensor
     flip: Tensor
+    centre: Tensor
 
-    def __getitem__(self, index: Tensor) -> "Views":  # type: ignore[override]
-        return Views(self.offset[index], self.flip[index])
+    def __getitem__(self, index: Tensor) -> "Views":
+        return Views(self.offset[index], self.flip[index], self.centre[index])
+
+    def to(self, device: torch.device) -> "Views":
+        return Views(*(part.to(device) for part in (self.offset, self.flip, self.centre)))
 
 
 def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:
-    """Uniform offsets within ±pad and fair coins, for `number` images, on the CPU."""
-    offset = torch.randint(-pad, pad + 1, (number, 2), generator=generator)
-    return Views(offset, torch.rand(number, generator=generator) < 0.5)
+    """Uniform offsets within ±pad, fair coins, uniform centres for `number` images, on the CPU."""
+    return Views(
+        torch.randint(-pad, pad + 1, (number, 2), generator=generator),
+        torch.rand(number, generator=generator) < 0.5,
+        torch.rand(number, 2, generator=generator),
+    )
 
 
 def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") -> Tensor:
@@ -67,21 +77,22 @@ def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") 
     return inside * known[..., None]
 
 
-def cutout(images: Tensor, *, size: int, generator: torch.Generator) -> Tensor:
+def cutout(images: Tensor, views: Views, *, size: int) -> Tensor:
     """Black squares of `size` pixels, centred anywhere and clipped (DeVries and Taylor, 2017).
 
     Parameters
     ----------
     images : Tensor, uint8, shape (B, H, W, 3)
+    views : Views
+        Of the B images.
     size : int
         Side in pixels; 16 in the papers' strong view.
     """
-    batch, height, width = images.shape[:3]
-    draw = torch.rand(batch, 2, generator=generator)
-    corner = (draw * torch.tensor([height, width])).long() - size // 2
-    corner = corner.to(images.device)
-    row = torch.arange(height, device=images.device) - corner[:, :1]
-    column = torch.arange(width, device=images.device) - corner[:, 1:]
+    height, width = images.shape[1:3]
+    top = (views.centre[:, :1] * height).long() - size // 2
+    left = (views.centre[:, 1:] * width).long() - size // 2
+    row = torch.arange(height, device=images.device) - top
+    column = torch.arange(width, device=images.device) - left
     hole = _within(row, size)[:, :, None] & _within(column, size)[:, None]
     return images * ~hole[..., None]
 

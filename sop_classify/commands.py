@@ -103,10 +103,18 @@ def train_cifar(
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to go on with")
+    if noise_type == "asymmetric" and mapping is None:
+        mapping = {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[dataset]
     with errors():
+        if noise is None and noise_type in ("asymmetric", "instance"):
+            raise ValueError(f"--noise-type {noise_type} needs --noise, the fraction to make wrong")
         wanted = {"dataset": dataset, "noise": noise, "noise_type": noise_type, "limit": limit}
         settings = [*(settings or []), *_overrides(network=network, epochs=epochs)]
         chosen = _recipe(recipe, method, settings, dataset, noise_type, device)
+        if out is not None and not resume:
+            from sop_classify.runs import require_new
+
+            require_new(out)  # before the data is read
         images, given, true = _labelled(
             wanted, data=data, mapping=mapping, human_labels=human_labels, seed=seed
         )
@@ -146,12 +154,7 @@ def _train(
         run.start()
     if not quiet:
         _say_noise(given, true)
-        if recipe.method != "ce" and recipe.activation_epochs >= recipe.epochs:
-            typer.echo(
-                f"warning: labels are given up after {recipe.activation_epochs:g} epochs of "
-                f"contradiction, and there are {recipe.epochs}; lower --set activation_epochs=E",
-                err=True,
-            )
+        _warn_if_idle(recipe)
     total = recipe.epochs
     with progress(out.name, unit="epoch", start=run.training.epoch, quiet=quiet) as show:
         try:
@@ -215,14 +218,14 @@ def _labelled(
         images, index = subset(images, wanted["limit"], rng=limit_rng)
         given = None if given is None else given[index]
     if given is None:
-        if not noise:
+        if noise is None:
             return images, images.train_labels, None  # right or wrong: nobody knows
-        given = _made_wrong(images, noise, kind, mapping, wanted["dataset"], noise_rng)
+        given = _made_wrong(images, noise, kind, mapping, noise_rng)
     return images, given, images.train_labels
 
 
 def _made_wrong(
-    images: "ImageData", rate: float, kind: str, mapping: str | None, dataset: str, rng: Any
+    images: "ImageData", rate: float, kind: str, mapping: str | None, rng: Any
 ) -> "NDArray":
     from sop_classify.noise import asymmetric_noise, instance_noise, symmetric_noise
 
@@ -231,8 +234,7 @@ def _made_wrong(
         return symmetric_noise(labels, rate, classes, rng=rng)
     if kind == "instance":
         return instance_noise(images.train_images, labels, rate, classes, rng=rng)
-    mapping = mapping or {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[dataset]
-    return asymmetric_noise(labels, rate, classes, mapping=mapping, rng=rng)
+    return asymmetric_noise(labels, rate, classes, mapping=mapping or "cifar10", rng=rng)
 
 
 def _recipe(
@@ -267,6 +269,22 @@ def _say_noise(given: "NDArray", true: "NDArray | None") -> None:
         wrong = int((given != true).sum())
         rate = f"{wrong} of {len(given)} labels are wrong ({wrong / len(given):.2%})"
         typer.echo(f"{rate}; nothing that is trained knows which", err=True)
+
+
+def _warn_if_idle(recipe: "Recipe") -> None:
+    from sop_classify.loss import activation_epochs
+
+    if recipe.method == "ce":
+        return
+    needed = recipe.activation_epochs or activation_epochs(
+        recipe.alpha_v, batch_size=recipe.batch_size, init=recipe.init
+    )
+    if needed >= recipe.epochs:
+        typer.echo(
+            f"warning: a label is given up after {needed:.0f} epochs of contradiction, and there "
+            f"are {recipe.epochs}: this is cross entropy; --set activation_epochs=E changes it",
+            err=True,
+        )
 
 
 def _epoch_line(epoch: "Epoch", epochs: int) -> str:

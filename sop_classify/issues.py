@@ -31,6 +31,7 @@ __all__ = [
     "label_issues",
     "normalized_margin",
     "self_confidence",
+    "transitions_csv",
 ]
 
 Scores = NDArray[np.float32]
@@ -195,6 +196,16 @@ def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None)
     # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
+    """The transition matrix as a table: a row a true class, a column a given one, names first."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["true label", *class_names])
+    rows = issues.transition_matrix.round(6).tolist()
+    writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from overparam.corruption import descend
 
-__all__ = ["SOPLoss", "alpha_for", "class_balance", "consistency"]
+__all__ = ["SOPLoss", "activation_epochs", "alpha_for", "class_balance", "consistency"]
 
 # The released code's ε: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
@@ -54,11 +54,13 @@ class SOPLoss(nn.Module):
     consistency : float
         λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
         every call needs `strong_logits`.
-    form : {"released", "paper"}
-        "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q), |u| and |v|
+    form : {"projected", "released", "paper"}
+        "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q); |u| and |v|
         above 1 freeze, at exactly 1 they do not, as in shengliu66/SOP@4d991ce under the PyTorch of
         its time (later ones freeze 1 as well). "paper": u descends L_CE alone, u and v are
-        projected to [−1, 1], the balance acts on the mean of p (Algorithm 1).
+        projected to [−1, 1], the balance acts on the mean of p (Algorithm 1). "projected": the
+        released gradients with the paper's projection, so that a label that was given up comes
+        back if the network agrees with it later.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
@@ -87,7 +89,7 @@ class SOPLoss(nn.Module):
         alpha_v: float = 10.0,
         balance: float = 0.0,
         consistency: float = 0.0,
-        form: Literal["released", "paper"] = "released",
+        form: Literal["projected", "released", "paper"] = "projected",
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -104,8 +106,8 @@ class SOPLoss(nn.Module):
         }.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; it must be 0 or more")
-        if form not in ("released", "paper"):
-            raise ValueError(f"form is {form!r}; choose 'released' or 'paper'")
+        if form not in ("projected", "released", "paper"):
+            raise ValueError(f"form is {form!r}; choose 'projected', 'released' or 'paper'")
         if not 0 < init < 1:
             raise ValueError(f"init is {init}: u and v must start between 0 and 1, say at 1e-8")
         self.alpha_u, self.alpha_v = alpha_u, alpha_v
@@ -155,7 +157,7 @@ class SOPLoss(nn.Module):
 
         loss = -(corrected * label).sum(1).log().mean() + misfit.square().sum(1).mean()
         if self.balance:
-            mean_of = corrected if self.form == "released" else probability
+            mean_of = probability if self.form == "paper" else corrected
             loss = loss + self.balance * class_balance(mean_of)
         if self.consistency and strong_logits is not None:
             loss = loss + self.consistency * consistency(logits, strong_logits.to(logits.dtype))
@@ -193,7 +195,7 @@ class SOPLoss(nn.Module):
         scaled_y = (scaled * label).sum(1, keepdim=True)
         free = (raw_y > _EPSILON) & (scaled_y > _EPSILON)
         grad_up = torch.where(free, 1 / total - 1 / raw_y, 0)
-        if self.form == "released":
+        if self.form != "paper":
             grad_up += 2 * (misfit * label).sum(1, keepdim=True)
             if self.balance:
                 held = (scaled <= _EPSILON) | (raw_y <= _EPSILON)
@@ -206,7 +208,7 @@ class SOPLoss(nn.Module):
             grad_down = torch.where(v * v > 1, 0, grad_down)
         descend(self.u, grad_up, lr=self.alpha_u / batch, index=index)
         descend(self.v, grad_down, lr=self.alpha_v / batch, index=index)
-        if self.form == "paper":
+        if self.form != "released":
             self.u[index] = self.u[index].clamp(-1, 1)
             self.v[index] = self.v[index].clamp(-1, 1)
 
@@ -267,10 +269,13 @@ def consistency(logits: Tensor, strong_logits: Tensor) -> Tensor:
 
 
 def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) -> float:
-    """The α with which a label contradicted in every epoch is given up after `activation_epochs`.
+    """The α_v with which a label contradicted in every epoch is given up after `activation_epochs`.
 
     α = (B/4) (exp(−log(init)/E) − 1), from v's growth by 1 + 4α/B an epoch. This needs no knowledge
     of the noise: choose E well inside the training, when predictions are already mostly right.
+
+    u needs a slower rate, a tenth say: L_CE makes it grow by another 2 α_u/B (1/p_y − 1) an epoch,
+    however the network decides, and 1/p_y is large for labels that are right but hard.
 
     Parameters
     ----------
@@ -279,12 +284,13 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     batch_size : int
         B.
     init : float
-        As in `SOPLoss`.
+        As in `SOPLoss`. In a short training use a larger one: growth by much more than a factor of
+        2 an epoch no longer tells a few contradictions from many.
 
     Returns
     -------
     float
-        For `alpha_v`, and with it for `alpha_u`.
+        For `alpha_v`.
     """
     if not (activation_epochs > 0 and batch_size > 0 and 0 < init < 1):
         raise ValueError(
@@ -292,3 +298,8 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
             "the first two must be positive, init between 0 and 1"
         )
     return batch_size / 4 * math.expm1(-math.log(init) / activation_epochs)
+
+
+def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
+    """How many epochs of contradiction it takes until a label is given up: `alpha_for` inverted."""
+    return -math.log(init) / math.log1p(4 * alpha / batch_size)

@@ -26,7 +26,7 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
         ]
     kernels = [p for p in trained if p.ndim == 4]
     matrices = [p for p in trained if p.ndim == 2]
-    others = [p for p in trained if p.ndim == 1]
+    others = [p for p in trained if p.ndim not in (2, 4)]
     groups = [
         {"params": matrices, "lr": recipe.head_lr},
         {"params": others, "lr": recipe.bias_lr},

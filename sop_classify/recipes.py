@@ -33,7 +33,8 @@ class Recipe:
     lr : float
         SGD: its rate. Muon: see `overparam.muon.ConvolutionMuon`.
     head_lr, bias_lr : float
-        With Muon: rates of SGD (momentum 0.85, Nesterov) on the last layer and on the biases.
+        With Muon: rates of SGD (momentum 0.85, Nesterov, `weight_decay`) on matrices, as the last
+        layer is, and on everything else that is no convolution.
     momentum, weight_decay : float
     nesterov : bool
     schedule : {"steps", "cosine", "linear"}
@@ -42,8 +43,8 @@ class Recipe:
     milestones : tuple of int
     final_lr : float
     activation_epochs : float
-        If positive, alpha_u and alpha_v are `sop_classify.alpha_for` this many epochs, and the next
-        two are not read.
+        If positive, alpha_v is `sop_classify.alpha_for` this many epochs and alpha_u a tenth of it,
+        u and v start at `init` exactly, and the next two are not read.
     alpha_u, alpha_v, init, form, balance, consistency
         See `sop_classify.SOPLoss`.
     label_smoothing : float
@@ -52,7 +53,7 @@ class Recipe:
         Random crop: the image shifts by up to so many pixels each way.
     fill : {"black", "reflect"}
         What lies beyond the border.
-    flip : {"random", "alternating"}
+    flip : {"random", "alternating", "none"}
         Mirror with probability 1/2; or start so and then change every epoch, which shows both views
         of an image in any two epochs (Jordan, arXiv 2404.00498, section 3.6).
     cutout : int
@@ -83,13 +84,13 @@ class Recipe:
     alpha_u: float = 0.0
     alpha_v: float = 0.0
     init: float = 1e-8
-    form: Literal["released", "paper"] = "released"
+    form: Literal["projected", "released", "paper"] = "projected"
     balance: float = 0.0
     consistency: float = 0.0
     label_smoothing: float = 0.0
     pad: int = 4
     fill: Literal["black", "reflect"] = "black"
-    flip: Literal["random", "alternating"] = "random"
+    flip: Literal["random", "alternating", "none"] = "random"
     cutout: int = 0
     ema: float = 0.0
     flips: bool = False
@@ -107,6 +108,10 @@ class Recipe:
                 raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
         if self.schedule == "steps" and (not self.milestones or min(self.milestones) < 1):
             raise ValueError(f"milestones are {self.milestones}; 'steps' needs epochs from 1 on")
+        if self.optimizer == "muon" and not (self.head_lr and self.bias_lr):
+            raise ValueError("optimizer 'muon' needs head_lr and bias_lr above 0 for the rest")
+        if self.flips and self.flip == "none":
+            raise ValueError("flips averages over mirror images, and flip is 'none'; choose one")
         if not 0 < self.init < 1:
             raise ValueError(f"init is {self.init}; u and v must start between 0 and 1")
         for name in ("epochs", "batch_size"):
@@ -138,6 +143,7 @@ _PAPER_SOP = Recipe(
     milestones=(40, 80),
     alpha_u=10,
     alpha_v=10,
+    form="paper",
 )
 _PAPER_SOP_PLUS = replace(
     _PAPER_SOP,
@@ -166,9 +172,9 @@ _CPU = Recipe(
     bias_lr=0.05,
     momentum=0.6,
     schedule="linear",
-    # From 0.03 a factor of 1.5 an epoch activates in eight; from 1e-8 it would take one of ten, at
-    # which u grows on rightly labelled examples too, and overshoots.
-    activation_epochs=8,
+    # From 0.03 a factor of 1.65 an epoch activates in seven; from 1e-8 it would take one of 14, at
+    # which a few early contradictions count as much as many, and u and v overshoot.
+    activation_epochs=7,
     init=0.03,
     pad=2,
     fill="reflect",

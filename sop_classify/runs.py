@@ -5,7 +5,7 @@
 - ``labels.npz``: ``given_labels``, and ``true_labels`` if they are known.
 - ``metrics.csv``: a row an epoch, the fields of `sop_classify.training.Epoch`; unknown is empty.
 - ``checkpoint.safetensors``: everything that changes, after the last epoch that was completed.
-- ``label_issues.csv`` and ``curves.png``, written by `finish`.
+- ``label_issues.csv``, ``transition_matrix.csv`` and ``curves.png``, written by `finish`.
 
 A file is replaced whole or not at all, metrics.csv before the checkpoint: the table may be a row
 ahead of the checkpoint, which a resumed run repeats, but it never lacks one.
@@ -32,12 +32,12 @@ from overparam.files import FileError, naming, one_line, replace_file, require_r
 from sop_classify.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.curves import draw_curves
 from sop_classify.data import ImageData
-from sop_classify.issues import auroc, f1, issues_csv, label_issues
+from sop_classify.issues import auroc, f1, issues_csv, label_issues, transitions_csv
 from sop_classify.noise import noise_rate
 from sop_classify.recipes import Recipe
 from sop_classify.training import Epoch, Training
 
-__all__ = ["Run", "finish", "train"]
+__all__ = ["Run", "finish", "require_new", "train"]
 
 StrPath = str | os.PathLike[str]
 
@@ -45,7 +45,7 @@ _SCHEMA = 1
 _STATUSES = ("running", "completed", "interrupted", "failed")
 _RECORD, _LABELS, _METRICS = "run.json", "labels.npz", "metrics.csv"
 _CHECKPOINT, _CURVES = "checkpoint.safetensors", "curves.png"
-_ISSUES = "label_issues.csv"
+_ISSUES, _TRANSITIONS = "label_issues.csv", "transition_matrix.csv"
 # What must not change between the start of a run and its end. That includes the number of epochs:
 # every schedule runs over all of them.
 _FIXED = ("recipe", "arguments", "seed", "data")
@@ -197,9 +197,8 @@ class Run:
         FileError
             If there is something in it already, or it cannot be written.
         """
+        require_new(self.folder)
         with naming("start a run in", self.folder):
-            if self.folder.is_dir() and any(self.folder.iterdir()):
-                raise FileError("it is not empty; resume its run or choose another folder")
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
             labels: dict[str, Any] = {"given_labels": self.given_labels}
@@ -306,14 +305,23 @@ class Run:
         """Which run a checkpoint belongs to."""
         return {
             "schema_version": _SCHEMA,
-            "recipe": self.record["recipe"],
+            # Its source is words about it.
+            "recipe": {k: v for k, v in self.record["recipe"].items() if k != "source"},
             "seed": self.record["seed"],
             "fingerprint": self.record["data"]["fingerprint"],
         }
 
 
+def require_new(folder: StrPath) -> None:
+    """Raise FileError if there is anything in the folder."""
+    path = Path(folder)
+    with naming("start a run in", path):
+        if path.is_dir() and any(path.iterdir()):
+            raise FileError("it is not empty; resume its run or choose another folder")
+
+
 def finish(run: Run) -> dict[str, Any]:
-    """Write label_issues.csv and curves.png, and return the results for run.json.
+    """Write what the folder holds at the end, and return the results for run.json.
 
     Returns
     -------
@@ -322,13 +330,15 @@ def finish(run: Run) -> dict[str, Any]:
         of the training images as they are, `memorized` and `recovered` (see `Epoch`).
         `best_accuracy` is of any epoch, chosen by the test set and so no estimate.
         `noise_rate`, `issues_auroc` and `issues_f1` if the truth is known; `estimated_noise_rate`
-        and `estimated_transition_matrix` are made without it. `seconds` of training and testing,
+        is made without it. `seconds` of training and testing (not of reading data and saving),
         `training_seconds`. `curves`: the file's name, or why there is none.
     """
     training, last = run.training, run.history[-1]
     given, true = run.given_labels, run.true_labels
     issues = label_issues(given, training.probability.cpu().numpy())
-    replace_file(run.folder / _ISSUES, issues_csv(issues, class_names=run.data.class_names))
+    names = run.data.class_names
+    replace_file(run.folder / _ISSUES, issues_csv(issues, class_names=names))
+    replace_file(run.folder / _TRANSITIONS, transitions_csv(issues, class_names=names))
     predicted = training.predict_training_images().argmax(1).cpu().numpy()
     wrong = np.zeros(len(given), bool) if true is None else given != true
 
@@ -346,7 +356,6 @@ def finish(run: Run) -> dict[str, Any]:
         "recovered": share_of_wrong(true),
         "noise_rate": None if true is None else float(wrong.mean()),
         "estimated_noise_rate": issues.noise_rate,
-        "estimated_transition_matrix": issues.transition_matrix.round(4).tolist(),
         "issues_auroc": None if true is None else auroc(issues.label_score, wrong),
         "issues_f1": None if true is None else f1(issues.is_label_issue, wrong),
         "seconds": training_seconds + sum(epoch.evaluation_seconds for epoch in run.history),
@@ -441,6 +450,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
         value = record.get(key)
         inner = value if isinstance(value, dict) else None
         flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
+    flat.pop("recipe.source", None)  # words about the recipe
     return flat
 
 

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,9 +57,10 @@ class Epoch:
     memorized, recovered : float or None
         Fractions of the wrongly labelled training examples that are predicted as their given, wrong
         label, or as their true one. They need the truth.
+    u, v : float or None
+        Of methods with u and v: means of U and of the sum of V over all examples.
     u_clean, u_wrong, v_clean, v_wrong : float or None
-        Of methods with u and v: means of U and of the sum of V, over the examples that are rightly
-        and wrongly labelled.
+        The same over the examples that are rightly and wrongly labelled.
     lr, alpha_u, alpha_v : float
         Rates at the end of the epoch.
     seconds, evaluation_seconds : float
@@ -75,6 +76,8 @@ class Epoch:
     train_fit: float
     memorized: float | None
     recovered: float | None
+    u: float | None
+    v: float | None
     u_clean: float | None
     u_wrong: float | None
     v_clean: float | None
@@ -158,12 +161,14 @@ class Training:
                 recipe.network, classes, images=start.cpu(), generator=self._generator
             )
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._forward = torch.compile(self.network) if compile else self.network
+        self._forward = torch.compile(self.network, dynamic=False) if compile else self.network
         self._average = None
         if recipe.ema:
             averaging = get_ema_multi_avg_fn(recipe.ema)
             self._average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
-        self.loss = _loss_for(recipe, number, classes, generator=self._generator).to(self.device)
+        # A generator of its own, so that methods of one seed see the same views.
+        start = torch.Generator().manual_seed(seed)
+        self.loss = _loss_for(recipe, number, classes, generator=start).to(self.device)
         self._optimizers = optimizers_for(self.network, recipe)
         self._base_lr = [group["lr"] for o in self._optimizers for group in o.param_groups]
 
@@ -183,10 +188,18 @@ class Training:
         ------
         DivergedError
             If the loss is not finite at the end of an epoch.
+        MemoryError
+            If the device's memory does not suffice.
         """
         while self.epoch < self.recipe.epochs:
             begin = time.perf_counter()
-            loss, predicted = self._train_once(on_batch)
+            try:
+                loss, predicted = self._train_once(on_batch)
+            except torch.OutOfMemoryError as error:
+                raise MemoryError(
+                    f"the device has too little memory for batches of {self.recipe.batch_size}; "
+                    "lower batch_size"
+                ) from error
             self.epoch += 1
             middle = time.perf_counter()
             if not math.isfinite(loss):
@@ -281,28 +294,26 @@ class Training:
         """One epoch: the mean loss, and each example's prediction."""
         number = len(self.given)
         order = torch.randperm(number, generator=self._generator).to(self.device)
-        views = draw_views(number, pad=self.recipe.pad, generator=self._generator)
-        if self.recipe.flip == "alternating":
-            views = Views(views.offset, self._mirrored ^ bool(self.epoch % 2))
-        views = Views(views.offset.to(self.device), views.flip.to(self.device))
+        weak = self._draw_views(alternating=self.recipe.flip == "alternating")
+        strong = self._draw_views() if self.recipe.consistency else None
         batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
 
         total = torch.zeros((), device=self.device)
         predicted = torch.empty_like(self.given)
         self.network.train()
-        for i, (index, weak, strong) in enumerate(self._batches(batches, views)):
+        for i, (index, first, second) in enumerate(self._batches(batches, weak, strong)):
             done = self.epoch + i / len(batches)
             self._set_rates(done)
             if on_batch is not None:
                 on_batch(done)
-            images = weak if strong is None else torch.cat([weak, strong])
+            images = first if second is None else torch.cat([first, second])
             x = normalise(images, self._mean, self._std, dtype=self.precision)
             with self._autocast():
                 logits = self._forward(x)
             # float32 from here on: u and v start at 1e-8, and so their squares at 1e-16.
             logits, strong_logits = logits.float().split([len(index), len(x) - len(index)])
             loss = self.loss(
-                logits, self.given[index], index, None if strong is None else strong_logits
+                logits, self.given[index], index, None if second is None else strong_logits
             )
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
@@ -315,30 +326,40 @@ class Training:
             predicted[index] = self._observe(logits.detach(), index)
         return float(total) / number, predicted
 
+    def _draw_views(self, *, alternating: bool = False) -> Views:
+        """Views of all images for an epoch, in one transfer to the device."""
+        recipe = self.recipe
+        views = draw_views(len(self.given), pad=recipe.pad, generator=self._generator)
+        if alternating:
+            views = replace(views, flip=self._mirrored ^ bool(self.epoch % 2))
+        elif recipe.flip == "none":
+            views = replace(views, flip=torch.zeros_like(views.flip))
+        return views.to(self.device)
+
     def _batches(
-        self, batches: tuple[Tensor, ...], views: Views
+        self, batches: tuple[Tensor, ...], weak: Views, strong: Views | None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Index, weak view and, if the method wants one, strong view of each batch."""
         for start in range(0, len(batches), _TOGETHER):
             group = batches[start : start + _TOGETHER]
-            strong: tuple[Tensor | None, ...] = (None,) * len(group)
-            if self.recipe.consistency:
-                strong = self._strong_views(torch.cat(group)).split([len(part) for part in group])
-            for index, images in zip(group, strong, strict=True):
-                weak = crop(self._images, index, views[index], fill=self.recipe.fill)
+            second: tuple[Tensor | None, ...] = (None,) * len(group)
+            if strong is not None:
+                second = self._strong(torch.cat(group), strong).split([len(part) for part in group])
+            for index, images in zip(group, second, strict=True):
+                views = weak[index]
+                first = crop(self._images, index, views, fill=self.recipe.fill)
                 if self.recipe.cutout:
-                    weak = cutout(weak, size=self.recipe.cutout, generator=self._generator)
-                yield index, weak, images
+                    first = cutout(first, views, size=self.recipe.cutout)
+                yield index, first, images
 
-    def _strong_views(self, index: Tensor) -> Tensor:
+    def _strong(self, index: Tensor, views: Views) -> Tensor:
         """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+."""
         from sop_classify.strong import auto_augment  # torchvision takes a second to import
 
-        views = draw_views(len(index), pad=self.recipe.pad, generator=self._generator)
-        views = Views(views.offset.to(self.device), views.flip.to(self.device))
+        views = views[index]
         images = crop(self._images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
         images = auto_augment(images, generator=self._generator).permute(0, 2, 3, 1)
-        return cutout(images, size=16, generator=self._generator)
+        return cutout(images, views, size=16)
 
     def _observe(self, logits: Tensor, index: Tensor) -> Tensor:
         predicted = logits.argmax(1)
@@ -371,23 +392,21 @@ class Training:
         }
 
     def _dynamics(self, predicted: Tensor) -> dict[str, Any]:
-        """How the examples with right and with wrong labels fare, where the truth is known."""
-        known: dict[str, Any] = {
-            "train_fit": float((predicted == self.given).float().mean()),
-            **dict.fromkeys(("memorized", "recovered")),
-            **dict.fromkeys(("u_clean", "u_wrong", "v_clean", "v_wrong")),
-        }
-        if self._true is None:
-            return known
-        wrong = self.given != self._true
-        if wrong.any():
-            known["memorized"] = float((predicted == self.given)[wrong].float().mean())
-            known["recovered"] = float((predicted == self._true)[wrong].float().mean())
+        """How the training examples fare; those with wrong labels apart, if the truth is known."""
+        known: dict[str, Any] = {"train_fit": float((predicted == self.given).float().mean())}
+        known |= dict.fromkeys(("memorized", "recovered", "u", "v"))
+        known |= dict.fromkeys(("u_clean", "u_wrong", "v_clean", "v_wrong"))
+        wrong = None if self._true is None else self.given != self._true
+        if wrong is not None and wrong.any():
+            known["memorized"] = _mean((predicted == self.given)[wrong].float())
+            known["recovered"] = _mean((predicted == self._true)[wrong].float())
         if isinstance(self.loss, SOPLoss):
             up, down = self.loss.parts(self.given)
             for name, part in (("u", up), ("v", down.sum(1))):
-                known[f"{name}_clean"] = _mean(part[~wrong])
-                known[f"{name}_wrong"] = _mean(part[wrong])
+                known[name] = _mean(part)
+                if wrong is not None:
+                    known[f"{name}_clean"] = _mean(part[~wrong])
+                    known[f"{name}_wrong"] = _mean(part[wrong])
         return known
 
     def _autocast(self) -> AbstractContextManager:
@@ -412,10 +431,12 @@ def _loss_for(
 ) -> nn.Module:
     if recipe.method == "ce":
         return _CrossEntropy(recipe.label_smoothing)
-    alpha_u, alpha_v = recipe.alpha_u, recipe.alpha_v
+    alpha_u, alpha_v, start = recipe.alpha_u, recipe.alpha_v, generator
     if recipe.activation_epochs:
         batch = round(number / math.ceil(number / recipe.batch_size))
-        alpha_u = alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
+        alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
+        alpha_u = alpha_v / 10
+        start = None  # drawn at random, a good part of the clocks would start several epochs late
     return SOPLoss(
         number,
         classes,
@@ -425,7 +446,7 @@ def _loss_for(
         consistency=recipe.consistency,
         form=recipe.form,
         init=recipe.init,
-        generator=generator,
+        generator=start,
     )
 
 

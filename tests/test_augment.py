@@ -1,6 +1,7 @@
 """Promise: a batch of views is what slicing each padded image by hand gives."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_crop_equals_pad_slice_and_mirror(height, width, pad, fill, data):
     index = torch.tensor(data.draw(st.lists(st.integers(0, number - 1), min_size=1, max_size=6)))
     views = draw_views(len(index), pad=pad, generator=gen(data.draw(st.integers(0, 999))))
     if data.draw(st.booleans()):  # the corners themselves
-        views = Views(views.offset.sign() * pad, views.flip)
+        views = replace(views, offset=views.offset.sign() * pad)
 
     ours = crop(images, index, views, fill=fill)
 
@@ -65,8 +66,8 @@ def test_crop_equals_pad_slice_and_mirror(height, width, pad, fill, data):
 def test_crop_reflects_by_default_and_gives_a_copy():
     images = pictures(2, 4, 6)
     index = torch.tensor([1])
-    still = Views(torch.tensor([[0, 0]]), torch.tensor([False]))
-    shifted = Views(torch.tensor([[2, -1]]), torch.tensor([False]))
+    still = Views(torch.tensor([[0, 0]]), torch.tensor([False]), torch.zeros(1, 2))
+    shifted = Views(torch.tensor([[2, -1]]), torch.tensor([False]), torch.zeros(1, 2))
     assert torch.equal(crop(images, index, shifted), crop(images, index, shifted, fill="reflect"))
     view = crop(images, index, still)
     assert torch.equal(view, images[1:])
@@ -80,15 +81,14 @@ def test_views_are_picked_by_index():
     some = views[index]
     assert torch.equal(some.offset, views.offset[index])
     assert torch.equal(some.flip, views.flip[index])
-    offset, flip = views
-    assert offset is views.offset
-    assert flip is views.flip
+    assert torch.equal(some.centre, views.centre[index])
 
 
 @pytest.mark.parametrize("pad", [0, 1, 4])
 def test_draws_are_uniform_and_independent(pad):
     number = 20_000
-    offset, flip = draw_views(number, pad=pad, generator=gen(1))
+    views = draw_views(number, pad=pad, generator=gen(1))
+    offset, flip = views.offset, views.flip
     assert offset.dtype == torch.int64
     assert offset.shape == (number, 2)
     assert flip.dtype == torch.bool
@@ -110,11 +110,11 @@ def test_draws_are_uniform_and_independent(pad):
 def test_cutout_equals_a_slice_around_the_centre(height, width, size, seed):
     images = pictures(3, height, width)
     before = images.clone()
-    ours = cutout(images, size=size, generator=gen(seed))
+    views = draw_views(3, pad=0, generator=gen(seed))
+    ours = cutout(images, views, size=size)
     assert torch.equal(images, before)
     assert ours.dtype == torch.uint8
-    centres = torch.rand(3, 2, generator=gen(seed)).tolist()
-    for one, image, (down, right) in zip(ours, images, centres, strict=True):
+    for one, image, (down, right) in zip(ours, images, views.centre.tolist(), strict=True):
         expected = image.clone()
         top, left = int(down * height) - size // 2, int(right * width) - size // 2
         expected[max(top, 0) : max(top + size, 0), max(left, 0) : max(left + size, 0)] = 0
@@ -125,12 +125,14 @@ def test_cutout_is_centred_anywhere():
     """Size 1 is the centre alone: every pixel is as likely, the corners too."""
     number = 20_000
     images = torch.ones(1, 1, 1, 1, dtype=torch.uint8).expand(number, 4, 5, 3)
-    holes = cutout(images, size=1, generator=gen(2))[..., 0] == 0
+    views = draw_views(number, pad=2, generator=gen(2))
+    holes = cutout(images, views, size=1)[..., 0] == 0
     assert (holes.sum((1, 2)) == 1).all()
     for hits in holes.sum(0).flatten().tolist():
         assert_binomial(hits, number, 1 / 20)
     # Of a side of 16 in 32 pixels about 0.77² is left of the area after clipping.
-    area = cutout(torch.ones(2000, 32, 32, 3, dtype=torch.uint8), size=16, generator=gen(3)) == 0
+    views = draw_views(2000, pad=2, generator=gen(3))
+    area = cutout(torch.ones(2000, 32, 32, 3, dtype=torch.uint8), views, size=16) == 0
     expected = np.mean([min(k + 8, 32) - max(k - 8, 0) for k in range(32)]) ** 2
     assert area[..., 0].sum((1, 2)).double().mean().item() == pytest.approx(expected, rel=0.05)
 
@@ -169,7 +171,9 @@ def test_the_generator_alone_decides():
     assert torch.equal(first.flip, again.flip)
     assert not torch.equal(first.offset, other.offset)
     assert not torch.equal(first.flip, other.flip)
-    holes = [cutout(images, size=4, generator=gen(seed)) for seed in (5, 5, 6)]
+    seeds = (5, 5, 6)
+    views = [draw_views(len(images), pad=3, generator=gen(seed)) for seed in seeds]
+    holes = [cutout(images, drawn, size=4) for drawn in views]
     assert torch.equal(holes[0], holes[1])
     assert not torch.equal(holes[0], holes[2])
     assert torch.equal(torch.get_rng_state(), state)

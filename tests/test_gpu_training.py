@@ -14,10 +14,12 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("method", ["ce", "sop", "sop+"])
-def test_every_method_learns(method):
+@pytest.mark.parametrize("compile", [False, True])
+def test_every_method_learns(method, compile):
     data = small_data()
     recipe = small_recipe(method, "epochs=6", "ema=0.8")
-    *_, last = Training(data, data.train_labels, recipe, device="cuda").epochs()
+    training = Training(data, data.train_labels, recipe, device="cuda", compile=compile)
+    *_, last = training.epochs()
     assert last.test_accuracy > 0.9
 
 

@@ -107,7 +107,7 @@ def test_the_papers_numbers(dataset, method, noise):
         alpha_u=ALPHAS[dataset, noise][0],
         alpha_v=ALPHAS[dataset, noise][1],
         init=1e-8,
-        form="released",
+        form="paper",
         balance=balance,
         consistency=consistency,
         label_smoothing=0,
@@ -218,7 +218,7 @@ def test_settings_are_checked_together():
         ("pad=-2", "pad is -2; it must be 0 or more"),
         ("momentum=1", "momentum is 1.0; it must be below 1"),
         ("ema=1.5", "ema is 1.5; it must be below 1"),
-        ("form=code", "form is 'code'; use one of released, paper"),
+        ("form=code", "form is 'code'; use one of projected, released, paper"),
         ("fill=grey", "fill is 'grey'; use one of black, reflect"),
         (
             "activation_epochs=0",

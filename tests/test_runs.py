@@ -33,7 +33,7 @@ from sop_classify.runs import Run, train
 from sop_classify.training import DivergedError, Epoch
 
 FILES = ["checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json"]
-AT_THE_END = sorted([*FILES, "curves.png", "label_issues.csv"])
+AT_THE_END = sorted([*FILES, "curves.png", "label_issues.csv", "transition_matrix.csv"])
 
 # Between them every part of a state: Muon and SGD, averaged weights, u and v, none of them.
 SMALL = {"epochs": 4, "batch_size": 64}

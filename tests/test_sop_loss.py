@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from overparam.corruption import descend
 from sop_classify.data import Indexed
-from sop_classify.loss import SOPLoss, alpha_for, class_balance, consistency
+from sop_classify.loss import SOPLoss, activation_epochs, alpha_for, class_balance, consistency
 
 F64 = torch.float64
 ROWS = 8
-FORMS = ["released", "paper"]
+FORMS = ["projected", "released", "paper"]
 # Tiny, growing, near the clamp, and beyond it, where the released form freezes. Not 1 itself: what
 # gradient torch.clamp passes there depends on the version of PyTorch.
 MAGNITUDES = [1e-8, 0.03, 0.5, 0.97, 1.3]
@@ -41,7 +41,7 @@ def literal(
     """Loss, logits' gradient and the next u, v, written down from the paper; autograd does it all.
 
     Released: every part descends in u and v. Paper: u descends the cross entropy alone, v the
-    squared error alone, then both are projected (Algorithm 1).
+    squared error alone, then both are projected (Algorithm 1). Projected: the first, then that.
     """
     classes = logits.shape[1]
     logits = logits.clone().requires_grad_()
@@ -55,19 +55,19 @@ def literal(
     hard = F.one_hot(logits.argmax(1), classes).to(F64)
     cross_entropy = torch.mean(-torch.sum(y * torch.log(q), dim=1))
     squared = F.mse_loss(hard + up - down, y, reduction="sum") / len(y)
-    mean = torch.clamp((q if module.form == "released" else p).mean(0), 1e-4, 1.0)
+    mean = torch.clamp((p if module.form == "paper" else q).mean(0), 1e-4, 1.0)
     balance = -(torch.log(mean) / classes).sum()
     divergence = F.kl_div(F.log_softmax(strong, 1), p.detach(), reduction="none").sum(1).mean()
     loss = cross_entropy + squared + module.balance * balance + module.consistency * divergence
 
     (grad,) = torch.autograd.grad(loss, logits, retain_graph=True)
-    of_u, of_v = (loss, loss) if module.form == "released" else (cross_entropy, squared)
+    of_u, of_v = (cross_entropy, squared) if module.form == "paper" else (loss, loss)
     (u.grad,) = torch.autograd.grad(of_u, u, retain_graph=True)
     (v.grad,) = torch.autograd.grad(of_v, v)
     torch.optim.SGD([u], lr=module.alpha_u).step()
     torch.optim.SGD([v], lr=module.alpha_v).step()
     u, v = u.detach(), v.detach()
-    if module.form == "paper":
+    if module.form != "released":
         u, v = u.clamp(-1, 1), v.clamp(-1, 1)
     return loss.detach(), grad, u, v
 
@@ -162,7 +162,7 @@ def test_in_the_paper_form_u_waits_where_the_cross_entropy_is_held():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_beyond_one_the_released_form_freezes_and_the_paper_form_lives(form):
+def test_beyond_one_the_released_form_freezes_and_the_others_live(form):
     module = one_example(alpha_u=0.2, alpha_v=0.5, form=form)
     module.u.fill_(0.9)
     module.v.fill_(0.9)
@@ -342,6 +342,7 @@ def test_alpha_for_sets_the_epoch_of_activation(epochs, batch, form):
 
 
 def test_alpha_for_by_hand():
+    assert activation_epochs(alpha_for(20, batch_size=128), batch_size=128) == pytest.approx(20)
     assert alpha_for(20, batch_size=128) == pytest.approx(32 * (1e8**0.05 - 1), rel=1e-12)
     assert alpha_for(3, batch_size=4, init=1e-3) == pytest.approx(9, rel=1e-12)
     for bad in ((0, 128, 1e-8), (5, 0, 1e-8), (5, 128, 0), (5, 128, 1), (math.nan, 128, 1e-8)):

@@ -62,6 +62,7 @@ def test_a_run_is_a_folder(npz, tmp_path):
         "labels.npz",
         "checkpoint.safetensors",
         "label_issues.csv",
+        "transition_matrix.csv",
     }
     labels = np.load(out / "labels.npz")
     assert (labels["given_labels"] != labels["true_labels"]).sum() == 24
@@ -145,6 +146,7 @@ def test_the_labels_of_people(npz, tmp_path):
         (["--noise", "-0.1"], r"--noise is -0.1"),
         (["--noise", "0.2", "--noise-type", "worst"], "people made the 'worst' labels"),
         (["--noise", "0.2", "--noise-type", "asymmetric"], "cifar10.*10 classes"),
+        (["--noise-type", "instance"], "--noise-type instance needs --noise"),
         (["--mapping", "cifar10"], "--mapping cifar10 is of asymmetric noise"),
         (["--human-labels", "x.pt"], "--human-labels needs a --noise-type of aggre"),
         (["--limit", "2"], "cannot keep 2 training examples"),
@@ -152,7 +154,7 @@ def test_the_labels_of_people(npz, tmp_path):
         (["--set", "epoch=3"], "no setting 'epoch'; did you mean 'epochs'"),
         (["--set", "batch_size=x"], "batch_size is 'x'; a whole number is needed"),
         (["--set", "momentum"], "has no value; write momentum=VALUE"),
-        (["--set", "network=vgg"], "no network 'vgg'"),
+        (["--set", "network=vgg"], "network is 'vgg'; use one of fast"),
         (["--data", "nothing.npz"], "cannot read 'nothing.npz'"),
     ],
 )

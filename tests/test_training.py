@@ -10,6 +10,7 @@ from torch import nn
 
 from sop_classify.data import ImageData, channel_statistics
 from sop_classify.loss import SOPLoss, alpha_for
+from sop_classify.optimization import schedule
 from sop_classify.recipes import recipe_for, with_settings
 from sop_classify.training import DivergedError, Training
 
@@ -219,19 +220,20 @@ def test_batches_are_of_one_size_and_cover_every_example_once():
     assert training.loss.alpha_v == alpha_for(
         training.recipe.activation_epochs, batch_size=24, init=training.recipe.init
     )
+    assert training.loss.alpha_u == training.loss.alpha_v / 10
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
+    ("settings", "expected"),
     [
         (("schedule=linear", "lr=1"), [1, 1, 1 / 1.8, 0.25 / 0.9]),
         (("schedule=steps", "milestones=1,2", "lr=1"), [1, 1, 0.1, 0.1]),
         (("schedule=cosine", "final_lr=0.2", "lr=1"), [1, 1, 0.6, 0.6]),
     ],
 )
-def test_schedules(schedule, expected):
+def test_schedules(settings, expected):
 
-    recipe = small_recipe("ce", *schedule)
+    recipe = small_recipe("ce", *settings)
     rates = [schedule(recipe, done) for done in (0, 0.1, 1, 1.5)]
     assert rates == pytest.approx(expected)
 
