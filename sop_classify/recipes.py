@@ -43,8 +43,11 @@ class Recipe:
     milestones : tuple of int
     final_lr : float
     activation_epochs : float
-        If positive, alpha_v is `sop_classify.alpha_for` this many epochs and alpha_u a tenth of it,
-        u and v start at `init` exactly, and the next two are not read.
+        If positive, alpha_v is `sop_classify.alpha_for` this many epochs and alpha_u `alpha_ratio`
+        of it, u and v start at `init` exactly, and `alpha_u` and `alpha_v` are not read.
+    alpha_ratio : float
+        A slow u spares labels that are right but hard; a fast one lets less be memorised in a long
+        training on few examples.
     alpha_u, alpha_v, init, form, balance, consistency
         See `sop_classify.SOPLoss`.
     label_smoothing : float
@@ -81,6 +84,7 @@ class Recipe:
     milestones: tuple[int, ...] = ()
     final_lr: float = 0.0
     activation_epochs: float = 0.0
+    alpha_ratio: float = 0.1
     alpha_u: float = 0.0
     alpha_v: float = 0.0
     init: float = 1e-8

@@ -435,7 +435,7 @@ def _loss_for(
     if recipe.activation_epochs:
         batch = round(number / math.ceil(number / recipe.batch_size))
         alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
-        alpha_u = alpha_v / 10
+        alpha_u = recipe.alpha_ratio * alpha_v
         start = None  # drawn at random, a good part of the clocks would start several epochs late
     return SOPLoss(
         number,

@@ -104,6 +104,7 @@ def test_the_papers_numbers(dataset, method, noise):
         milestones=milestones,
         final_lr=final_lr,
         activation_epochs=0,
+        alpha_ratio=0.1,
         alpha_u=ALPHAS[dataset, noise][0],
         alpha_v=ALPHAS[dataset, noise][1],
         init=1e-8,
