@@ -34,7 +34,7 @@ def trained(method, *, seed):
     recipe = with_settings(
         recipe_for("cpu", method),
         ["epochs=40", "batch_size=125", "flips=false"]
-        + ([] if method == "ce" else ["activation_epochs=10"]),
+        + ([] if method == "ce" else ["activation_epochs=7", "alpha_ratio=1"]),
     )
     training = Training(data, given, recipe, true_labels=data.train_labels, seed=seed, device="cpu")
     *_, last = training.epochs()
