@@ -126,11 +126,13 @@ def print_table() -> None:
         shown = [
             _spread([100 * v for x in lines if (v := x.get(key)) is not None]) for key in columns
         ]
-        minutes = statistics.median(line["seconds"] for line in lines) / 60
+        # A record without seconds was made while something else used the processor.
+        times = [line["seconds"] for line in lines if "seconds" in line]
+        minutes = f"{statistics.median(times) / 60:.1f}" if times else ""
         size = data if limit is None else f"{data}, {limit:,}"
         print(
             f"| {size} | {noise} | {recipe} {settings} | {method} | {' | '.join(shown)} "
-            f"| {minutes:.1f} | {len(lines)} |"
+            f"| {minutes} | {len(lines)} |"
         )
 
 

@@ -128,7 +128,7 @@ def parts(training: Training, data: ImageData, batch: int) -> dict[str, float]:
     index = torch.arange(batch, device=training.device)
     labels = training.given[:batch]
     drawn = draw_views(batch, pad=2, generator=torch.Generator().manual_seed(0))
-    views = type(drawn)(drawn.offset.to(training.device), drawn.flip.to(training.device))
+    views = drawn.to(training.device)
     statistics_ = [torch.full((3,), value, device=training.device) for value in (0.5, 0.25)]
 
     def view() -> torch.Tensor:
