@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Views", "crop", "cutout", "draw_views", "normalise"]
+__all__ = ["Views", "crop", "cutout", "draw_views", "normalise", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,26 @@ def cutout(images: Tensor, views: Views, *, size: int) -> Tensor:
     column = torch.arange(width, device=images.device) - left
     hole = _within(row, size)[:, :, None] & _within(column, size)[:, None]
     return images * ~hole[..., None]
+
+
+def shrink(images: Tensor, *, scale: float) -> Tensor:
+    """Images of `scale` times the height and width, in whole multiples of 4 pixels, antialiased.
+
+    Multiples of 4, for every new size costs a preparation of all kernels; 12 pixels at least, as
+    the networks need, unless there are fewer to start with.
+
+    Parameters
+    ----------
+    images : Tensor, uint8, shape (B, H, W, 3)
+    scale : float
+        In (0, 1]; 1 returns the images as they are.
+    """
+    if scale >= 1:
+        return images
+    from torchvision.transforms.v2.functional import resize  # takes a second to import
+
+    size = [min(side, max(12, int(side * scale) // 4 * 4)) for side in images.shape[1:3]]
+    return resize(images.permute(0, 3, 1, 2), size, antialias=True).permute(0, 2, 3, 1)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, *, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a network descends: its optimizers and their rate over the epochs."""
+"""How a network descends: its optimizers, their rate and the images' size over the epochs."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import nn
 from overparam.muon import ConvolutionMuon
 from sop_classify.recipes import Recipe
 
-__all__ = ["optimizers_for", "schedule"]
+__all__ = ["image_scale", "optimizers_for", "schedule"]
 
 
 def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -52,3 +52,11 @@ def schedule(recipe: Recipe, epochs_done: float) -> float:
         low = recipe.final_lr / recipe.lr
         return low + (1 - low) * (1 + math.cos(math.pi * fraction)) / 2
     return min(1.0, (1 - epochs_done / recipe.epochs) / 0.9)
+
+
+def image_scale(recipe: Recipe, epochs_done: int) -> float:
+    """How large the images of the next epoch are, as a fraction of their side."""
+    done = epochs_done / recipe.epochs
+    if done >= recipe.full_scale_at:
+        return 1.0
+    return recipe.start_scale + (1 - recipe.start_scale) * done / recipe.full_scale_at

@@ -61,6 +61,10 @@ class Recipe:
         of an image in any two epochs (Jordan, arXiv 2404.00498, section 3.6).
     cutout : int
         Side of the black square on the weak view; 0 for none. The strong view always has 16.
+    start_scale, full_scale_at : float
+        Progressive resizing: the first epoch sees images shrunk to the fraction `start_scale` of
+        their side; it grows linearly, in whole multiples of 4 pixels, to 1 when the fraction
+        `full_scale_at` of the epochs is done. 1: always full.
     ema : float
         Decay a step of an average of the weights, reported beside the plain network; 0: none.
     flips : bool
@@ -96,6 +100,8 @@ class Recipe:
     fill: Literal["black", "reflect"] = "black"
     flip: Literal["random", "alternating", "none"] = "random"
     cutout: int = 0
+    start_scale: float = 1.0
+    full_scale_at: float = 0.7
     ema: float = 0.0
     flips: bool = False
 
@@ -116,6 +122,8 @@ class Recipe:
             raise ValueError("optimizer 'muon' needs head_lr and bias_lr above 0 for the rest")
         if self.flips and self.flip == "none":
             raise ValueError("flips averages over mirror images, and flip is 'none'; choose one")
+        if not 0 < self.start_scale <= 1:
+            raise ValueError(f"start_scale is {self.start_scale}; it must be above 0 and at most 1")
         if not 0 < self.init < 1:
             raise ValueError(f"init is {self.init}; u and v must start between 0 and 1")
         for name in ("epochs", "batch_size"):

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from overparam.devices import fastest_precision, pick_device
-from sop_classify.augment import Views, crop, cutout, draw_views, normalise
+from sop_classify.augment import Views, crop, cutout, draw_views, normalise, shrink
 from sop_classify.data import ImageData, channel_statistics
 from sop_classify.loss import SOPLoss, alpha_for
 from sop_classify.networks import build_network
-from sop_classify.optimization import optimizers_for, schedule
+from sop_classify.optimization import image_scale, optimizers_for, schedule
 from sop_classify.recipes import Recipe
 
 __all__ = ["DivergedError", "Epoch", "Training"]
@@ -298,6 +298,7 @@ class Training:
         strong = self._draw_views() if self.recipe.consistency else None
         batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
 
+        scale = image_scale(self.recipe, self.epoch)
         total = torch.zeros((), device=self.device)
         predicted = torch.empty_like(self.given)
         self.network.train()
@@ -307,6 +308,7 @@ class Training:
             if on_batch is not None:
                 on_batch(done)
             images = first if second is None else torch.cat([first, second])
+            images = shrink(images, scale=scale)
             x = normalise(images, self._mean, self._std, dtype=self.precision)
             with self._autocast():
                 logits = self._forward(x)
@@ -379,7 +381,7 @@ class Training:
     def _test(self) -> dict[str, Any]:
         def accuracy(*, flips: bool, ema: bool) -> float:
             predicted = self.predict(self._test_images, flips=flips, ema=ema).argmax(1)
-            return float((predicted == self._test_labels).float().mean())
+            return float((predicted == self._test_labels).double().mean())
 
         # Only at the end: it costs as much as the plain accuracy again, in every epoch.
         flips = self.recipe.flips and self.epoch == self.recipe.epochs
@@ -393,13 +395,13 @@ class Training:
 
     def _dynamics(self, predicted: Tensor) -> dict[str, Any]:
         """How the training examples fare; those with wrong labels apart, if the truth is known."""
-        known: dict[str, Any] = {"train_fit": float((predicted == self.given).float().mean())}
+        known: dict[str, Any] = {"train_fit": float((predicted == self.given).double().mean())}
         known |= dict.fromkeys(("memorized", "recovered", "u", "v"))
         known |= dict.fromkeys(("u_clean", "u_wrong", "v_clean", "v_wrong"))
         wrong = None if self._true is None else self.given != self._true
         if wrong is not None and wrong.any():
-            known["memorized"] = _mean((predicted == self.given)[wrong].float())
-            known["recovered"] = _mean((predicted == self._true)[wrong].float())
+            known["memorized"] = _mean((predicted == self.given)[wrong].double())
+            known["recovered"] = _mean((predicted == self._true)[wrong].double())
         if isinstance(self.loss, SOPLoss):
             up, down = self.loss.parts(self.given)
             for name, part in (("u", up), ("v", down.sum(1))):

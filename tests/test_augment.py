@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
-from sop_classify.augment import Views, crop, cutout, draw_views, normalise
+from sop_classify.augment import Views, crop, cutout, draw_views, normalise, shrink
 
 SIZES = st.integers(1, 9)
 
@@ -178,3 +179,25 @@ def test_the_generator_alone_decides():
     assert not torch.equal(holes[0], holes[2])
     assert torch.equal(torch.get_rng_state(), state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+@settings(derandomize=True, max_examples=50, deadline=None)
+@given(st.integers(12, 50), st.integers(12, 50), st.floats(0.05, 0.999))
+def test_shrink_is_pillows_antialiased_resize(height, width, scale):
+    images = pictures(2, height, width)
+
+    ours = shrink(images, scale=scale)
+
+    for side, new in zip((height, width), ours.shape[1:3], strict=True):
+        assert new % 4 == 0
+        assert new == 12 or side * scale - 4 < new <= side * scale
+    size = (ours.shape[2], ours.shape[1])
+    for small, image in zip(ours.numpy(), images.numpy(), strict=True):
+        theirs = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        # Both round between two passes, PyTorch with fewer bits.
+        assert np.abs(small.astype(int) - theirs).max() <= 1
+
+
+def test_shrink_leaves_small_and_full_images_alone():
+    assert torch.equal(shrink(pictures(2, 11, 9), scale=0.5), pictures(2, 11, 9))
+    assert torch.equal(shrink(pictures(2, 31, 33), scale=1.0), pictures(2, 31, 33))

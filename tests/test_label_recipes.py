@@ -116,6 +116,8 @@ def test_the_papers_numbers(dataset, method, noise):
         fill="black",
         flip="random",
         cutout=0,
+        start_scale=1,
+        full_scale_at=0.7,
         ema=0,
         flips=False,
     )
@@ -218,6 +220,8 @@ def test_settings_are_checked_together():
         ("lr=inf", "lr is inf; it must be 0 or more"),
         ("pad=-2", "pad is -2; it must be 0 or more"),
         ("momentum=1", "momentum is 1.0; it must be below 1"),
+        ("start_scale=0", "start_scale is 0.0; it must be above 0 and at most 1"),
+        ("start_scale=1.5", "start_scale is 1.5; it must be above 0 and at most 1"),
         ("ema=1.5", "ema is 1.5; it must be below 1"),
         ("form=code", "form is 'code'; use one of projected, released, paper"),
         ("fill=grey", "fill is 'grey'; use one of black, reflect"),

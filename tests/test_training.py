@@ -10,7 +10,7 @@ from torch import nn
 
 from sop_classify.data import ImageData, channel_statistics
 from sop_classify.loss import SOPLoss, alpha_for
-from sop_classify.optimization import schedule
+from sop_classify.optimization import image_scale, schedule
 from sop_classify.recipes import recipe_for, with_settings
 from sop_classify.training import DivergedError, Training
 
@@ -253,3 +253,35 @@ def test_channel_statistics():
     np.testing.assert_allclose(mean, images.mean((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(std[:2], images[..., :2].std((0, 1, 2)), rtol=1e-12)
     assert std[2] == 1
+
+
+def test_images_grow_to_their_full_size():
+    recipe = small_recipe("sop", "epochs=10", "start_scale=0.5", "full_scale_at=0.5")
+
+    scales = [image_scale(recipe, epoch) for epoch in range(10)]
+
+    assert scales == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("method", ["ce", "sop+"])
+def test_the_network_sees_small_images_first_and_is_tested_on_full_ones(method):
+    recipe = small_recipe(method, "epochs=4", "start_scale=0.5", "full_scale_at=0.5")
+    data = small_data(side=28)
+    training = Training(data, data.train_labels, recipe, device="cpu")
+    sides = []
+    training.network.register_forward_pre_hook(
+        lambda network, args: sides.append((network.training, args[0].shape[2]))
+    )
+
+    seen = []
+    for _ in training.epochs():
+        seen.append(
+            (  # of the epoch's batches and of its test
+                {side for train, side in sides if train},
+                {side for train, side in sides if not train},
+            )
+        )
+        sides.clear()
+
+    # Half, three quarters, full, full of 28 pixels, in whole multiples of 4.
+    assert seen == [({12}, {28}), ({20}, {28}), ({28}, {28}), ({28}, {28})]
