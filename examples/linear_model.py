@@ -102,7 +102,7 @@ def draw_recovery(axes, rng: np.random.Generator) -> None:
         print(f"    {name.translate(PLAIN):25s}", *(f"{value:8.1e}" for value in values[::6]))
     axes.axhline(1e-3, color="0.7", lw=0.8)
     axes.set(xscale="log", yscale="log", ylim=(1e-10, 3), xlabel="λ", ylabel="relative error of θ")
-    axes.set_title(f"(b) exact recovery, N={N}, p={P}, rank 10, 20 corruptions")
+    axes.set_title(f"(b) exact recovery, N={N}, p={P}, rank 10, 20 wrong")
     axes.legend()
 
 
