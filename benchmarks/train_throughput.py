@@ -5,9 +5,8 @@
 
 The plain loop is what a tutorial writes: torchvision transforms on PIL images, a DataLoader with
 as many workers as threads, float32, contiguous memory, SGD, cross entropy. Ours is `Training` with
-the recipe `cpu` and method `sop`: on images of full size, and over the whole recipe, whose early
-epochs see small ones. All alternate, so that the machine's moods hit all. The parts of our step are
-timed by themselves, on full images.
+the recipe `cpu` and method `sop`. Both alternate, so that the machine's moods hit both. The parts
+of our step are timed by themselves.
 """
 
 import argparse
@@ -27,9 +26,8 @@ from torchvision import transforms
 from sop_classify.augment import crop, draw_views, normalise
 from sop_classify.data import ImageData
 from sop_classify.networks import build_network
-from sop_classify.optimization import image_scale
 from sop_classify.readers import load_data
-from sop_classify.recipes import Recipe, recipe_for
+from sop_classify.recipes import recipe_for
 from sop_classify.training import Training
 
 
@@ -43,7 +41,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    recipe = dataclasses.replace(recipe_for("cpu", "sop"), network=args.network)
+    recipe = dataclasses.replace(recipe_for("cpu", "sop"), network=args.network, epochs=10**6)
     data = load_data(path=args.data)
     number = args.batches * recipe.batch_size
     data = dataclasses.replace(
@@ -54,43 +52,24 @@ def main() -> None:
         test_labels=data.test_labels[:8],
         label_sets={},
     )
-    scales = [image_scale(recipe, epoch) for epoch in range(recipe.epochs)]
-    trainings = {
-        scale: Training(data, data.train_labels, _forever(recipe, scale), device=args.device)
-        for scale in sorted(set(scales))
-    }
-    epochs = {scale: training.epochs() for scale, training in trainings.items()}
+    training = Training(data, data.train_labels, recipe, device=args.device)
+    epochs = training.epochs()
     plain = Plain(data, args.network, recipe.batch_size, args.device, args.threads)
-    plain.epoch()  # warm-up
-    for ours in epochs.values():
-        next(ours)
-    full, whole, theirs = [], [], []
+    next(epochs), plain.epoch()  # warm-up
+    ours, theirs = [], []
     for _ in range(args.repeats):
-        seconds = {scale: next(ours).seconds for scale, ours in epochs.items()}
-        full.append(number / seconds[1.0])
-        whole.append(number / statistics.mean(seconds[scale] for scale in scales))
+        ours.append(number / next(epochs).seconds)
         theirs.append(number / plain.epoch())
     results = {
-        "full_size": round(statistics.median(full)),
-        "whole_recipe": round(statistics.median(whole)),
+        "ours": round(statistics.median(ours)),
         "plain_loop": round(statistics.median(theirs)),
-        "ratio_full_size": _ratio(full, theirs),
-        "ratio_whole_recipe": _ratio(whole, theirs),
-        "parts_us_per_image": parts(trainings[1.0], data, recipe.batch_size),
+        "ratio": round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2),
+        "parts_us_per_image": parts(training, data, recipe.batch_size),
     }
     print(results)
     write_record(
         f"train_throughput_{args.network}_{args.device.partition(':')[0]}", _settings(args), results
     )
-
-
-def _forever(recipe: Recipe, scale: float) -> Recipe:
-    """The recipe with images of one scale, and so long that its rates stay."""
-    return dataclasses.replace(recipe, epochs=10**6, start_scale=scale, full_scale_at=1.0)
-
-
-def _ratio(ours: list[float], theirs: list[float]) -> float:
-    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2)
 
 
 class Plain:
