@@ -1,0 +1,77 @@
+"""The problem that the label examples share: 1,000 handwritten digits, a tiny network, wrong labels.
+
+The digits ship with scikit-learn (UCI, *Optical Recognition of Handwritten Digits*), 8x8 pixels of
+17 greys; here they are enlarged to 16x16.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage.transform import resize
+from sklearn.datasets import load_digits
+from torch import nn
+
+from sop_classify.data import ImageData
+from sop_classify.networks import FastNet
+from sop_classify.noise import symmetric_noise
+from sop_classify.recipes import recipe_for, with_settings
+from sop_classify.training import Epoch, Training
+
+CLASSES = 10
+# Everything that decides a training: a change of the recipe must not change the figures.
+SETTINGS = (
+    *("batch_size=125", "optimizer=muon", "lr=0.09", "momentum=0.6", "head_lr=0.5", "bias_lr=0.05"),
+    *("schedule=linear", "weight_decay=0", "pad=1", "fill=reflect", "flip=none", "flips=false"),
+)
+SOP_SETTINGS = ("activation_epochs=7", "alpha_ratio=1", "init=0.03", "form=projected")
+
+
+def load(train: int = 1000, test: int = 500, *, seed: int) -> ImageData:
+    """A random part of the digits, `train` + `test` of the 1,797."""
+    digits = load_digits()
+    order = np.random.default_rng(seed).permutation(len(digits.target))[: train + test]
+    images = resize(digits.images[order] / 16, (train + test, 16, 16), order=1)
+    pixels = np.repeat(np.rint(255 * images).astype(np.uint8)[..., None], 3, axis=3)
+    labels = digits.target[order].astype(np.int64)
+    return ImageData(
+        train_images=pixels[:train],
+        train_labels=labels[:train],
+        test_images=pixels[train:],
+        test_labels=labels[train:],
+        class_names=tuple("0123456789"),
+        name="digits",
+    )
+
+
+def noisy(data: ImageData, rate: float, *, seed: int) -> NDArray[np.int64]:
+    """Training labels of which the fraction `rate` is wrong."""
+    return symmetric_noise(data.train_labels, rate, CLASSES, rng=np.random.default_rng(seed))
+
+
+def train(
+    data: ImageData,
+    given: NDArray[np.int64],
+    method: str,
+    *,
+    epochs: int,
+    seed: int,
+    loss: nn.Module | None = None,
+) -> tuple[Training, list[Epoch]]:
+    """Train a network of 50,000 parameters by "ce" or "sop", or with another `loss` of your own."""
+    settings = [*SETTINGS, f"epochs={epochs}", *(SOP_SETTINGS if method == "sop" else ())]
+    generator = torch.Generator().manual_seed(seed)
+    network = FastNet(CLASSES, (16, 32, 32))
+    start = torch.from_numpy(data.train_images).permute(0, 3, 1, 2).float()
+    network.initialise((start - start.mean()) / start.std(), generator=generator)
+    training = Training(
+        data,
+        given,
+        with_settings(recipe_for("cpu", method), settings),
+        true_labels=data.train_labels,
+        network=network,
+        seed=seed,
+        device="cpu",
+    )
+    if loss is not None:
+        training.loss = loss
+    return training, list(training.epochs())
