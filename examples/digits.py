@@ -1,4 +1,4 @@
-"""The problem that the label examples share: 1,000 handwritten digits, a tiny network, wrong labels.
+"""What the label examples share: 1,000 handwritten digits, a tiny network, wrong labels.
 
 The digits ship with scikit-learn (UCI, *Optical Recognition of Handwritten Digits*), 8x8 pixels of
 17 greys; here they are enlarged to 16x16.
