@@ -52,7 +52,9 @@ def test_equals_the_definitions_word_by_word(classes, dimensions, extra, seed):
     y = rng.permutation(np.concatenate([np.arange(classes), rng.integers(classes, size=extra)]))
     h = rng.normal(size=(len(y), dimensions)) + 3 * rng.normal(size=(classes, dimensions))[y]
     w, b = rng.normal(size=(classes, dimensions)), rng.normal(size=classes)
-    np.testing.assert_allclose(neural_collapse(h, y, w, b), literal(h, y, w, b), rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(
+        neural_collapse(h, y, w, b), literal(h, y, w, b), rtol=1e-6, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("classes", "dimensions"), [(2, 2), (3, 7), (10, 32)])
