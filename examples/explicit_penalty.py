@@ -6,19 +6,18 @@
 whose u∘u − v∘v has no penalty. Under a minute on two CPU cores.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from digits import CLASSES, load, noisy, train
+from figures import arguments, save
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from sop_classify.loss import SOPLoss
 
-HERE = Path(__file__).parent
 RATE = 0.4
 EPOCHS = 50
 WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -71,10 +70,7 @@ def proximal_step(s: Tensor, gradient: Tensor, label: Tensor, lr: float, weight:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "explicit_penalty.png")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, Path(__file__).with_suffix(".png"))
     data = load(seed=args.seed)
     given = noisy(data, RATE, seed=args.seed)
     wrong = given != data.train_labels
@@ -120,7 +116,7 @@ def main() -> None:
     sizes.set(title=r"mean $\|s_i\|_1$", xlabel=r"$\lambda$", ylim=(-0.05, 2.05))
     for axes in (accuracy, memory, sizes):
         axes.legend(fontsize=8)
-    figure.savefig(args.out, dpi=90)
+    save(figure, args.out)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ squared error, with absolute error, and with s: PSNR over the steps, and the pic
 Under a minute on two CPU cores.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
+from figures import arguments, save
 from matplotlib.figure import Figure
 from skimage import data
 
@@ -19,16 +19,12 @@ from robustdip.noise import corrupt
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
 
-HERE = Path(__file__).parent
 EVERY = 10
 CURVES = {"dip-l2": "squared error", "dip-l1": "absolute error", "default": "with s"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "image_prior.png")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, Path(__file__).with_suffix(".png"))
     clean = data.chelsea()[90:186, 180:276].astype(np.float32) / 255
     noisy, _ = corrupt(clean, "random-valued", 0.5, rng=np.random.default_rng(args.seed))
     figure = Figure(figsize=(13, 3.6), layout="constrained")
@@ -54,7 +50,7 @@ def main() -> None:
         axes.imshow(picture)
         axes.set_title(title, fontsize=9)
         axes.axis("off")
-    figure.savefig(args.out, dpi=90)
+    save(figure, args.out)
 
 
 if __name__ == "__main__":

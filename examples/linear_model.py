@@ -8,16 +8,13 @@ corruptions; (d) how slowly descent nears the convex program as γ → 0. The ma
 overparam/linear.py. Needs the extras `plot` and `theory`. Ten seconds on one CPU core.
 """
 
-import argparse
-import io
-import time
 from pathlib import Path
 
 import numpy as np
+from figures import arguments, save
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from overparam.files import check_target, replace_file
 from overparam.linear import (
     LinearSolution,
     flow_limit,
@@ -27,7 +24,6 @@ from overparam.linear import (
 )
 
 Array = NDArray[np.float64]
-HERE = Path(__file__).parent
 N, P = 100, 150
 PLAIN = str.maketrans("", "", "$\\")  # a label without its mathtext
 MAGNITUDE = 3.0  # of every corruption; the entries of Jθ* have variance 1
@@ -170,12 +166,7 @@ def draw_bias(axes, rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "linear_model.png")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    check_target(args.out, force=True, suffixes=[".png"])
-    begin = time.perf_counter()
+    args = arguments(__doc__, Path(__file__).with_suffix(".png"))
     figure = Figure(figsize=(12, 8.4), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
     # One stream a panel: a change in one leaves the others as they were.
@@ -184,11 +175,7 @@ def main() -> None:
     draw_recovery(panels[1], rngs[1])
     draw_transition(figure, panels[2], rngs[2])
     draw_bias(panels[3], rngs[3])
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=76)
-    replace_file(args.out, buffer.getvalue())
-    print(f"{args.out.name}: {len(buffer.getvalue()) / 1e3:.0f} kB", end=", ")
-    print(f"{time.perf_counter() - begin:.0f} s")
+    save(figure, args.out, dpi=76)
 
 
 if __name__ == "__main__":

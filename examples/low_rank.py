@@ -9,12 +9,12 @@ stay apart for want of steps, and at γ = 1e-8 because rounding undoes the commu
 Half a minute on two CPU cores.
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from figures import arguments, save
 from matplotlib.figure import Figure
 from skimage import data
 from skimage.transform import resize
@@ -27,7 +27,6 @@ from overparam.low_rank import (
     success_rate,
 )
 
-HERE = Path(__file__).parent
 SIZE, FRAMES = 96, 40
 INITS = (1e-2, 1e-4, 1e-8)
 
@@ -80,10 +79,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "low_rank.png")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, Path(__file__).with_suffix(".png"))
     generator = torch.Generator().manual_seed(args.seed)
     figure = Figure(figsize=(13, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
@@ -156,7 +152,7 @@ def main() -> None:
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1 if "fore" not in title else 0.6)
         axes.set_title(title)
         axes.axis("off")
-    figure.savefig(args.out, dpi=90)
+    save(figure, args.out)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ collapse of the last layer (0: complete) towards the given and the true labels, 
 attack. Under a minute on two CPU cores.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 from digits import CLASSES, load, noisy, train
+from figures import arguments, save
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
@@ -23,7 +23,6 @@ from sop_classify.collapse import Collapse, neural_collapse
 from sop_classify.data import ImageData, channel_statistics
 from sop_classify.training import Training
 
-HERE = Path(__file__).parent
 METHODS = ("ce", "sop")
 RATES = (0.0, 0.2, 0.4)
 EPOCHS = 50
@@ -76,10 +75,7 @@ def attacked(training: Training, data: ImageData) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "memorisation.png")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = arguments(__doc__, Path(__file__).with_suffix(".png"))
     data = load(seed=args.seed)
     true = data.train_labels
     figure = Figure(figsize=(13, 7), layout="constrained")
@@ -125,7 +121,7 @@ def main() -> None:
     top[2].set(title="wrong labels memorised, %", xlabel="epoch", ylim=(0, 101))
     for axes in top:
         axes.legend(fontsize=8)
-    figure.savefig(args.out, dpi=90)
+    save(figure, args.out)
 
 
 def draw_bars(
