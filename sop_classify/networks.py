@@ -129,8 +129,16 @@ class FastNet(nn.Module):
             covariance += patches.T @ patches
             number += len(patches)
         values, vectors = torch.linalg.eigh(covariance / number)
-        # 5e-4 keeps directions of next to no variance (flat pictures) from blowing up.
-        filters = (vectors / (values + 5e-4).sqrt()).T.flip(0).reshape(12, 3, 2, 2)
+        # 5e-4 keeps directions of next to no variance from blowing up.
+        filters = (vectors / (values + 5e-4).sqrt()).T.flip(0)
+        # Grey pictures vary in 4 directions of 12. The others would be channels that are always 0,
+        # and every normalisation of such a channel multiplies its gradient by 1e6: they get random
+        # mixtures of the 4. A thousandth of the pixels' spread is below what 8 bits can hold.
+        live = int((values > 1e-6).sum())
+        if 0 < live < 12:
+            mix = torch.randn(12 - live, live, generator=generator, dtype=torch.float64)
+            filters[live:] = F.normalize(mix, dim=1) @ filters[:live]
+        filters = filters.reshape(12, 3, 2, 2)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
         _kaiming_uniform(self.head.weight, generator)
         for group in self.groups:

@@ -235,6 +235,14 @@ def test_whitening_of_flat_pictures_is_finite():
     assert largest <= 5e-4**-0.5 * 1.001
 
 
+def test_whitening_of_grey_pictures_leaves_no_channel_empty():
+    sample = images(40, 15, 18, seed=3)[:, :1].expand(-1, 3, -1, -1)
+    network = build_network("fast", 10, images=sample, generator=gen(0))
+    with torch.no_grad():
+        out = network.whiten(sample)  # type: ignore[operator]
+    torch.testing.assert_close(out.square().mean((0, 2, 3)), torch.ones(24), atol=0.01, rtol=0)
+
+
 def test_fast_starts_as_the_identity(networks):
     """As far as inputs go, output k of every convolution is input k."""
     for group in networks["fast"].groups:

@@ -175,6 +175,28 @@ def test_a_state_of_another_training_is_refused():
         training.load_state_dict(state | {"probability": torch.zeros(95, 3)})
 
 
+@pytest.mark.parametrize("colour", ["grey", "two channels"])
+def test_pictures_without_colour_are_learned(colour):
+    """Most directions of their patches are empty, and no channel may stay so."""
+    data = small_data(classes=2)
+
+    def fade(images):
+        faded = images.copy()
+        if colour == "grey":
+            faded[:] = images[..., :1]
+        else:
+            faded[..., 2] = 7
+        return faded
+
+    data = dataclasses.replace(
+        data, train_images=fade(data.train_images), test_images=fade(data.test_images)
+    )
+    training = Training(data, data.train_labels, small_recipe("ce", "epochs=8"), device="cpu")
+    *_, last = run(training)
+    assert last.test_accuracy > 0.9
+    assert all(value.isfinite().all() for value in training.state_dict().values())
+
+
 def test_a_network_of_the_users_own():
     data = small_data()
     torch.manual_seed(0)
