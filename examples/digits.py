@@ -20,10 +20,17 @@ from sop_classify.training import Epoch, Training
 CLASSES = 10
 # Everything that decides a training: a change of the recipe must not change the figures.
 SETTINGS = (
-    *("batch_size=125", "optimizer=muon", "lr=0.09", "momentum=0.6", "head_lr=0.5", "bias_lr=0.05"),
+    *("batch_size=125", "optimizer=sgd", "lr=0.5", "momentum=0.9", "nesterov=true"),
     *("schedule=linear", "weight_decay=0", "pad=1", "fill=reflect", "flip=none", "flips=false"),
 )
-SOP_SETTINGS = ("activation_epochs=7", "alpha_ratio=1", "init=0.03", "form=projected")
+# On so few images a class that the network has not found after some epochs is given up whole, and a
+# tenth of the accuracy with it; the balance makes that rarer.
+BALANCE = 3
+SOP_SETTINGS = (
+    *("activation_epochs=10", "alpha_ratio=0.3", "init=0.03"),
+    *("form=projected", f"balance={BALANCE}"),
+)
+EPOCHS = 80
 
 
 def load(train: int = 1000, test: int = 500, *, seed: int) -> ImageData:
@@ -53,11 +60,11 @@ def train(
     given: NDArray[np.int64],
     method: str,
     *,
-    epochs: int,
     seed: int,
+    epochs: int = EPOCHS,
     loss: nn.Module | None = None,
 ) -> tuple[Training, list[Epoch]]:
-    """Train a network of 50,000 parameters by "ce" or "sop", or with another `loss` of your own."""
+    """Train a network of 39,000 parameters by "ce" or "sop", or with another `loss` of your own."""
     settings = [*SETTINGS, f"epochs={epochs}", *(SOP_SETTINGS if method == "sop" else ())]
     generator = torch.Generator().manual_seed(seed)
     network = FastNet(CLASSES, (16, 32, 32))

@@ -11,24 +11,24 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from digits import CLASSES, load, noisy, train
+from digits import BALANCE, CLASSES, load, noisy, train
 from figures import arguments, save
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from sop_classify.loss import SOPLoss
+from sop_classify.loss import SOPLoss, class_balance
 
 RATE = 0.4
-EPOCHS = 50
-WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
+WEIGHTS = (0.01, 0.1, 0.3, 0.6, 1.0, 3.0)
 
 
 class PenalisedLoss(nn.Module):
     """mean_i −log φ(p_i + s_i)_y + λ‖s_i‖₁ over network and s, φ(z) = z/Σz from ε on.
 
-    Signs and bounds of s are those of SOP: in [0, 1] at the given label, in [−1, 0] elsewhere, so
-    that the only difference is what keeps s small. Each call takes one proximal gradient step on
-    its rows: a gradient step on the first term, soft thresholding for the second, then the bounds.
+    Signs and bounds of s are those of SOP, in [0, 1] at the given label, in [−1, 0] elsewhere, and
+    so is the class balance: the only difference is what keeps s small. Each call takes one proximal
+    gradient step on its rows: a gradient step on the first term, soft thresholding for the second,
+    then the bounds.
 
     Parameters
     ----------
@@ -55,11 +55,13 @@ class PenalisedLoss(nn.Module):
         rows = self.s[index].requires_grad_()
         # 1e-4 as in SOP: below it an entry gets no gradient.
         raw = (logits.softmax(1) + rows).clamp(min=1e-4)
-        misfit = -((raw / raw.sum(1, keepdim=True)) * label).sum(1).log()
+        corrected = raw / raw.sum(1, keepdim=True)
+        misfit = -(corrected * label).sum(1).log()
         if self.training and torch.is_grad_enabled():
             (gradient,) = torch.autograd.grad(misfit.sum(), rows, retain_graph=True)
             self.s[index] = proximal_step(rows.detach(), gradient, label, self.lr, self.weight)
-        return (misfit + self.weight * rows.detach().abs().sum(1)).mean()
+        penalty = self.weight * rows.detach().abs().sum(1)
+        return (misfit + penalty).mean() + BALANCE * class_balance(corrected)
 
 
 def proximal_step(s: Tensor, gradient: Tensor, label: Tensor, lr: float, weight: float) -> Tensor:
@@ -83,7 +85,7 @@ def main() -> None:
     }
     for name, loss in {"cross entropy": None, "SOP": None, **cases}.items():
         method = "sop" if name == "SOP" else "ce"
-        training, history = train(data, given, method, epochs=EPOCHS, seed=args.seed, loss=loss)
+        training, history = train(data, given, method, seed=args.seed, loss=loss)
         size = np.zeros(len(given))
         if isinstance(training.loss, SOPLoss):
             up, down = training.loss.parts(torch.from_numpy(given))
