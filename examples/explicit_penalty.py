@@ -115,7 +115,7 @@ def main() -> None:
     sizes.axhline(found["SOP"][3], color="r", ls=":", label="SOP, wrong labels")
     accuracy.set(title="test accuracy, %", xlabel=r"$\lambda$")
     memory.set(title="wrong labels memorised, %", xlabel=r"$\lambda$", ylim=(-2, 102))
-    sizes.set(title=r"mean $\|s_i\|_1$", xlabel=r"$\lambda$", ylim=(-0.05, 2.05))
+    sizes.set(title=r"mean $\|s_i\|_1$", xlabel=r"$\lambda$", ylim=(-0.1, 2.6))
     for axes in (accuracy, memory, sizes):
         axes.legend(fontsize=8)
     save(figure, args.out)

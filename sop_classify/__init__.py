@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sop_classify.collapse import Collapse, neural_collapse
     from sop_classify.data import ImageData, Indexed, subset
     from sop_classify.human import read_human_labels
     from sop_classify.issues import LabelIssues, label_issues
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sop_classify.training import DivergedError, Epoch, Training
 
 _HOME = {
+    "Collapse": "collapse",
     "DivergedError": "training",
     "Epoch": "training",
     "ImageData": "data",
@@ -35,6 +37,7 @@ _HOME = {
     "instance_noise": "noise",
     "label_issues": "issues",
     "load_data": "readers",
+    "neural_collapse": "collapse",
     "read_human_labels": "human",
     "recipe_for": "recipes",
     "subset": "data",
@@ -44,6 +47,7 @@ _HOME = {
 }
 __all__ = [
     "RECIPES",
+    "Collapse",
     "DivergedError",
     "Epoch",
     "ImageData",
@@ -57,6 +61,7 @@ __all__ = [
     "instance_noise",
     "label_issues",
     "load_data",
+    "neural_collapse",
     "read_human_labels",
     "recipe_for",
     "subset",
