@@ -1,7 +1,4 @@
-"""Promise: the examples run, save their figure, refuse a bad place at once, and show what they say.
-
-Thresholds of what is learned are means over seeds 0 to 9, less or plus four standard deviations.
-"""
+"""Promise: the examples run, save their figure, refuse a bad place at once, and show what they say."""
 
 import importlib
 import sys
@@ -114,9 +111,10 @@ def test_cross_entropy_memorises_digits_and_sop_does_not(example):
             for labels in (given_labels, data.train_labels)
         ]
         nearer[method] = "given" if towards[0] < towards[1] else "true"
-    # Memorised, ten seeds:
-    assert memorised["ce"] > 0.95
-    assert memorised["sop"] < 0.25
+    # Ten seeds: memorised 0.998 ± 0.002 and 0.044 ± 0.018, accuracy 0.61 ± 0.03 and 0.92 ± 0.07 with
+    # a gap of 0.16 at least; NC1 towards given and true labels 0.16 and 2.0, and 2.2 and 0.2.
+    assert memorised["ce"] > 0.98
+    assert memorised["sop"] < 0.12
     assert accuracy["sop"] > accuracy["ce"] + 0.05
     assert nearer == {"ce": "given", "sop": "true"}
 
@@ -132,8 +130,9 @@ def test_a_penalty_takes_all_labels_or_none(example):
         loss = penalty.PenalisedLoss(len(given_labels), 10, weight=weight)
         digits.train(data, given_labels, "ce", seed=0, loss=loss)
         size[weight] = loss.s.abs().sum(1).numpy()
-    assert size[0.01][right].mean() > 1
-    assert size[3.0][~right].mean() < 0.2
+    # Ten seeds: 1.754 ± 0.012 and 0.056 ± 0.012.
+    assert size[0.01][right].mean() > 1.7
+    assert size[3.0][~right].mean() < 0.11
 
 
 @settings(derandomize=True, max_examples=50, deadline=None)
