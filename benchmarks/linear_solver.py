@@ -97,7 +97,7 @@ def main() -> None:
         "cvxpy": importlib.metadata.version("cvxpy"),
         "scipy": importlib.metadata.version("scipy"),
     }
-    write_record("linear_solver", settings, results)
+    write_record(f"linear_solver_{torch.get_num_threads()}_threads", settings, results)
 
 
 if __name__ == "__main__":
