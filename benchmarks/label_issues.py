@@ -17,9 +17,9 @@ from record import RESULTS, circumstances
 from sop_classify.checkpoint import read_checkpoint
 from sop_classify.issues import SCORES, auroc, f1, label_issues
 from sop_classify.loss import SOPLoss
+from sop_classify.methods import training_for
 from sop_classify.readers import load_data
 from sop_classify.recipes import Recipe
-from sop_classify.training import Training
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def measure(folder: Path, data) -> dict:
         raise SystemExit(f"{folder} trained on a part of the data; only whole runs can be read")
     wrong = given != true
     recipe = Recipe(**json.loads((folder / "run.json").read_text())["recipe"])
-    training = Training(data, given, recipe)
+    training = training_for(data, given, recipe)
     training.load_state_dict(read_checkpoint(folder / "checkpoint.safetensors")[1])
     probabilities = {
         "averaged": training.probability.cpu().numpy(),

@@ -14,6 +14,7 @@ import typer
 from overparam.terminal import errors, known_device, progress
 from robustdip import __version__
 from sop_classify.commands import train_cifar
+from sop_classify.compare import compare_methods
 
 if TYPE_CHECKING:
     import numpy as np
@@ -359,6 +360,7 @@ def _array_bytes(path: Path, array: "np.ndarray") -> bytes:
 
 
 app.command("train-cifar")(train_cifar)
+app.command("compare-methods")(compare_methods)
 
 
 if __name__ == "__main__":

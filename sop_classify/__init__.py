@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sop_classify.collapse import Collapse, neural_collapse
     from sop_classify.data import ImageData, Indexed, subset
+    from sop_classify.elr import ELRLoss
     from sop_classify.human import read_human_labels
     from sop_classify.issues import LabelIssues, label_issues
     from sop_classify.loss import SOPLoss, alpha_for
+    from sop_classify.methods import training_for
     from sop_classify.noise import asymmetric_noise, instance_noise, symmetric_noise
     from sop_classify.readers import load_data
     from sop_classify.recipes import RECIPES, Recipe, recipe_for, with_settings
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Collapse": "collapse",
     "DivergedError": "training",
+    "ELRLoss": "elr",
     "Epoch": "training",
     "ImageData": "data",
     "Indexed": "data",
@@ -43,12 +46,14 @@ _HOME = {
     "subset": "data",
     "symmetric_noise": "noise",
     "train": "runs",
+    "training_for": "methods",
     "with_settings": "recipes",
 }
 __all__ = [
     "RECIPES",
     "Collapse",
     "DivergedError",
+    "ELRLoss",
     "Epoch",
     "ImageData",
     "Indexed",
@@ -67,6 +72,7 @@ __all__ = [
     "subset",
     "symmetric_noise",
     "train",
+    "training_for",
     "with_settings",
 ]
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from sop_classify.recipes import Recipe
     from sop_classify.training import Epoch
 
-__all__ = ["train_cifar"]
+__all__ = ["labelled", "told_the_rate", "train_cifar"]
 
+MethodName = Literal["ce", "sop", "sop+", "elr", "elr+", "coteaching+", "dividemix"]
 NoiseType = Literal[
     "symmetric",
     "asymmetric",
@@ -55,13 +56,13 @@ def train_cifar(
         Path | None,
         typer.Option(help="CIFAR-10_human.pt, CIFAR-100_human.pt or an .npz with such labels."),
     ] = None,
-    method: Annotated[Literal["ce", "sop", "sop+"], typer.Option(help="How to train.")] = "sop",
+    method: Annotated[MethodName, typer.Option(help="How to train.")] = "sop",
     recipe: Annotated[
         Literal["auto", "cpu", "fast", "paper"],
         typer.Option(help="Settings; auto is fast on a GPU, else cpu."),
     ] = "auto",
     network: Annotated[
-        Literal["fast", "preact-resnet18", "resnet34"] | None,
+        Literal["fast", "preact-resnet18", "resnet34", "small-cnn", "cnn7"] | None,
         typer.Option(help="Instead of the recipe's."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
@@ -115,14 +116,14 @@ def train_cifar(
             from sop_classify.runs import require_new
 
             require_new(out)  # before the data is read
-        images, given, true = _labelled(
+        images, given, true = labelled(
             wanted, data=data, mapping=mapping, human_labels=human_labels, seed=seed
         )
         _train(
             images,
             given,
             true,
-            recipe=chosen,
+            recipe=told_the_rate(chosen, given, true),
             out=out or _default_out(images.name, method, wanted, seed),
             resume=resume,
             arguments={**wanted, "mapping": mapping},
@@ -173,7 +174,7 @@ def _train(
     typer.echo(json.dumps(run.summary()) if as_json else _report(run.summary()))
 
 
-def _labelled(
+def labelled(
     wanted: dict[str, Any],
     *,
     data: Path | None,
@@ -250,6 +251,18 @@ def _recipe(
     return with_settings(recipe, settings)
 
 
+def told_the_rate(recipe: "Recipe", given: "NDArray", true: "NDArray | None") -> "Recipe":
+    """The recipe with the fraction of wrong labels, if its method cannot do without."""
+    if recipe.method != "coteaching+" or recipe.noise_rate or true is None:
+        return recipe
+    import dataclasses
+
+    # Above 0, or the method refuses it: with right labels it leaves out next to nothing.
+    rate = max(float((given != true).mean()), 1e-6)
+    typer.echo(f"coteaching+ is told that {rate:.2%} of the labels are wrong", err=True)
+    return dataclasses.replace(recipe, noise_rate=rate)
+
+
 def _overrides(**options: Any) -> list[str]:
     return [f"{name}={value}" for name, value in options.items() if value is not None]
 
@@ -274,7 +287,7 @@ def _say_noise(given: "NDArray", true: "NDArray | None") -> None:
 def _warn_if_idle(recipe: "Recipe") -> None:
     from sop_classify.loss import activation_epochs
 
-    if recipe.method == "ce":
+    if recipe.method not in ("sop", "sop+"):
         return
     needed = recipe.activation_epochs or activation_epochs(
         recipe.alpha_v, batch_size=recipe.batch_size, init=recipe.init
@@ -304,6 +317,7 @@ def _report(summary: dict[str, Any]) -> str:
         "accuracy_flips": "averaged over an image and its mirror image",
         "accuracy_ema": "of averaged weights",
         "accuracy_ema_flips": "of both",
+        "accuracy_ensemble": "of both networks together",
         "memorized": "wrong labels memorised",
         "noise_rate": "wrong labels",
         "estimated_noise_rate": "wrong labels, estimated without the truth",

@@ -6,12 +6,13 @@ drawn from the generator given, never from PyTorch's global one.
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["NETWORKS", "FastNet", "PreActResNet", "ResNet", "build_network"]
+__all__ = ["CNN7", "NETWORKS", "FastNet", "PreActResNet", "ResNet", "SmallCNN", "build_network"]
 
 
 class _BasicBlock(nn.Module):
@@ -147,6 +148,56 @@ class FastNet(nn.Module):
                 nn.init.dirac_(conv.weight[: conv.weight.shape[1]])  # type: ignore[index, arg-type]
 
 
+class SmallCNN(nn.Module):
+    """Two 5x5 convolutions and three linear layers: Co-teaching+'s network for CIFAR-10.
+
+    Source: Yu et al., ICML 2019 (CNN_small of xingruiyu/coteaching_plus at 5a935d1). Other sizes
+    than 32x32 are pooled to the 5x5 that the linear layers expect.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 5, padding=0)
+        self.conv2 = nn.Conv2d(6, 16, 5, padding=0)
+        self.hidden1 = nn.Linear(16 * 5 * 5, 120)
+        self.hidden2 = nn.Linear(120, 84)
+        self.head = nn.Linear(84, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        # Images under 16 pixels leave nothing for a second 5x5: they see their border repeated.
+        missing = [max(0, 6 - side) for side in x.shape[2:]]
+        if any(missing):
+            x = F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        x = F.adaptive_avg_pool2d(x, 5).flatten(1)
+        return self.head(F.relu(self.hidden2(F.relu(self.hidden1(x)))))
+
+
+class CNN7(nn.Module):
+    """Six 3x3 convolutions with batch norm and a linear layer: Co-teaching+'s for CIFAR-100.
+
+    Source: Yu et al., ICML 2019 (CNN of xingruiyu/coteaching_plus at 5a935d1).
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        # 196, as published.
+        planes = (3, 64, 64, 128, 128, 196, 16)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(planes)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(p) for p in planes[1:])
+        self.head = nn.Linear(16 * 4 * 4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = F.relu(norm(conv(x)))
+            if i % 2:
+                x = F.max_pool2d(x, 2)
+        return self.head(F.adaptive_avg_pool2d(x, 4).flatten(1))
+
+
 class _Group(nn.Module):
     def __init__(self, channels: int, planes: int) -> None:
         super().__init__()
@@ -203,6 +254,8 @@ NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "fast": FastNet,
     "preact-resnet18": lambda num_classes: PreActResNet((2, 2, 2, 2), num_classes),
     "resnet34": lambda num_classes: ResNet((3, 4, 6, 3), num_classes),
+    "small-cnn": SmallCNN,
+    "cnn7": CNN7,
 }
 
 

@@ -12,7 +12,7 @@ __all__ = ["image_scale", "optimizers_for", "schedule"]
 
 
 def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """SGD on everything; or Muon on the convolutions and SGD on the rest."""
+    """SGD or Adam on everything; or Muon on the convolutions and SGD on the rest."""
     trained = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "sgd":
         return [
@@ -24,6 +24,10 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
                 weight_decay=recipe.weight_decay,
             )
         ]
+    if recipe.optimizer == "adam":
+        betas = (recipe.momentum, 0.999)
+        decay = recipe.weight_decay
+        return [torch.optim.Adam(trained, lr=recipe.lr, betas=betas, weight_decay=decay)]
     kernels = [p for p in trained if p.ndim == 4]
     matrices = [p for p in trained if p.ndim == 2]
     others = [p for p in trained if p.ndim not in (2, 4)]
@@ -46,12 +50,12 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
 def schedule(recipe: Recipe, epochs_done: float) -> float:
     """The rate at a point of the training, as a fraction of its start."""
     if recipe.schedule == "steps":
-        return 0.1 ** sum(epochs_done >= milestone for milestone in recipe.milestones)
+        return recipe.step_factor ** sum(epochs_done >= m for m in recipe.milestones)
     if recipe.schedule == "cosine":
         fraction = math.floor(epochs_done) / recipe.epochs
         low = recipe.final_lr / recipe.lr
         return low + (1 - low) * (1 + math.cos(math.pi * fraction)) / 2
-    return min(1.0, (1 - epochs_done / recipe.epochs) / 0.9)
+    return min(1.0, (1 - epochs_done / recipe.epochs) / (1 - recipe.hold))
 
 
 def image_scale(recipe: Recipe, epochs_done: int) -> float:

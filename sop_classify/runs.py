@@ -33,6 +33,7 @@ from sop_classify.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.curves import draw_curves
 from sop_classify.data import ImageData
 from sop_classify.issues import auroc, f1, issues_csv, label_issues, transitions_csv
+from sop_classify.methods import training_for
 from sop_classify.noise import noise_rate
 from sop_classify.recipes import Recipe
 from sop_classify.training import Epoch, Training
@@ -100,7 +101,7 @@ def train(
         if resume:
             raise ValueError("resume needs out, the folder of the run to go on with")
         given = data.train_labels if given_labels is None else given_labels
-        yield from Training(
+        yield from training_for(
             data, given, recipe, true_labels=true_labels, seed=seed, device=device, compile=compile
         ).epochs()
         return
@@ -159,7 +160,7 @@ class Run:
         arguments: Mapping[str, Any] | None = None,
     ) -> None:
         given = data.train_labels if given_labels is None else given_labels
-        self.training = Training(
+        self.training = training_for(
             data, given, recipe, true_labels=true_labels, seed=seed, device=device, compile=compile
         )
         self.folder, self.data = Path(out), data
@@ -326,9 +327,9 @@ def finish(run: Run) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of the last epoch: `accuracy`, `accuracy_flips`, `accuracy_ema`, `accuracy_ema_flips`; and
-        of the training images as they are, `memorized` and `recovered` (see `Epoch`).
-        `best_accuracy` is of any epoch, chosen by the test set and so no estimate.
+        Of the last epoch: `accuracy`, `accuracy_flips`, `accuracy_ema`, `accuracy_ema_flips`,
+        `accuracy_ensemble`; and of the training images as they are, `memorized` and `recovered`
+        (see `Epoch`). `best_accuracy` is of any epoch, chosen by the test set and so no estimate.
         `noise_rate`, `issues_auroc` and `issues_f1` if the truth is known; `estimated_noise_rate`
         is made without it. `seconds` of training and testing (not of reading data and saving),
         `training_seconds`. `curves`: the file's name, or why there is none.
@@ -352,6 +353,7 @@ def finish(run: Run) -> dict[str, Any]:
         "accuracy_flips": last.test_accuracy_flips,
         "accuracy_ema": last.test_accuracy_ema,
         "accuracy_ema_flips": last.test_accuracy_ema_flips,
+        "accuracy_ensemble": last.test_accuracy_ensemble,
         "memorized": share_of_wrong(given),
         "recovered": share_of_wrong(true),
         "noise_rate": None if true is None else float(wrong.mean()),

@@ -6,14 +6,14 @@ The loop never waits for the device: it looks at the loss once an epoch.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from overparam.devices import fastest_precision, pick_device
 from sop_classify.augment import Views, crop, cutout, draw_views, normalise, shrink
 from sop_classify.data import ImageData, channel_statistics
-from sop_classify.loss import SOPLoss, alpha_for
+from sop_classify.loss import SOPLoss
+from sop_classify.losses import loss_for
 from sop_classify.networks import build_network
 from sop_classify.optimization import image_scale, optimizers_for, schedule
 from sop_classify.recipes import Recipe
@@ -51,6 +52,8 @@ class Epoch:
     test_accuracy_flips, test_accuracy_ema, test_accuracy_ema_flips : float or None
         With predictions averaged over an image and its mirror image (in the last epoch); of the
         averaged weights; both.
+    test_accuracy_ensemble : float or None
+        Of methods with two networks: of their mean probability. All else is of the first network.
     train_fit : float
         Fraction of all training examples predicted as their given label. This and the next two are
         of the predictions made during the epoch, on augmented views.
@@ -63,6 +66,8 @@ class Epoch:
         The same over the examples that are rightly and wrongly labelled.
     lr, alpha_u, alpha_v : float
         Rates at the end of the epoch.
+    forward_passes, backward_passes : float
+        Images sent through a network in training, and back, per training example.
     seconds, evaluation_seconds : float
         Of training and of the test images.
     """
@@ -73,6 +78,7 @@ class Epoch:
     test_accuracy_flips: float | None
     test_accuracy_ema: float | None
     test_accuracy_ema_flips: float | None
+    test_accuracy_ensemble: float | None
     train_fit: float
     memorized: float | None
     recovered: float | None
@@ -85,12 +91,17 @@ class Epoch:
     lr: float
     alpha_u: float
     alpha_v: float
+    forward_passes: float
+    backward_passes: float
     seconds: float
     evaluation_seconds: float
 
 
 class Training:
-    """A network in training on labels of which some may be wrong.
+    """A network in training on labels of which some may be wrong: one view, one loss, one step.
+
+    Methods that need more are subclasses, in modules of their own; `sop_classify.methods` knows
+    which recipe wants which.
 
     Parameters
     ----------
@@ -101,8 +112,9 @@ class Training:
     recipe : Recipe
     true_labels : array of int, shape (N,), optional
         For the reports only; nothing that is trained sees them.
-    network : Module, optional
-        Your own, from images (B, 3, H, W) to logits (B, C), instead of the recipe's.
+    network : Module or sequence of Module, optional
+        Your own, from images (B, 3, H, W) to logits (B, C), instead of the recipe's; a sequence for
+        a method with several.
     seed : int
         Of the start, the order and the views.
     device : str
@@ -113,6 +125,9 @@ class Training:
     Attributes
     ----------
     network : Module
+        The first of `networks`.
+    networks : list of Module
+        As many as the method has.
     loss : SOPLoss or Module
     probability : Tensor, float32, shape (N, C)
         Each example's predictions during training, averaged over the epochs with weights 1, 2, 3...
@@ -122,6 +137,8 @@ class Training:
         Epochs done.
     """
 
+    num_networks = 1
+
     def __init__(
         self,
         data: ImageData,
@@ -129,7 +146,7 @@ class Training:
         recipe: Recipe,
         *,
         true_labels: ArrayLike | None = None,
-        network: nn.Module | None = None,
+        network: nn.Module | Sequence[nn.Module] | None = None,
         seed: int = 0,
         device: str = "auto",
         compile: bool = False,
@@ -157,24 +174,43 @@ class Training:
         sample = torch.randperm(number, generator=self._generator)[:5000].to(self.device)
         if network is None:
             start = normalise(self._images[sample], self._mean, self._std, dtype=torch.float32)
-            network = build_network(
-                recipe.network, classes, images=start.cpu(), generator=self._generator
+            network = [
+                build_network(
+                    recipe.network, classes, images=start.cpu(), generator=self._generator
+                )
+                for _ in range(self.num_networks)
+            ]
+        networks = [network] if isinstance(network, nn.Module) else list(network)
+        if len({id(n) for n in networks}) != self.num_networks:
+            raise ValueError(
+                f"{len(networks)} networks given; method {recipe.method!r} needs "
+                f"{self.num_networks}, each an object of its own"
             )
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._forward = torch.compile(self.network, dynamic=False) if compile else self.network
-        self._average = None
+        self.networks = [
+            n.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for n in networks
+        ]
+        self._compiled = [torch.compile(n, dynamic=False) if compile else n for n in self.networks]
+        self._averages: list[AveragedModel] = []
         if recipe.ema:
             averaging = get_ema_multi_avg_fn(recipe.ema)
-            self._average = AveragedModel(self.network, multi_avg_fn=averaging, use_buffers=True)
+            self._averages = [
+                AveragedModel(n, multi_avg_fn=averaging, use_buffers=True) for n in self.networks
+            ]
         # A generator of its own, so that methods of one seed see the same views.
         start = torch.Generator().manual_seed(seed)
-        self.loss = _loss_for(recipe, number, classes, generator=start).to(self.device)
-        self._optimizers = optimizers_for(self.network, recipe)
-        self._base_lr = [group["lr"] for o in self._optimizers for group in o.param_groups]
+        self.loss = self._make_loss(number, classes, generator=start).to(self.device)
+        self._optimizers = [optimizers_for(n, recipe) for n in self.networks]
+        self._base_lr = [group["lr"] for group in self._groups()]
 
         self._mirrored = torch.rand(number, generator=self._generator) < 0.5
         self.probability = torch.zeros(number, classes, device=self.device)
         self.disagreements = torch.zeros(number, dtype=torch.int64, device=self.device)
+        self._passes = [0, 0]
+
+    @property
+    def network(self) -> nn.Module:
+        return self.networks[0]
 
     def epochs(self, *, on_batch: Callable[[float], None] | None = None) -> Iterator[Epoch]:
         """Train what is left of the recipe's epochs, one at a time.
@@ -193,6 +229,7 @@ class Training:
         """
         while self.epoch < self.recipe.epochs:
             begin = time.perf_counter()
+            self._passes = [0, 0]
             try:
                 loss, predicted = self._train_once(on_batch)
             except torch.OutOfMemoryError as error:
@@ -214,29 +251,44 @@ class Training:
                 train_loss=loss,
                 **accuracies,
                 **self._dynamics(predicted),
-                lr=self._optimizers[0].param_groups[0]["lr"],
+                lr=next(self._groups())["lr"],
                 alpha_u=getattr(self.loss, "alpha_u", 0.0),
                 alpha_v=getattr(self.loss, "alpha_v", 0.0),
+                forward_passes=self._passes[0] / len(self.given),
+                backward_passes=self._passes[1] / len(self.given),
                 seconds=middle - begin,
                 evaluation_seconds=end - middle,
             )
 
     @torch.no_grad()
     def predict(
-        self, images: NDArray[np.uint8] | Tensor, *, flips: bool = False, ema: bool = False
+        self,
+        images: NDArray[np.uint8] | Tensor,
+        *,
+        flips: bool = False,
+        ema: bool = False,
+        ensemble: bool = False,
+        network: int = 0,
     ) -> Tensor:
-        """Probabilities, float32 of shape (n, C), of images (n, H, W, 3) uint8, without u and v."""
+        """Probabilities, float32 of shape (n, C), of images (n, H, W, 3) uint8, without u and v.
+
+        Of one network, or with `ensemble` the mean over all.
+        """
         images = torch.as_tensor(images)
-        network = self._average if ema and self._average is not None else self.network
-        network.eval()
+        averaged = ema and self._averages
+        networks = list(self._averages if averaged else self.networks)
+        networks = networks if ensemble else [networks[network]]
         size = 512 if self.device.type == "cpu" else 2500
         batches = []
+        for chosen in networks:
+            chosen.eval()
         for part in images.split(size):
             x = normalise(part.to(self.device), self._mean, self._std, dtype=self.precision)
             with self._autocast():
-                views = [network(x), network(x.flip(3))] if flips else [network(x)]
+                views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
             batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
-        network.train()
+        for chosen in networks:
+            chosen.train()
         return torch.cat(batches)
 
     def predict_training_images(self) -> Tensor:
@@ -245,11 +297,12 @@ class Training:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that changes, as tensors by name; with it a training continues bit for bit."""
-        state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        state |= {f"loss.{name}": value for name, value in self.loss.state_dict().items()}
-        if self._average is not None:
-            state |= {f"ema.{name}": value for name, value in self._average.state_dict().items()}
-        for i, optimizer in enumerate(self._optimizers):
+        state = {
+            f"{prefix}.{name}": value
+            for prefix, module in self._modules().items()
+            for name, value in module.state_dict().items()
+        }
+        for i, optimizer in enumerate(chain.from_iterable(self._optimizers)):
             for j, values in optimizer.state_dict()["state"].items():
                 for name, value in values.items():
                     if isinstance(value, Tensor):
@@ -274,11 +327,9 @@ class Training:
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
                 raise ValueError(f"the state has no {name!r} of shape {tuple(value.shape)}")
-        self.network.load_state_dict(_under("network.", state))
-        self.loss.load_state_dict(_under("loss.", state))
-        if self._average is not None:
-            self._average.load_state_dict(_under("ema.", state))
-        for i, optimizer in enumerate(self._optimizers):
+        for prefix, module in self._modules().items():
+            module.load_state_dict(_under(f"{prefix}.", state))
+        for i, optimizer in enumerate(chain.from_iterable(self._optimizers)):
             saved: dict[int, dict[str, Tensor]] = {}
             for name, value in _under(f"optimizer.{i}.", state).items():
                 j, _, key = name.partition(".")
@@ -290,43 +341,58 @@ class Training:
         self._generator.set_state(state["generator"].cpu())
         self.epoch = int(state["epoch"])
 
+    def _modules(self) -> dict[str, nn.Module]:
+        """What has a state, by the name under which it is kept."""
+        modules = {_numbered("network", i): n for i, n in enumerate(self.networks)}
+        averages = {_numbered("ema", i): n for i, n in enumerate(self._averages)}
+        return {**modules, "loss": self.loss, **averages}
+
+    def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
+        return loss_for(self.recipe, number, classes, generator=generator)
+
     def _train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
         """One epoch: the mean loss, and each example's prediction."""
-        number = len(self.given)
-        order = torch.randperm(number, generator=self._generator).to(self.device)
-        weak = self._draw_views(alternating=self.recipe.flip == "alternating")
-        strong = self._draw_views() if self.recipe.consistency else None
-        batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
-
-        scale = image_scale(self.recipe, self.epoch)
         total = torch.zeros((), device=self.device)
         predicted = torch.empty_like(self.given)
-        self.network.train()
-        for i, (index, first, second) in enumerate(self._batches(batches, weak, strong)):
-            done = self.epoch + i / len(batches)
-            self._set_rates(done)
-            if on_batch is not None:
-                on_batch(done)
-            images = first if second is None else torch.cat([first, second])
-            images = shrink(images, scale=scale)
-            x = normalise(images, self._mean, self._std, dtype=self.precision)
-            with self._autocast():
-                logits = self._forward(x)
-            # float32 from here on: u and v start at 1e-8, and so their squares at 1e-16.
-            logits, strong_logits = logits.float().split([len(index), len(x) - len(index)])
-            loss = self.loss(
-                logits, self.given[index], index, None if second is None else strong_logits
-            )
-            for optimizer in self._optimizers:
+        kinds = ("weak", "strong") if self.recipe.consistency else ("weak",)
+        for index, views in self._batches(kinds, on_batch=on_batch):
+            loss, logits = self._step(index, *views)
+            total += loss * len(index)
+            predicted[index] = self._observe(logits, index)
+        return float(total) / len(self.given), predicted
+
+    def _step(self, index: Tensor, weak: Tensor, *strong: Tensor) -> tuple[Tensor, Tensor]:
+        """Descend on one batch of views: its loss and the first network's logits, detached."""
+        x = self._inputs(torch.cat([weak, *strong]) if strong else weak)
+        logits, *strong_logits = self._logits(x).split(len(index))
+        loss = self.loss(logits, self.given[index], index, *strong_logits)
+        self._descend(loss)
+        return loss.detach(), logits.detach()
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        """uint8 views (B, H, W, 3) as a network wants them, of this epoch's size."""
+        images = shrink(images, scale=image_scale(self.recipe, self.epoch))
+        return normalise(images, self._mean, self._std, dtype=self.precision)
+
+    def _logits(self, x: Tensor, *, network: int = 0) -> Tensor:
+        """A network's logits in training mode; float32, for losses and small states need it."""
+        self._passes[0] += len(x)
+        self._passes[1] += len(x) * torch.is_grad_enabled()
+        with self._autocast():
+            return self._compiled[network](x).float()
+
+    def _descend(self, loss: Tensor, *, networks: Sequence[int] | None = None) -> None:
+        """One step of the networks' optimizers, of all by default, and of their averages."""
+        chosen = range(len(self.networks)) if networks is None else networks
+        for i in chosen:
+            for optimizer in self._optimizers[i]:
                 optimizer.zero_grad()
-            loss.backward()
-            for optimizer in self._optimizers:
+        loss.backward()
+        for i in chosen:
+            for optimizer in self._optimizers[i]:
                 optimizer.step()
-            if self._average is not None:
-                self._average.update_parameters(self.network)
-            total += loss.detach() * len(index)
-            predicted[index] = self._observe(logits.detach(), index)
-        return float(total) / number, predicted
+            if self._averages:
+                self._averages[i].update_parameters(self.networks[i])
 
     def _draw_views(self, *, alternating: bool = False) -> Views:
         """Views of all images for an epoch, in one transfer to the device."""
@@ -339,20 +405,57 @@ class Training:
         return views.to(self.device)
 
     def _batches(
-        self, batches: tuple[Tensor, ...], weak: Views, strong: Views | None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Index, weak view and, if the method wants one, strong view of each batch."""
+        self,
+        kinds: Sequence[str],
+        *,
+        on_batch: Callable[[float], None] | None = None,
+        done: float = 0.0,
+        part: float = 1.0,
+    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """Every example once, in random order: index and views of each batch, the rates set.
+
+        Parameters
+        ----------
+        kinds : sequence of {"weak", "strong"}
+            The views of each image.
+        on_batch
+            As in `epochs`.
+        done, part : float
+            For methods with several such rounds an epoch: the fraction of the epoch that is done,
+            and how much of it this is.
+        """
+        number = len(self.given)
+        order = torch.randperm(number, generator=self._generator).to(self.device)
+        alternating = self.recipe.flip == "alternating"
+        drawn = [self._draw_views(alternating=alternating and i == 0) for i in range(len(kinds))]
+        batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
+        for network in self.networks:
+            network.train()
         for start in range(0, len(batches), _TOGETHER):
             group = batches[start : start + _TOGETHER]
-            second: tuple[Tensor | None, ...] = (None,) * len(group)
-            if strong is not None:
-                second = self._strong(torch.cat(group), strong).split([len(part) for part in group])
-            for index, images in zip(group, second, strict=True):
-                views = weak[index]
-                first = crop(self._images, index, views, fill=self.recipe.fill)
-                if self.recipe.cutout:
-                    first = cutout(first, views, size=self.recipe.cutout)
-                yield index, first, images
+            sizes = [len(index) for index in group]
+            together = {
+                i: self._strong(torch.cat(group), views).split(sizes)
+                for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
+                if kind == "strong"
+            }
+            for i, index in enumerate(group):
+                at = self.epoch + done + part * (start + i) / len(batches)
+                self._set_rates(at)
+                if on_batch is not None:
+                    on_batch(at)
+                yield (
+                    index,
+                    [
+                        together[j][i] if j in together else self._weak(index, views)
+                        for j, views in enumerate(drawn)
+                    ],
+                )
+
+    def _weak(self, index: Tensor, views: Views) -> Tensor:
+        views = views[index]
+        images = crop(self._images, index, views, fill=self.recipe.fill)
+        return cutout(images, views, size=self.recipe.cutout) if self.recipe.cutout else images
 
     def _strong(self, index: Tensor, views: Views) -> Tensor:
         """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+."""
@@ -374,23 +477,29 @@ class Training:
 
     def _set_rates(self, epochs_done: float) -> None:
         factor = schedule(self.recipe, epochs_done)
-        groups = (group for o in self._optimizers for group in o.param_groups)
-        for group, lr in zip(groups, self._base_lr, strict=True):
+        late = self.recipe.schedule == "linear" and factor < 1
+        for group, lr in zip(self._groups(), self._base_lr, strict=True):
             group["lr"] = lr * factor
+            if late and "betas" in group:
+                group["betas"] = (self.recipe.late_momentum, group["betas"][1])
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        return (group for o in chain.from_iterable(self._optimizers) for group in o.param_groups)
 
     def _test(self) -> dict[str, Any]:
-        def accuracy(*, flips: bool, ema: bool) -> float:
-            predicted = self.predict(self._test_images, flips=flips, ema=ema).argmax(1)
+        def accuracy(**options: bool) -> float:
+            predicted = self.predict(self._test_images, **options).argmax(1)
             return float((predicted == self._test_labels).double().mean())
 
         # Only at the end: it costs as much as the plain accuracy again, in every epoch.
         flips = self.recipe.flips and self.epoch == self.recipe.epochs
-        ema = self._average is not None
+        ema, several = bool(self._averages), len(self.networks) > 1
         return {
-            "test_accuracy": accuracy(flips=False, ema=False),
-            "test_accuracy_flips": accuracy(flips=True, ema=False) if flips else None,
-            "test_accuracy_ema": accuracy(flips=False, ema=True) if ema else None,
-            "test_accuracy_ema_flips": accuracy(flips=True, ema=True) if ema and flips else None,
+            "test_accuracy": accuracy(),
+            "test_accuracy_flips": accuracy(flips=True) if flips else None,
+            "test_accuracy_ema": accuracy(ema=True) if ema else None,
+            "test_accuracy_ema_flips": accuracy(ema=True, flips=True) if ema and flips else None,
+            "test_accuracy_ensemble": accuracy(ensemble=True) if several else None,
         }
 
     def _dynamics(self, predicted: Tensor) -> dict[str, Any]:
@@ -417,41 +526,6 @@ class Training:
         return torch.autocast(self.device.type, self.precision)
 
 
-class _CrossEntropy(nn.Module):
-    """Cross entropy, called as `SOPLoss` is."""
-
-    def __init__(self, label_smoothing: float) -> None:
-        super().__init__()
-        self._label_smoothing = label_smoothing
-
-    def forward(self, logits: Tensor, labels: Tensor, index: Tensor, strong: None = None) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
-
-
-def _loss_for(
-    recipe: Recipe, number: int, classes: int, *, generator: torch.Generator
-) -> nn.Module:
-    if recipe.method == "ce":
-        return _CrossEntropy(recipe.label_smoothing)
-    alpha_u, alpha_v, start = recipe.alpha_u, recipe.alpha_v, generator
-    if recipe.activation_epochs:
-        batch = round(number / math.ceil(number / recipe.batch_size))
-        alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
-        alpha_u = recipe.alpha_ratio * alpha_v
-        start = None  # drawn at random, a good part of the clocks would start several epochs late
-    return SOPLoss(
-        number,
-        classes,
-        alpha_u=alpha_u,
-        alpha_v=alpha_v,
-        balance=recipe.balance,
-        consistency=recipe.consistency,
-        form=recipe.form,
-        init=recipe.init,
-        generator=start,
-    )
-
-
 def _labels(name: str, labels: ArrayLike, number: int, classes: int) -> Tensor:
     array = np.asarray(labels)
     if array.shape != (number,) or array.dtype.kind not in "iu":
@@ -472,6 +546,10 @@ def _on(device: torch.device, images: NDArray[np.uint8]) -> Tensor:
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _numbered(name: str, i: int) -> str:
+    return f"{name}{i + 1}" if i else name
 
 
 def _mean(values: Tensor) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 
 from sop_classify.loss import SOPLoss
 from sop_classify.networks import NETWORKS
-from sop_classify.recipes import METHODS, RECIPES, Recipe, recipe_for, with_settings
+from sop_classify.recipes import METHODS, RECIPES, Recipe, recipe_for, resized, with_settings
 
 NAMES = ["cpu", "fast", "paper"]
 DATASETS = ["cifar10", "cifar100"]
@@ -24,7 +24,7 @@ CPU = recipe_for("cpu")
 
 
 def test_every_name_has_every_method():
-    assert METHODS == ("ce", "sop", "sop+")
+    assert METHODS == ("ce", "sop", "sop+", "elr", "elr+", "coteaching+", "dividemix")
     assert list(RECIPES) == [(name, method) for name in NAMES for method in METHODS]
     for (name, method), recipe in RECIPES.items():
         assert (recipe.name, recipe.method) == (name, method)
@@ -51,7 +51,13 @@ def test_a_recipe_can_be_run(recipe):
     assert all(0 < milestone < recipe.epochs for milestone in recipe.milestones)
     assert recipe.activation_epochs < recipe.epochs
     assert (recipe.consistency > 0) == (recipe.balance > 0) == (recipe.method == "sop+")
-    if recipe.method == "ce":
+    assert (recipe.target_decay > 0) == (recipe.regularisation > 0) == ("elr" in recipe.method)
+    assert (recipe.teacher_decay > 0) == (recipe.method == "elr+")
+    assert (recipe.mixup > 0) == (recipe.method in ("elr+", "dividemix"))
+    assert (recipe.drop_ramp > 0) == (recipe.method == "coteaching+")
+    assert recipe.warmup < recipe.epochs
+    assert recipe.noise_rate == 0  # nobody knows it
+    if recipe.method not in ("sop", "sop+"):
         assert recipe.alpha_u == recipe.alpha_v == recipe.activation_epochs == 0
     else:
         SOPLoss(
@@ -102,6 +108,9 @@ def test_the_papers_numbers(dataset, method, noise):
         weight_decay=5e-4,
         schedule="steps" if milestones else "cosine",
         milestones=milestones,
+        step_factor=0.1,
+        hold=0.1,
+        late_momentum=0.1,
         final_lr=final_lr,
         activation_epochs=0,
         alpha_ratio=0.1,
@@ -121,6 +130,73 @@ def test_the_papers_numbers(dataset, method, noise):
         ema=0,
         flips=False,
     )
+
+
+# Methods beside it, from their papers and released configurations, by hand: network, epochs, batch,
+# rate, decay, milestones and their factor.
+OTHERS = {
+    ("cifar10", "elr"): ("resnet34", 120, 128, 0.02, 1e-3, (40, 80), 0.01),
+    ("cifar100", "elr"): ("resnet34", 150, 128, 0.02, 1e-3, (80, 120), 0.01),
+    ("cifar10", "elr+"): ("preact-resnet18", 200, 128, 0.02, 5e-4, (150,), 0.1),
+    ("cifar100", "elr+"): ("preact-resnet18", 250, 128, 0.02, 5e-4, (200,), 0.1),
+    ("cifar10", "coteaching+"): ("small-cnn", 200, 128, 1e-3, 0, (), 0.1),
+    ("cifar100", "coteaching+"): ("cnn7", 200, 128, 1e-3, 0, (), 0.1),
+    ("cifar10", "dividemix"): ("preact-resnet18", 300, 128, 0.02, 5e-4, (150,), 0.1),
+    ("cifar100", "dividemix"): ("preact-resnet18", 300, 128, 0.02, 5e-4, (150,), 0.1),
+}
+
+
+@pytest.mark.parametrize(("dataset", "method"), OTHERS)
+def test_the_other_papers_numbers(dataset, method):
+    recipe = recipe_for("paper", method, dataset=dataset)
+    assert (
+        recipe.network,
+        recipe.epochs,
+        recipe.batch_size,
+        recipe.lr,
+        recipe.weight_decay,
+        recipe.milestones,
+        recipe.step_factor,
+    ) == OTHERS[dataset, method]
+    asymmetric = recipe_for("paper", method, dataset=dataset, noise_type="asymmetric")
+    worst = recipe_for("paper", method, dataset=dataset, noise_type="worst")
+    if method in ("elr", "elr+"):
+        targets = [(r.target_decay, r.regularisation) for r in (recipe, asymmetric)]
+        assert targets == [(0.7, 3), (0.9, 1)] if dataset == "cifar10" else [(0.9, 7), (0.9, 7)]
+        assert worst == recipe
+    if method == "elr+":
+        assert (recipe.mixup, recipe.teacher_decay, recipe.teacher_ramp) == (1, 0.997, 40_000)
+        assert (recipe.ramp_steps, recipe.mix_labels) == (
+            (0, False) if dataset == "cifar10" else (40_000, True)
+        )
+    if method == "coteaching+":
+        assert (recipe.optimizer, recipe.schedule, recipe.hold) == ("adam", "linear", 0.4)
+        assert (recipe.momentum, recipe.late_momentum, recipe.drop_ramp) == (0.9, 0.1, 10)
+        assert recipe.warmup == {"cifar10": 20, "cifar100": 5}[dataset]
+        assert (recipe.pad, recipe.flip) == (0, "none")
+        assert asymmetric == worst == recipe
+    if method == "dividemix":
+        assert (recipe.mixup, recipe.unlabelled_ramp) == (4, 16)
+        assert (recipe.warmup, recipe.unlabelled) == {"cifar10": (10, 25), "cifar100": (30, 150)}[
+            dataset
+        ]
+        changed = [(r.unlabelled, r.entropy_penalty) for r in (asymmetric, worst)]
+        # Nobody published the others for CIFAR-100.
+        assert changed == ([(0, True), (0, False)] if dataset == "cifar10" else [(150, False)] * 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schedule_keeps_its_proportions(name, method):
+    recipe = recipe_for(name, method)
+    twice = resized(recipe, 2 * recipe.epochs)
+    for field in ("activation_epochs", "warmup", "drop_ramp", "unlabelled_ramp"):
+        assert getattr(twice, field) == 2 * getattr(recipe, field)
+    assert twice.teacher_ramp == 2 * recipe.teacher_ramp
+    assert twice.milestones == tuple(2 * m for m in recipe.milestones)
+    assert resized(twice, recipe.epochs) == recipe
+    short = resized(recipe, 3)
+    assert all(1 <= m <= 3 for m in short.milestones)
 
 
 @pytest.mark.parametrize("noise", ["instance", "aggre", "random1", "worst", "cifar100n"])
@@ -153,14 +229,14 @@ def test_only_paper_knows_dataset_and_noise(method):
         )
 
 
-@pytest.mark.parametrize("wrong", [("papers", "sop"), ("cpu", "elr"), ("", "")])
+@pytest.mark.parametrize("wrong", [("papers", "sop"), ("cpu", "mixmatch"), ("", "")])
 def test_no_such_recipe(wrong):
     with pytest.raises(ValueError, match="no recipe") as caught:
         recipe_for(*wrong)
     message = str(caught.value)
     assert repr(wrong[0]) in message
     assert repr(wrong[1]) in message
-    assert "recipes are cpu, fast, paper, methods ce, sop, sop+" in message
+    assert "recipes are cpu, fast, paper, methods ce, sop, sop+, elr" in message
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Promise: the published architectures, initialised by the generator given and by nothing else."""
 
 import copy
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torchvision.models import resnet34
 
 from sop_classify.networks import NETWORKS, FastNet, PreActResNet, build_network
 
-NAMES = ["fast", "preact-resnet18", "resnet34"]
+NAMES = ["cnn7", "fast", "preact-resnet18", "resnet34", "small-cnn"]
 
 
 def gen(seed: int) -> torch.Generator:
@@ -60,6 +60,10 @@ def test_parameter_counts(networks):
     preact += 64 * 128 + 128 * 256 + 256 * 512
     assert counts["preact-resnet18"] == preact == 11_171_274
     fast = 12 * 24 + 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256) + 256 * 10
+    assert counts["small-cnn"] == 456 + 2416 + 401 * 120 + 121 * 84 + 85 * 10 == 62_006
+    planes = (3, 64, 64, 128, 128, 196, 16)
+    cnn7 = sum(9 * i * o + 3 * o for i, o in pairwise(planes)) + 257 * 10
+    assert counts["cnn7"] == cnn7
     assert counts["fast"] == fast + 2 * 2 * (64 + 256 + 256) == 1_972_768
 
 

@@ -616,10 +616,10 @@ def test_a_record_with_a_part_of_another_kind(copy, key):
         (lambda lines: [lines[0], lines[1] + ",1", lines[2]], "row of epoch 1 is missing"),
         (lambda lines: [lines[0].replace("lr", "rate"), *lines[1:]], "its columns are others"),
         (
-            lambda lines: [lines[0], "1," + "x," * 18 + "x", lines[2]],
+            lambda lines: [lines[0], "1," + "x," * 21 + "x", lines[2]],
             "train_loss of epoch 1 is 'x'",
         ),
-        (lambda lines: [lines[0], "1," + "," * 18, lines[2]], "train_loss of epoch 1 is ''"),
+        (lambda lines: [lines[0], "1," + "," * 21, lines[2]], "train_loss of epoch 1 is ''"),
         (lambda lines: [lines[0], '1,"' + "9" * 200_000, lines[2]], "not a table"),
     ],
 )

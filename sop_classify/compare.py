@@ -1,0 +1,182 @@
+"""The command `compare-methods`: a grid of trainings, resumed after a kill, and its table."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from overparam.terminal import errors, known_device
+from sop_classify.commands import NoiseType, labelled, told_the_rate
+from sop_classify.recipes import METHODS
+
+__all__ = ["compare_methods"]
+
+# Seconds an epoch relative to cross entropy, for --equal-time; the table says what it really was.
+_COST = {"sop+": 2.0, "elr+": 2.7, "coteaching+": 2.0, "dividemix": 6.0}
+
+
+def compare_methods(
+    out: Annotated[Path, typer.Option(help="Folder of all runs and of the comparison.")],
+    methods: Annotated[str, typer.Option(help="Of these, with commas between them.")] = ",".join(
+        METHODS
+    ),
+    noise: Annotated[
+        str,
+        typer.Option(help="Rates of symmetric noise, KIND:RATE, or worst, aggre, random1..."),
+    ] = "0.2",
+    seeds: Annotated[str, typer.Option(help="Whole numbers.")] = "0",
+    budget: Annotated[
+        Literal["cpu", "fast", "paper"], typer.Option(help="The recipes' name.")
+    ] = "cpu",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of cross entropy, instead of the recipe's.")
+    ] = None,
+    equal_time: Annotated[
+        bool,
+        typer.Option(
+            "--equal-time", help="Dear methods get fewer epochs, so that all take about as long."
+        ),
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="For all methods, or METHOD.KEY=VALUE for one."
+        ),
+    ] = None,
+    dataset: Annotated[Literal["cifar10", "cifar100"], typer.Option()] = "cifar10",
+    data: Annotated[Path | None, typer.Option(help="As in train-cifar.")] = None,
+    human_labels: Annotated[Path | None, typer.Option(help="As in train-cifar.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="As in train-cifar.")] = None,
+    device: Annotated[str, typer.Option(callback=known_device)] = "auto",
+    compile: Annotated[bool, typer.Option("--compile")] = False,
+    table_only: Annotated[
+        bool, typer.Option("--table", help="Train nothing; the table of what is finished.")
+    ] = False,
+) -> None:
+    """Train with every method on the same noisy labels, and compare.
+
+    A finished run is not repeated and a stopped one goes on: call it again after Ctrl-C or a kill.
+    comparison.md, comparison.csv and comparison.png in --out grow with every run.
+
+    All methods see the same images, labels and views and no clean label. Only coteaching+ is told
+    how many labels are wrong.
+    """
+    with errors():
+        from sop_classify.comparison import write_comparison
+
+        chosen = _words("--methods", methods)
+        if unknown := [method for method in chosen if method not in METHODS]:
+            raise ValueError(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
+        if table_only:
+            typer.echo(write_comparison(out, methods=chosen))
+            return
+        noises = [_noise(word) for word in _words("--noise", noise)]
+        try:
+            for seed in _seeds(seeds):
+                for kind in noises:
+                    _train_all(
+                        chosen,
+                        out,
+                        wanted={"dataset": dataset, "limit": limit, **kind},
+                        sources={"data": data, "human_labels": human_labels},
+                        recipes=(budget, epochs, equal_time, settings or []),
+                        options={"seed": seed, "device": device, "compile": compile},
+                    )
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on", err=True)
+            raise typer.Exit(130) from None
+        typer.echo(write_comparison(out, methods=chosen))
+
+
+def _words(option: str, text: str) -> list[str]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise ValueError(f"{option} is {text!r}; words with commas between them are needed")
+    return list(dict.fromkeys(words))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(word) for word in _words("--seeds", text)]
+    except ValueError:
+        seeds = [-1]
+    if min(seeds) < 0:
+        raise ValueError(f"--seeds is {text!r}; whole numbers like 0,1,2 are needed")
+    return seeds
+
+
+def _noise(text: str) -> dict:
+    from typing import get_args
+
+    kinds = get_args(NoiseType)
+    try:
+        return {"noise": float(text), "noise_type": "symmetric"}
+    except ValueError:
+        pass
+    kind, _, rate = text.partition(":")
+    if kind not in kinds:
+        raise ValueError(
+            f"--noise is {text!r}; a rate, KIND:RATE or the name of people's labels is needed, "
+            f"KIND or name one of {', '.join(kinds)}"
+        )
+    return {"noise": float(rate) if rate else None, "noise_type": kind}
+
+
+def _train_all(
+    methods: list[str],
+    out: Path,
+    *,
+    wanted: dict,
+    sources: dict,
+    recipes: tuple[str, int | None, bool, list[str]],
+    options: dict,
+) -> None:
+    """One training by each method on one set of noisy labels, as far as they are not done."""
+    from sop_classify.comparison import write_comparison
+    from sop_classify.recipes import recipe_for, resized, with_settings
+    from sop_classify.runs import Run
+
+    mapping = None
+    if wanted["noise_type"] == "asymmetric":
+        mapping = {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[wanted["dataset"]]
+    images, given, true = labelled(wanted, mapping=mapping, seed=options["seed"], **sources)
+    budget, epochs, equal_time, settings = recipes
+    for method in methods:
+        kind, rate = wanted["noise_type"], wanted["noise"]
+        recipe = recipe_for(budget, method, dataset=wanted["dataset"], noise_type=kind)
+        length = epochs or recipe.epochs
+        if equal_time:
+            length = max(2, round(length / _COST.get(method, 1.0)))
+        recipe = with_settings(resized(recipe, length), _fitting(settings, method))
+        recipe = told_the_rate(recipe, given, true)
+        name = "-".join(
+            [kind if rate is None else f"{kind}-{rate:g}", method, str(options["seed"])]
+        )
+        run = Run(
+            images,
+            given,
+            recipe,
+            true_labels=true,
+            out=out / name,
+            arguments={**wanted, "mapping": mapping},
+            **options,
+        )
+        if (out / name / "run.json").exists():
+            run.resume()
+        else:
+            run.start()
+        for epoch in run.epochs():
+            typer.echo(f"{name}: {epoch.epoch}/{recipe.epochs} {epoch.test_accuracy:.2%}", err=True)
+        write_comparison(out, methods=methods)
+
+
+def _fitting(settings: list[str], method: str) -> list[str]:
+    """METHOD.KEY=VALUE is for one method, KEY=VALUE for all."""
+    fitting = []
+    for setting in settings:
+        owner, dot, rest = setting.partition(".")
+        if dot and owner in METHODS:
+            fitting += [rest] if owner == method else []
+        else:
+            fitting.append(setting)
+    return fitting

@@ -1,0 +1,24 @@
+"""Mixup: convex combinations of examples and of their labels (Zhang et al., ICLR 2018)."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["mixing_weight", "partners"]
+
+
+def mixing_weight(parameter: int, *, generator: torch.Generator) -> float:
+    """l = max(z, 1 − z) with z ~ Beta(parameter, parameter), so in [1/2, 1]; 1 for parameter 0.
+
+    max as in MixMatch (Berthelot et al., NeurIPS 2019): a mixture stays nearer to its own label.
+    """
+    if parameter == 0:
+        return 1.0
+    # The k-th smallest of 2k − 1 uniform numbers has the distribution Beta(k, k).
+    uniform = torch.rand(2 * parameter - 1, generator=generator)
+    z = float(uniform.sort().values[parameter - 1])
+    return max(z, 1 - z)
+
+
+def partners(number: int, *, generator: torch.Generator, device: torch.device) -> Tensor:
+    """With whom each of `number` examples is mixed: a permutation."""
+    return torch.randperm(number, generator=generator).to(device)
