@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sop_classify.augment import normalise
+from sop_classify.mixup import mixing_weight, partners
 from sop_classify.training import Training
 
 __all__ = ["DivideMix", "clean_probability", "mix", "mixmatch_loss", "refine", "sharpen"]
@@ -125,10 +126,8 @@ def mix(
     """
     if not alpha:
         return inputs, targets
-    # A Beta of whole parameters is an order statistic; torch.distributions has no generator.
-    share = float(torch.rand(2 * alpha - 1, generator=generator).sort().values[alpha - 1])
-    share = max(share, 1 - share)
-    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    share = mixing_weight(alpha, generator=generator)
+    other = partners(len(inputs), generator=generator, device=inputs.device)
     return inputs[other].lerp(inputs, share), targets[other].lerp(targets, share)
 
 

@@ -409,8 +409,6 @@ class Training:
         kinds: Sequence[str],
         *,
         on_batch: Callable[[float], None] | None = None,
-        done: float = 0.0,
-        part: float = 1.0,
     ) -> Iterator[tuple[Tensor, list[Tensor]]]:
         """Every example once, in random order: index and views of each batch, the rates set.
 
@@ -420,9 +418,6 @@ class Training:
             The views of each image.
         on_batch
             As in `epochs`.
-        done, part : float
-            For methods with several such rounds an epoch: the fraction of the epoch that is done,
-            and how much of it this is.
         """
         number = len(self.given)
         order = torch.randperm(number, generator=self._generator).to(self.device)
@@ -440,7 +435,7 @@ class Training:
                 if kind == "strong"
             }
             for i, index in enumerate(group):
-                at = self.epoch + done + part * (start + i) / len(batches)
+                at = self.epoch + (start + i) / len(batches)
                 self._set_rates(at)
                 if on_batch is not None:
                     on_batch(at)

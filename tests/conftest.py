@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -11,3 +12,12 @@ def hears_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def one_thread():
+    """Two threads that share a busy processor take many times as long, and sum in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

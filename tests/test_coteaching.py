@@ -17,16 +17,10 @@ import sop_classify.coteaching as coteaching
 from sop_classify.coteaching import CoTeachingPlus, disagreement_loss, drop_rate, exchange_loss
 from sop_classify.training import Training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 F64 = torch.float64
 CLASSES = 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def gen(seed):

@@ -179,14 +179,6 @@ def test_a_reference_only_reports():
 # --- the same seed, the same result; nothing else touched ----------------------------------
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def digest(names, image):
     results = [denoise(image, recipe=SMALL[name], seed=1) for name in names]
     parts = [part for r in results for part in (r.image, r.corruption, r.mask)]

@@ -9,15 +9,17 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_training import noisy, small_data
 from torch import nn
 
 from sop_classify import dividemix
 from sop_classify.augment import normalise
-from sop_classify.data import ImageData
 from sop_classify.dividemix import DivideMix, clean_probability, mix, mixmatch_loss, refine, sharpen
 from sop_classify.optimization import schedule
 from sop_classify.recipes import recipe_for, with_settings
 from sop_classify.training import DivergedError, Training
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 F64 = torch.float64
 
@@ -28,14 +30,6 @@ def gen(seed):
 
 def distributions(rows, classes, generator, dtype=F64):
     return torch.randn(rows, classes, generator=generator, dtype=dtype).mul(2).softmax(1)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # The mixture
@@ -241,28 +235,6 @@ def test_a_class_that_is_never_predicted_keeps_the_loss_finite():
 
 
 # The training
-
-
-def small_data(number=96, tests=30, side=16, classes=3, seed=0):
-    """Images whose class is the colour of a square at a random place."""
-    rng = np.random.default_rng(seed)
-
-    def draw(n):
-        labels = np.arange(n, dtype=np.int64) % classes
-        images = rng.integers(0, 60, (n, side, side, 3), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            y, x = rng.integers(0, side - 8, 2)
-            image[y : y + 8, x : x + 8, label % 3] += 150
-        return images, labels
-
-    names = tuple(f"c{i}" for i in range(classes))
-    return ImageData(*draw(number), *draw(tests), names, "small")
-
-
-def noisy(labels, number, classes=3):
-    wrong = labels.copy()
-    wrong[:number] = (wrong[:number] + 1) % classes
-    return wrong
 
 
 def recipe(**changes):

@@ -13,8 +13,13 @@ from torch import nn
 
 from sop_classify.elr import ELRLoss
 from sop_classify.elr_plus import ELRPlus, ramp, regularised
+from sop_classify.methods import training_for
 from sop_classify.mixup import mixing_weight, partners
-from sop_classify.recipes import recipe_for, with_settings
+from sop_classify.networks import FastNet
+from sop_classify.noise import symmetric_noise
+from sop_classify.recipes import recipe_for, resized, with_settings
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = ("epochs=2", "batch_size=32")
 
@@ -224,3 +229,39 @@ def test_without_mixing_and_regularisation_both_networks_train_alone():
         if before.grad is not None:
             stepped = before - 0.1 * before.grad
             torch.testing.assert_close(after.detach(), stepped.detach(), rtol=1e-2, atol=2e-3)
+
+
+def memorised(method, *, seed=0):
+    """Share of the wrong labels that a small network predicts after 60 epochs, and its accuracy."""
+
+    def network(start):
+        generator = torch.Generator().manual_seed(start)
+        fresh = FastNet(3, (16, 32, 32))
+        fresh.initialise(torch.rand(20, 3, 16, 16, generator=generator) - 0.5, generator=generator)
+        return fresh
+
+    data = small_data(number=90, seed=seed)
+    given_labels = symmetric_noise(data.train_labels, 0.4, 3, rng=np.random.default_rng(seed))
+    settings = ["batch_size=30", "pad=1", "flip=none", "flips=false", "optimizer=sgd", "lr=0.2"]
+    settings += ["momentum=0.9", "teacher_ramp=40"]
+    recipe = with_settings(resized(recipe_for("cpu", method), 60), settings)
+    networks = [network(seed + 100 * k) for k in range(2 if method == "elr+" else 1)]
+    training = training_for(data, given_labels, recipe, network=networks, seed=seed, device="cpu")
+    *_, last = run(training)
+    predicted = training.predict_training_images().argmax(1).numpy()
+    wrong = given_labels != data.train_labels
+    return (predicted == given_labels)[wrong].mean(), last.test_accuracy
+
+
+@pytest.mark.slow
+def test_both_memorise_less_than_cross_entropy_and_are_more_accurate():
+    # Ten seeds. Memorised: cross entropy 0.98 ± 0.05, ELR 0.24 ± 0.15, ELR+ 0.22 ± 0.13. Accuracy
+    # 0.66 ± 0.05, 0.87 ± 0.15 and 0.95 ± 0.09: of these two the mean is safe, one run is not.
+    plain, plain_accuracy = memorised("ce")
+    assert plain > 0.75
+    accuracies = []
+    for method in ("elr", "elr+"):
+        share, accuracy = memorised(method)
+        assert share < 0.7
+        accuracies.append(accuracy)
+    assert np.mean(accuracies) > plain_accuracy

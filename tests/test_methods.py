@@ -19,13 +19,7 @@ from sop_classify.methods import TRAININGS, training_for
 from sop_classify.recipes import METHODS, recipe_for, resized, with_settings
 from sop_classify.training import Training
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def small(method, *settings, epochs=2):

@@ -14,6 +14,8 @@ from sop_classify.optimization import image_scale, schedule
 from sop_classify.recipes import recipe_for, with_settings
 from sop_classify.training import DivergedError, Training
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def small_data(number=96, tests=30, side=16, classes=3, seed=0):
     """Images whose class is the colour of a square at a random place."""
@@ -44,14 +46,6 @@ def small_recipe(method="sop", *settings):
 
 def run(training):
     return list(training.epochs())
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("method", ["ce", "sop", "sop+"])
