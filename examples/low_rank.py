@@ -95,7 +95,7 @@ def main() -> None:
     for axes, (title, y) in zip(panels, problems.items(), strict=False):
         curves = disagreement(y, factors * n**0.5)
         for init, curve in zip(INITS, curves, strict=True):
-            axes.loglog(factors, curve, marker=".", label=rf"$\gamma$ = {init:g}")
+            axes.loglog(factors.numpy(), curve.numpy(), marker=".", label=rf"$\gamma$ = {init:g}")
             middle = float(curve[int(factors.log().abs().argmin())])
             print(f"  {title:30} gamma {init:5.0e}  alpha = sqrt(n): {middle:.1e}")
         axes.set(title=title, xlabel=r"$\alpha / \sqrt{n}$", ylim=(1e-4, 2))
@@ -123,7 +123,7 @@ def main() -> None:
             psd=True,
         )
         print(f"  {name:17} {rates.mean():.2f}  {time.perf_counter() - begin:.1f} s")
-        axes.imshow(rates, origin="lower", cmap="gray", vmin=0, vmax=1)
+        axes.imshow(np.asarray(rates), origin="lower", cmap="gray", vmin=0, vmax=1)
         axes.set_xticks(range(0, 8, 2), [f"{100 * p:.0f}" for p in parts[::2]])
         axes.set_yticks(range(8), list(ranks))
         axes.set(title=f"recovered: {name}", xlabel="corrupted, %", ylabel="rank")
@@ -149,7 +149,7 @@ def main() -> None:
         pictures[f"background: {name}\n{psnr(back, truth):.1f} dB, rank {rank}"] = back[shown]
         pictures[f"foreground: {name}"] = front[shown].abs()
     for axes, (title, picture) in zip(bottom.subplots(1, 5), pictures.items(), strict=True):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=1 if "fore" not in title else 0.6)
+        axes.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1 if "fore" not in title else 0.6)
         axes.set_title(title)
         axes.axis("off")
     save(figure, args.out)
