@@ -16,7 +16,7 @@ NAMES = ["linear_model", "low_rank", "memorisation", "explicit_penalty", "image_
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(monkeypatch, one_thread):
     """Imports an example as a script does, from its own folder."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     before = set(sys.modules)
