@@ -73,7 +73,7 @@ class ELRLoss(nn.Module):
         self.register_buffer("targets", torch.zeros(num_examples, num_classes))
 
     def forward(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: None = None
+        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
     ) -> Tensor:
         """The loss of a batch.
 
@@ -89,13 +89,14 @@ class ELRLoss(nn.Module):
         Returns
         -------
         Tensor, scalar
+            Its gradient reaches the logits only; the targets are constants for them.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, the batch is empty, or the targets are in half precision.
         """
-        batch, classes = labels.numel(), self.targets.shape[1]
-        if batch == 0 or logits.shape != (batch, classes) or index.shape != labels.shape:
-            raise ValueError(
-                f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
-                f"{tuple(index.shape)}: expected (B, {classes}), (B,) and (B,) with B > 0"
-            )
+        self._check(logits, labels, index)
         logits = logits.to(self.targets.dtype)
         p = clamped_softmax(logits)
         if self.training and torch.is_grad_enabled():
@@ -109,6 +110,21 @@ class ELRLoss(nn.Module):
         """Move the targets of the examples `index` towards `probability`, shape (B, C)."""
         shares = probability / probability.sum(1, keepdim=True)
         self.targets[index] = self.decay * self.targets[index] + (1 - self.decay) * shares
+
+    def _check(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        if self.targets.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the targets are {self.targets.dtype}, in which 0.9999 is 1 and the loss "
+                "infinite; keep the loss in float32, whatever the network"
+            )
+        batch, classes = labels.numel(), self.targets.shape[1]
+        if batch == 0:
+            raise ValueError("the batch is empty; leave it out")
+        if logits.shape != (batch, classes) or index.shape != labels.shape or labels.dim() != 1:
+            raise ValueError(
+                f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
+                f"{tuple(index.shape)}: expected ({batch}, {classes}), ({batch},) and ({batch},)"
+            )
 
 
 def clamped_softmax(logits: Tensor) -> Tensor:

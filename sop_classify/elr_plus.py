@@ -3,14 +3,15 @@
 Each network's targets follow the *other* network, and of that its running average (the teacher),
 which learns the wrong labels later than the network itself:
 
-    t_i ← β t_i + (1 − β) p̃_i,        p̃_i of the other's teacher, on the image as it is,
+    t_i ← β t_i + (1 − β) p̃_i / Σ p̃_i,     p̃_i of the other's teacher, on the image as it is,
 
 and both are trained on mixtures with weight l and partner j,
 
     L = CE(p, l y_i + (1 − l) y_j) + λ ρ mean log(1 − ⟨p, l t_i + (1 − l) t_j⟩),
 
-p the probabilities of the mixed image and ρ a ramp (Liu et al., NeurIPS 2020, arXiv 2007.00151,
-section 4.3 and appendix F; trainer.py and loss.py of shengliu66/ELR at e2221ce).
+p the probabilities of the mixed image, clamped in the second term, and ρ a ramp (Liu et al.,
+NeurIPS 2020, arXiv 2007.00151, section 4.3 and appendix F; trainer.py and loss.py of shengliu66/ELR
+at e2221ce).
 """
 
 import copy
@@ -34,7 +35,8 @@ class ELRPlus(Training):
 
     Both see the same batch in one go. The published code runs one after the other over the data: as
     many passes, two views instead of one. The reports of the training are of the first network's
-    teacher, on the images before they are mixed.
+    teacher on the images before they are mixed: the targets need these predictions anyway, where
+    those of the network itself would cost another pass.
     """
 
     num_networks = 2
@@ -42,7 +44,8 @@ class ELRPlus(Training):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # In training mode and so with the statistics of the batch, as published: the running ones
-        # would lag behind weights that themselves lag.
+        # would lag behind weights that themselves lag, and an average of the networks' would be of
+        # mixed images, which vary less than those that the teachers see.
         self._teachers = [copy.deepcopy(n).requires_grad_(False).train() for n in self.networks]
 
     def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
@@ -54,6 +57,7 @@ class ELRPlus(Training):
         return {**super()._modules(), **teachers}
 
     def _train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
+        # A function of the epochs done, and so restored with them.
         self._steps = self.epoch * math.ceil(len(self.given) / self.recipe.batch_size)
         return super()._train_once(on_batch)
 
@@ -70,7 +74,9 @@ class ELRPlus(Training):
         weight = recipe.regularisation * ramp(self._steps, recipe.ramp_steps)
         loss = torch.zeros((), device=self.device)
         for network, memory in enumerate(self.loss):  # type: ignore[arg-type]
-            memory.update(taught[1 - network].softmax(1), index)
+            # Clamped as in ELR, which the released code omits here: a target of exactly 0 at the
+            # label would make a sharpened label 0/0.
+            memory.update(clamped_softmax(taught[1 - network]), index)
             target = memory.targets[index]
             target = share * target + (1 - share) * target[other]
             logits = self._logits(mixed, network=network)
