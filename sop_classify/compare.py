@@ -17,9 +17,10 @@ _COST = {"sop+": 2.0, "elr+": 2.7, "coteaching+": 2.0, "dividemix": 6.0}
 
 def compare_methods(
     out: Annotated[Path, typer.Option(help="Folder of all runs and of the comparison.")],
-    methods: Annotated[str, typer.Option(help="Of these, with commas between them.")] = ",".join(
-        METHODS
-    ),
+    methods: Annotated[
+        str,
+        typer.Option(help=f"With commas between them: {', '.join(METHODS)}.", show_default="all"),
+    ] = ",".join(METHODS),
     noise: Annotated[
         str,
         typer.Option(help="Rates of symmetric noise, KIND:RATE, or worst, aggre, random1..."),
@@ -58,7 +59,7 @@ def compare_methods(
     A finished run is not repeated and a stopped one goes on: call it again after Ctrl-C or a kill.
     comparison.md, comparison.csv and comparison.png in --out grow with every run.
 
-    All methods see the same images, labels and views and no clean label. Only coteaching+ is told
+    All methods see the same images, labels and views, and no clean label; only coteaching+ is told
     how many labels are wrong.
     """
     with errors():
