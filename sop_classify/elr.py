@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sop_classify.loss import check_batch
+
 __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
 
 # As in shengliu66/ELR: keeps log(1 − ⟨p, t⟩) finite.
@@ -117,14 +119,7 @@ class ELRLoss(nn.Module):
                 f"the targets are {self.targets.dtype}, in which 0.9999 is 1 and the loss "
                 "infinite; keep the loss in float32, whatever the network"
             )
-        batch, classes = labels.numel(), self.targets.shape[1]
-        if batch == 0:
-            raise ValueError("the batch is empty; leave it out")
-        if logits.shape != (batch, classes) or index.shape != labels.shape or labels.dim() != 1:
-            raise ValueError(
-                f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
-                f"{tuple(index.shape)}: expected ({batch}, {classes}), ({batch},) and ({batch},)"
-            )
+        check_batch(logits, labels, index, num_classes=self.targets.shape[1])
 
 
 def clamped_softmax(logits: Tensor) -> Tensor:

@@ -29,7 +29,14 @@ from torch import Tensor, nn
 
 from overparam.corruption import descend
 
-__all__ = ["SOPLoss", "activation_epochs", "alpha_for", "class_balance", "consistency"]
+__all__ = [
+    "SOPLoss",
+    "activation_epochs",
+    "alpha_for",
+    "check_batch",
+    "class_balance",
+    "consistency",
+]
 
 # The released code's ε: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
@@ -220,14 +227,7 @@ class SOPLoss(nn.Module):
                 f"u and v are {self.u.dtype}, in which their start of 1e-8 is 0; keep the loss in "
                 "float32, whatever the network"
             )
-        batch, classes = labels.numel(), self.v.shape[1]
-        if batch == 0:
-            raise ValueError("the batch is empty; leave it out")
-        if logits.shape != (batch, classes) or index.shape != labels.shape or labels.dim() != 1:
-            raise ValueError(
-                f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
-                f"{tuple(index.shape)}: expected ({batch}, {classes}), ({batch},) and ({batch},)"
-            )
+        check_batch(logits, labels, index, num_classes=self.v.shape[1])
         if self.consistency and strong_logits is None and self.training:
             raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
         if strong_logits is not None and strong_logits.shape != logits.shape:
@@ -235,6 +235,18 @@ class SOPLoss(nn.Module):
                 f"strong_logits has shape {tuple(strong_logits.shape)}, logits "
                 f"{tuple(logits.shape)}: they must agree"
             )
+
+
+def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, num_classes: int) -> None:
+    """Raise ValueError unless the shapes are (B, C), (B,) and (B,), and B is not 0."""
+    batch = labels.numel()
+    if batch == 0:
+        raise ValueError("the batch is empty; leave it out")
+    if logits.shape != (batch, num_classes) or index.shape != labels.shape or labels.dim() != 1:
+        raise ValueError(
+            f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
+            f"{tuple(index.shape)}: expected ({batch}, {num_classes}), ({batch},) and ({batch},)"
+        )
 
 
 def class_balance(probability: Tensor) -> Tensor:
