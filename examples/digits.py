@@ -4,6 +4,8 @@ The digits ship with scikit-learn (UCI, *Optical Recognition of Handwritten Digi
 17 greys; here they are enlarged to 16x16.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -63,9 +65,10 @@ def train(
     seed: int,
     epochs: int = EPOCHS,
     loss: nn.Module | None = None,
+    settings: Sequence[str] = (),
 ) -> tuple[Training, list[Epoch]]:
     """Train a network of 39,000 parameters by "ce" or "sop", or with another `loss` of your own."""
-    settings = [*SETTINGS, f"epochs={epochs}", *(SOP_SETTINGS if method == "sop" else ())]
+    chosen = [*SETTINGS, f"epochs={epochs}", *(SOP_SETTINGS if method == "sop" else ()), *settings]
     generator = torch.Generator().manual_seed(seed)
     network = FastNet(CLASSES, (16, 32, 32))
     start = torch.from_numpy(data.train_images).permute(0, 3, 1, 2).float()
@@ -73,7 +76,7 @@ def train(
     training = Training(
         data,
         given,
-        with_settings(recipe_for("cpu", method), settings),
+        with_settings(recipe_for("cpu", method), chosen),
         true_labels=data.train_labels,
         network=network,
         seed=seed,

@@ -82,7 +82,7 @@ def test_the_convex_examples_run(example, name, monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize("name", ["memorisation", "explicit_penalty"])
 def test_the_label_examples_run(example, name, monkeypatch, capsys, tmp_path):
     digits = example("digits")
-    monkeypatch.setattr(digits.train, "__kwdefaults__", {"epochs": 2, "loss": None})
+    monkeypatch.setattr(digits.train, "__kwdefaults__", {"epochs": 2, "loss": None, "settings": ()})
     module, out = example(name), tmp_path / "figure.png"
     if name == "memorisation":
         monkeypatch.setattr(module, "EPOCHS", 2)
