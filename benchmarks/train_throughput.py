@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import statistics
 import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def parts(training: Training, data: ImageData, batch: int) -> dict[str, float]:
         forward().float().sum().backward()
 
     def optimise() -> None:
-        for optimizer in training._optimizers:
+        for optimizer in chain.from_iterable(training._optimizers):
             optimizer.step()
 
     timed = {

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from overparam.files import naming, replace_file
+from overparam.files import FileError, naming, one_line, replace_file
 
 __all__ = ["PUBLISHED", "read_runs", "write_comparison"]
 
@@ -39,7 +39,14 @@ PUBLISHED: dict[tuple[str, str], float] = {
     ("worst", "elr+"): 91.09,
     ("worst", "sop+"): 93.24,
 }
-"""Accuracies on the whole of CIFAR-10 at the methods' own lengths, by noise and method."""
+"""Accuracies in per cent on the whole of CIFAR-10, own lengths; by noise and method."""
+
+_CIFAR10 = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+# What a row of the CSV holds besides.
+_OTHER = ("data", "is_cifar10", "limit", "device", "threads")
 
 # Key of a row, its title, and by what it is multiplied.
 _COLUMNS = {
@@ -62,9 +69,9 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        `run`, `noise`, `method`, `seed`, `data`, `limit`, `device`, `threads`, and as far as known
-        the results of run.json, `epochs`, `images_per_second` of the training (evaluation aside)
-        and `forward_passes`, `backward_passes` an image and epoch.
+        `run`, `noise`, `method`, `seed`, `data`, `is_cifar10`, `limit`, `device`, `threads`, and as
+        far as known the results of run.json, `epochs`, `images_per_second` of the training
+        (evaluation aside) and `forward_passes`, `backward_passes` an image and epoch.
 
     Raises
     ------
@@ -74,7 +81,10 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob("*/run.json")):
         with naming("read", path):
-            record = json.loads(path.read_text())
+            try:
+                record = json.loads(path.read_text())
+            except ValueError as error:
+                raise FileError(f"not JSON, or damaged ({one_line(error)})") from error
         if record["status"] != "completed":
             continue
         with (path.parent / "metrics.csv").open() as file:
@@ -90,6 +100,7 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
                 "method": record["recipe"]["method"],
                 "seed": record["seed"],
                 "data": record["data"]["name"],
+                "is_cifar10": tuple(record["data"]["class_names"]) == _CIFAR10,
                 "limit": arguments.get("limit"),
                 "device": record["device_name"],
                 "threads": record["threads"],
@@ -142,7 +153,8 @@ def write_comparison(folder: Path, *, methods: Iterable[str]) -> str:
             _spread([row[key] * scale for row in groups[case] if row.get(key) is not None])
             for key, (_, scale) in _COLUMNS.items()
         ]
-        published = PUBLISHED.get(case, "")
+        ours = all(row["is_cifar10"] for row in groups[case])
+        published = PUBLISHED.get(case, "") if ours else ""
         lines.append(
             f"| {case[0]} | {case[1]} | {' | '.join(shown)} | {published} | {len(groups[case])} |"
         )
@@ -156,9 +168,6 @@ def write_comparison(folder: Path, *, methods: Iterable[str]) -> str:
     if rows:
         _draw(folder / "comparison.png", groups, cases)
     return text
-
-
-_OTHER = ("data", "limit", "device", "threads")
 
 
 def _spread(values: list[float]) -> str:

@@ -268,27 +268,26 @@ class Training:
         flips: bool = False,
         ema: bool = False,
         ensemble: bool = False,
-        network: int = 0,
     ) -> Tensor:
         """Probabilities, float32 of shape (n, C), of images (n, H, W, 3) uint8, without u and v.
 
-        Of one network, or with `ensemble` the mean over all.
+        Of the first network, or with `ensemble` the mean over all.
         """
         images = torch.as_tensor(images)
         averaged = ema and self._averages
         networks = list(self._averages if averaged else self.networks)
-        networks = networks if ensemble else [networks[network]]
+        networks = networks if ensemble else networks[:1]
         size = 512 if self.device.type == "cpu" else 2500
         batches = []
-        for chosen in networks:
-            chosen.eval()
+        for network in networks:
+            network.eval()
         for part in images.split(size):
             x = normalise(part.to(self.device), self._mean, self._std, dtype=self.precision)
             with self._autocast():
                 views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
             batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
-        for chosen in networks:
-            chosen.train()
+        for network in networks:
+            network.train()
         return torch.cat(batches)
 
     def predict_training_images(self) -> Tensor:
