@@ -302,7 +302,8 @@ def _warn_if_idle(recipe: "Recipe") -> None:
 
 def _epoch_line(epoch: "Epoch", epochs: int) -> str:
     line = f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.3f}"
-    line += f", test accuracy {epoch.test_accuracy:.2%}"
+    if epoch.test_accuracy is not None:
+        line += f", test accuracy {epoch.test_accuracy:.2%}"
     if epoch.memorized is not None:
         line += f", wrong labels memorised {epoch.memorized:.1%}"
     return line

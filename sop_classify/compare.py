@@ -64,6 +64,7 @@ def compare_methods(
     """
     with errors():
         from sop_classify.comparison import write_comparison
+        from sop_classify.human import HUMAN_NOISE
 
         chosen = _words("--methods", methods)
         if unknown := [method for method in chosen if method not in METHODS]:
@@ -72,14 +73,18 @@ def compare_methods(
             typer.echo(write_comparison(out, methods=chosen))
             return
         noises = [_noise(word) for word in _words("--noise", noise)]
+        # A grid may have noise of both kinds; each part is asked for the file only if it wants it.
+        people = [kind["noise_type"] in HUMAN_NOISE for kind in noises]
+        if human_labels is not None and not any(people):
+            raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
         try:
             for seed in _seeds(seeds):
-                for kind in noises:
+                for kind, is_people in zip(noises, people, strict=True):
                     _train_all(
                         chosen,
                         out,
                         wanted={"dataset": dataset, "limit": limit, **kind},
-                        sources={"data": data, "human_labels": human_labels},
+                        sources={"data": data, "human_labels": human_labels if is_people else None},
                         recipes=(budget, epochs, equal_time, settings or []),
                         options={"seed": seed, "device": device, "compile": compile},
                     )
@@ -167,7 +172,8 @@ def _train_all(
         else:
             run.start()
         for epoch in run.epochs():
-            typer.echo(f"{name}: {epoch.epoch}/{recipe.epochs} {epoch.test_accuracy:.2%}", err=True)
+            found = "" if epoch.test_accuracy is None else f" {epoch.test_accuracy:.2%}"
+            typer.echo(f"{name}: {epoch.epoch}/{recipe.epochs}{found}", err=True)
         write_comparison(out, methods=methods)
 
 

@@ -44,8 +44,9 @@ def draw_curves(path: Path, history: Sequence[Epoch]) -> str:
     axes = figure.subplots(1, len(known), squeeze=False)[0]
     for panel, (title, lines) in zip(axes, known.items(), strict=True):
         for name, label in lines.items():
-            values = [getattr(epoch, name) for epoch in history]
-            panel.plot([epoch.epoch for epoch in history], values, ".-", label=label)
+            tested = [epoch for epoch in history if getattr(epoch, name) is not None]
+            values = [getattr(epoch, name) for epoch in tested]
+            panel.plot([epoch.epoch for epoch in tested], values, ".-", label=label)
         panel.set(title=title, xlabel="epoch")
         if len(lines) > 1:
             panel.legend()

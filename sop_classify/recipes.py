@@ -92,6 +92,9 @@ class Recipe:
         Decay a step of an average of the weights, reported beside the plain network; 0: none.
     flips : bool
         Report predictions averaged over an image and its mirror image too.
+    test_every : int
+        Epochs from one test to the next, and in the last. On a small part of the training images a
+        test may take as long as an epoch.
     """
 
     name: str
@@ -143,6 +146,7 @@ class Recipe:
     full_scale_at: float = 0.7
     ema: float = 0.0
     flips: bool = False
+    test_every: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
@@ -165,7 +169,7 @@ class Recipe:
             raise ValueError(f"start_scale is {self.start_scale}; it must be above 0 and at most 1")
         if not 0 < self.init < 1:
             raise ValueError(f"init is {self.init}; u and v must start between 0 and 1")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "test_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         below_one = ("ema", "momentum", "late_momentum", "label_smoothing", "hold", "noise_rate")
@@ -362,13 +366,14 @@ def recipe_for(
 ) -> Recipe:
     """The recipe of a name and method for a dataset and kind of noise.
 
-    Only "paper" depends on the last two. SOP: Table A.1 gives alpha_u/alpha_v 10/10 on CIFAR-10
-    with symmetric noise and 10/100 with asymmetric, 1/10 and 1/100 on CIFAR-100. CIFAR-N has no
-    row; the authors name those for symmetric noise (shengliu66/SOP, issue 12). ELR: β/λ 0.7/3,
+    Only "paper" depends on the last two, DivideMix apart. SOP: Table A.1 gives alpha_u/alpha_v
+    10/10 on CIFAR-10 with symmetric noise and 10/100 with asymmetric, 1/10 and 1/100 on CIFAR-100.
+    CIFAR-N has no row; the authors name those for symmetric noise (shengliu66/SOP, issue 12). ELR: β/λ 0.7/3,
     asymmetric 0.9/1, on CIFAR-100 0.9/7. DivideMix: λ_u 25 (150 on CIFAR-100), and on CIFAR-10 0
     for asymmetric noise and for the labels of people, where 25 costs points; so it does at 20 %
-    symmetric, for which the authors too set 0: `--set unlabelled=0`. The recipes of other names
-    choose by the length of the training alone. Co-teaching+ needs `noise_rate` besides.
+    symmetric, for which the authors too set 0: `--set unlabelled=0`. Its λ_u
+    by kind of noise holds for all recipes; else those of other names choose by the length of the
+    training alone. Co-teaching+ needs `noise_rate` besides.
 
     Raises
     ------
@@ -382,9 +387,9 @@ def recipe_for(
             f"recipes are {', '.join(names)}, methods {', '.join(methods)}"
         )
     recipe = RECIPES[name, method]
-    if name != "paper":
+    if name != "paper" and method != "dividemix":
         return recipe
-    if dataset == "cifar100":
+    if name == "paper" and dataset == "cifar100":
         recipe = replace(recipe, **_CIFAR100[method])
     if noise_type == "asymmetric":
         if method in ("sop", "sop+"):

@@ -329,7 +329,7 @@ def finish(run: Run) -> dict[str, Any]:
     dict
         Of the last epoch: `accuracy`, `accuracy_flips`, `accuracy_ema`, `accuracy_ema_flips`,
         `accuracy_ensemble`; and of the training images as they are, `memorized` and `recovered`
-        (see `Epoch`). `best_accuracy` is of any epoch, chosen by the test set and so no estimate.
+        (see `Epoch`). `best_accuracy` is of any tested epoch, chosen by the test set: no estimate.
         `noise_rate`, `issues_auroc` and `issues_f1` if the truth is known; `estimated_noise_rate`
         is made without it. `seconds` of training and testing (not of reading data and saving),
         `training_seconds`. `curves`: the file's name, or why there is none.
@@ -349,7 +349,7 @@ def finish(run: Run) -> dict[str, Any]:
     training_seconds = sum(epoch.seconds for epoch in run.history)
     return {
         "accuracy": last.test_accuracy,
-        "best_accuracy": max(epoch.test_accuracy for epoch in run.history),
+        "best_accuracy": max(e.test_accuracy for e in run.history if e.test_accuracy is not None),
         "accuracy_flips": last.test_accuracy_flips,
         "accuracy_ema": last.test_accuracy_ema,
         "accuracy_ema_flips": last.test_accuracy_ema_flips,

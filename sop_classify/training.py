@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any
 
@@ -47,8 +47,9 @@ class Epoch:
         Counted from 1.
     train_loss : float
         Mean of the method's own loss.
-    test_accuracy : float
-        Fraction, of the network as it is after this epoch, one view an image.
+    test_accuracy : float or None
+        Fraction, of the network as it is after this epoch, one view an image. None, as the next
+        ones are, in epochs without a test (`Recipe.test_every`); the last has one.
     test_accuracy_flips, test_accuracy_ema, test_accuracy_ema_flips : float or None
         With predictions averaged over an image and its mirror image (in the last epoch); of the
         averaged weights; both.
@@ -74,7 +75,7 @@ class Epoch:
 
     epoch: int
     train_loss: float
-    test_accuracy: float
+    test_accuracy: float | None
     test_accuracy_flips: float | None
     test_accuracy_ema: float | None
     test_accuracy_ema_flips: float | None
@@ -485,8 +486,12 @@ class Training:
             predicted = self.predict(self._test_images, **options).argmax(1)
             return float((predicted == self._test_labels).double().mean())
 
+        last = self.epoch == self.recipe.epochs
+        tested = last or self.epoch % self.recipe.test_every == 0
+        if not tested:
+            return dict.fromkeys(field.name for field in fields(Epoch) if "test" in field.name)
         # Only at the end: it costs as much as the plain accuracy again, in every epoch.
-        flips = self.recipe.flips and self.epoch == self.recipe.epochs
+        flips = self.recipe.flips and last
         ema, several = bool(self._averages), len(self.networks) > 1
         return {
             "test_accuracy": accuracy(),

@@ -185,6 +185,14 @@ def test_the_other_papers_numbers(dataset, method):
         assert changed == ([(0, True), (0, False)] if dataset == "cifar10" else [(150, False)] * 2)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_dividemix_weighs_the_unlabelled_by_the_kind_of_noise(name):
+    kinds = ("symmetric", "asymmetric", "worst", "aggre")
+    recipes = [recipe_for(name, "dividemix", noise_type=kind) for kind in kinds]
+    assert [r.unlabelled for r in recipes] == [25, 0, 0, 0]
+    assert [r.entropy_penalty for r in recipes] == [False, True, False, False]
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_schedule_keeps_its_proportions(name, method):

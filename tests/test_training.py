@@ -301,3 +301,19 @@ def test_the_network_sees_small_images_first_and_is_tested_on_full_ones(method):
 
     # Half, three quarters, full, full of 28 pixels, in whole multiples of 4.
     assert seen == [({12}, {28}), ({20}, {28}), ({28}, {28}), ({28}, {28})]
+
+
+def test_tests_may_be_rare_and_change_nothing():
+    data = small_data()
+    rare = small_recipe("sop", "epochs=5", "test_every=2", "ema=0.8")
+    often = dataclasses.replace(rare, test_every=1)
+    some, all_of_them = (
+        run(Training(data, data.train_labels, r, device="cpu")) for r in (rare, often)
+    )
+    assert [e.test_accuracy is not None for e in some] == [False, True, False, True, True]
+    assert some[-1].test_accuracy_ema_flips is not None
+    untested = [f.name for f in dataclasses.fields(some[0]) if getattr(some[0], f.name) is None]
+    assert {"test_accuracy", "test_accuracy_ema", "test_accuracy_ensemble"} <= set(untested)
+    for few, many in zip(some, all_of_them, strict=True):
+        assert few.train_loss == many.train_loss
+        assert few.test_accuracy in (None, many.test_accuracy)
