@@ -1,13 +1,19 @@
 """The command `compare-methods`: a grid of trainings, resumed after a kill, and its table."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from overparam.terminal import errors, known_device
 from sop_classify.commands import NoiseType, labelled, told_the_rate
 from sop_classify.recipes import METHODS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sop_classify.data import ImageData
+    from sop_classify.recipes import Recipe
 
 __all__ = ["compare_methods"]
 
@@ -73,19 +79,32 @@ def compare_methods(
             typer.echo(write_comparison(out, methods=chosen))
             return
         noises = [_noise(word) for word in _words("--noise", noise)]
-        # A grid may have noise of both kinds; each part is asked for the file only if it wants it.
+        # A grid may have noise of both kinds: the file is for that of people alone.
         people = [kind["noise_type"] in HUMAN_NOISE for kind in noises]
         if human_labels is not None and not any(people):
             raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
+        cases = [
+            (
+                {"dataset": dataset, "limit": limit, **kind},
+                {"data": data, "human_labels": human_labels if is_people else None},
+            )
+            for kind, is_people in zip(noises, people, strict=True)
+        ]
+        length = (budget, epochs, equal_time)
+        wishes, numbers = settings or [], _seeds(seeds)
+        # What is wrong with the last case must not show after the hours that the first take.
+        for wanted, sources in cases:
+            _labelled(wanted, sources, seed=numbers[0])
+            for method in chosen:
+                _recipe(method, wanted, length, wishes)
         try:
-            for seed in _seeds(seeds):
-                for kind, is_people in zip(noises, people, strict=True):
+            for seed in numbers:
+                for wanted, sources in cases:
                     _train_all(
-                        chosen,
+                        {method: _recipe(method, wanted, length, wishes) for method in chosen},
                         out,
-                        wanted={"dataset": dataset, "limit": limit, **kind},
-                        sources={"data": data, "human_labels": human_labels if is_people else None},
-                        recipes=(budget, epochs, equal_time, settings or []),
+                        wanted=wanted,
+                        sources=sources,
                         options={"seed": seed, "device": device, "compile": compile},
                     )
         except KeyboardInterrupt:
@@ -128,32 +147,40 @@ def _noise(text: str) -> dict:
     return {"noise": float(rate) if rate else None, "noise_type": kind}
 
 
-def _train_all(
-    methods: list[str],
-    out: Path,
-    *,
-    wanted: dict,
-    sources: dict,
-    recipes: tuple[str, int | None, bool, list[str]],
-    options: dict,
-) -> None:
-    """One training by each method on one set of noisy labels, as far as they are not done."""
-    from sop_classify.comparison import write_comparison
+def _mapping(wanted: dict) -> str | None:
+    if wanted["noise_type"] != "asymmetric":
+        return None
+    return {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[wanted["dataset"]]
+
+
+def _labelled(wanted: dict, sources: dict, *, seed: int) -> "tuple[ImageData, NDArray, Any]":
+    return labelled(wanted, mapping=_mapping(wanted), seed=seed, **sources)
+
+
+def _recipe(
+    method: str, wanted: dict, length: tuple[str, int | None, bool], settings: list[str]
+) -> "Recipe":
     from sop_classify.recipes import recipe_for, resized, with_settings
+
+    budget, epochs, equal_time = length
+    kind = wanted["noise_type"]
+    recipe = recipe_for(budget, method, dataset=wanted["dataset"], noise_type=kind)
+    epochs = epochs or recipe.epochs
+    if equal_time:
+        epochs = max(2, round(epochs / _COST.get(method, 1.0)))
+    return with_settings(resized(recipe, epochs), _fitting(settings, method))
+
+
+def _train_all(
+    recipes: "dict[str, Recipe]", out: Path, *, wanted: dict, sources: dict, options: dict
+) -> None:
+    """One training by each recipe on one set of noisy labels, as far as they are not done."""
+    from sop_classify.comparison import write_comparison
     from sop_classify.runs import Run
 
-    mapping = None
-    if wanted["noise_type"] == "asymmetric":
-        mapping = {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[wanted["dataset"]]
-    images, given, true = labelled(wanted, mapping=mapping, seed=options["seed"], **sources)
-    budget, epochs, equal_time, settings = recipes
-    for method in methods:
-        kind, rate = wanted["noise_type"], wanted["noise"]
-        recipe = recipe_for(budget, method, dataset=wanted["dataset"], noise_type=kind)
-        length = epochs or recipe.epochs
-        if equal_time:
-            length = max(2, round(length / _COST.get(method, 1.0)))
-        recipe = with_settings(resized(recipe, length), _fitting(settings, method))
+    images, given, true = _labelled(wanted, sources, seed=options["seed"])
+    kind, rate = wanted["noise_type"], wanted["noise"]
+    for method, recipe in recipes.items():
         recipe = told_the_rate(recipe, given, true)
         name = "-".join(
             [kind if rate is None else f"{kind}-{rate:g}", method, str(options["seed"])]
@@ -164,7 +191,7 @@ def _train_all(
             recipe,
             true_labels=true,
             out=out / name,
-            arguments={**wanted, "mapping": mapping},
+            arguments={**wanted, "mapping": _mapping(wanted)},
             **options,
         )
         if (out / name / "run.json").exists():
@@ -174,7 +201,7 @@ def _train_all(
         for epoch in run.epochs():
             found = "" if epoch.test_accuracy is None else f" {epoch.test_accuracy:.2%}"
             typer.echo(f"{name}: {epoch.epoch}/{recipe.epochs}{found}", err=True)
-        write_comparison(out, methods=methods)
+        write_comparison(out, methods=recipes)
 
 
 def _fitting(settings: list[str], method: str) -> list[str]:

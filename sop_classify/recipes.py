@@ -369,11 +369,12 @@ def recipe_for(
     Only "paper" depends on the last two, DivideMix apart. SOP: Table A.1 gives alpha_u/alpha_v
     10/10 on CIFAR-10 with symmetric noise and 10/100 with asymmetric, 1/10 and 1/100 on CIFAR-100.
     CIFAR-N has no row; the authors name those for symmetric noise (shengliu66/SOP, issue 12). ELR:
-    β/λ 0.7/3, asymmetric 0.9/1, on CIFAR-100 0.9/7. DivideMix: λ_u 25 (150 on CIFAR-100), and on CIFAR-10 0
-    for asymmetric noise and for the labels of people, where 25 costs points; so it does at 20 %
-    symmetric, for which the authors too set 0: `--set unlabelled=0`. Its λ_u
-    by kind of noise holds for all recipes; else those of other names choose by the length of the
-    training alone. Co-teaching+ needs `noise_rate` besides.
+    β/λ 0.7/3, asymmetric 0.9/1, on CIFAR-100 0.9/7. Co-teaching+ needs `noise_rate` besides.
+
+    DivideMix: λ_u 25 (150 on CIFAR-100), and on CIFAR-10 0 for asymmetric noise and for the labels
+    of people, where 25 costs points; so it does at 20 % symmetric, for which the authors too set 0:
+    `--set unlabelled=0`. The kind of noise counts in all recipes; else those of other names than
+    "paper" choose by the length of the training alone.
 
     Raises
     ------

@@ -285,3 +285,25 @@ def test_published_recipes_can_be_built_small():
         recipe = dataclasses.replace(recipe, network="small-cnn", noise_rate=0.2)
         (epoch,) = training_for(data, data.train_labels, recipe, device="cpu").epochs()
         assert np.isfinite(epoch.train_loss)
+
+
+def test_drawn_noise_and_peoples_in_one_grid(npz, tmp_path):
+    data = dict(np.load(npz))
+    people = tmp_path / "people.npz"
+    labels = noisy(data["train_labels"], 10)
+    np.savez(people, worse_label=labels, clean_label=data["train_labels"])
+    noise = ["--methods", "ce", "--noise", "0.2,worst", "--human-labels"]
+    result = compare(npz, tmp_path / "grid", *noise, people)
+    assert result.exit_code == 0, result.output
+    runs = {path.parent.name: np.load(path) for path in (tmp_path / "grid").glob("*/labels.npz")}
+    assert sorted(runs) == ["symmetric-0.2-ce-0", "worst-ce-0"]
+    np.testing.assert_array_equal(runs["worst-ce-0"]["given_labels"], labels)
+
+    # A wrong file of the second case is found before the first is trained.
+    result = compare(npz, tmp_path / "other", *noise, tmp_path / "none.npz")
+    assert result.exit_code == 1
+    assert "none.npz" in result.stderr
+    assert not (tmp_path / "other").exists()
+    result = compare(npz, tmp_path / "other", *noise[:3], "0.2", "--human-labels", people)
+    assert result.exit_code == 1
+    assert "--human-labels needs a --noise of aggre" in result.stderr
