@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from robustdip.images import Picture, read_image, write_image
     from robustdip.noise import corrupt
     from robustdip.recipes import RECIPES, Recipe
-    from robustdip.recovery import Denoised, DivergedError, NotEnoughMemoryError, denoise
+    from robustdip.recovery import (
+        Denoised,
+        DivergedError,
+        NotEnoughMemoryError,
+        denoise,
+        restore,
+    )
 
 __version__ = "0.1.0"
 
@@ -29,6 +35,7 @@ _HOME = {
     "denoise": "recovery",
     "fit": "fitting",
     "read_image": "images",
+    "restore": "recovery",
     "write_image": "images",
 }
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "denoise",
     "fit",
     "read_image",
+    "restore",
     "write_image",
 ]
 

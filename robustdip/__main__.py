@@ -1,6 +1,6 @@
 """The command line. Files in, files out; everything between is the library's.
 
-Only typer is imported here: `--help` answers before torch could be loaded.
+Nothing heavier than typer is imported here: `--help` answers before torch could be loaded.
 """
 
 import json
@@ -13,6 +13,7 @@ import typer
 
 from overparam.terminal import errors, known_device, progress
 from robustdip import __version__
+from robustdip.methods import CLASSICAL, FITS, INTERPOLATIONS, METHODS, check_method
 from sop_classify.commands import train_cifar
 from sop_classify.compare import compare_methods
 
@@ -58,11 +59,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _known_recipe(name: str) -> str:
-    from robustdip.recipes import RECIPES
-
-    if name not in RECIPES:
-        raise typer.BadParameter(f"no recipe {name!r}; there are {', '.join(RECIPES)}")
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise typer.BadParameter(f"no method {name!r}; there are {', '.join(METHODS)}")
     return name
 
 
@@ -87,11 +86,23 @@ def denoise(
     reference: Annotated[
         Path | None, _path_option(help="The clean image: reports PSNR and SSIM, guides nothing.")
     ] = None,
-    recipe: Annotated[
-        str, typer.Option(callback=_known_recipe, help="default, paper, dip-l1 or dip-l2.")
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "--recipe",
+            metavar="NAME",
+            callback=_known_method,
+            help=f"A network's fit: {', '.join(FITS)}. Classical: {', '.join(CLASSICAL)}. "
+            f"Interpolation, needs --mask: {', '.join(INTERPOLATIONS)}.",
+        ),
     ] = "default",
+    mask: Annotated[
+        Path | None,
+        _path_option(help="Image of the same size, not black where an element is known corrupted."),
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Gradient steps, instead of the recipe's.")
+        int | None, typer.Option(min=1, help="Gradient steps of a fit, instead of its own.")
     ] = None,
     seed: Seed = 0,
     device: Annotated[
@@ -112,7 +123,8 @@ def denoise(
 ) -> None:
     """Recover each IMAGE: nobody has to know how much is corrupted, where, or when to stop.
 
-    Ctrl-C saves the image so far.
+    If you do know where, give a --mask: all other elements are kept as they are. Ctrl-C saves the
+    image so far.
     """
     save = {"corruption": save_corruption, "mask": save_mask, "compare": compare}
     extras = [path for path in save.values() if path is not None]
@@ -124,9 +136,12 @@ def denoise(
         )
     with errors():
         jobs = [(image, output or _default_output(image, out_dir)) for image in images]
-        inputs = [*images, *([] if reference is None else [reference])]
+        check_method(method, mask=mask is not None, steps=steps, device=device)
+        inputs = [*images, *(path for path in (reference, mask) if path is not None)]
         _require_distinct([target for _, target in jobs] + extras)
         _check_extras(save, inputs, force=force)
+        known = None if mask is None else _read_mask(mask)
+    options = {"method": method, "steps": steps, "seed": seed, "device": device}
     failed = False
     for image, target in jobs:
         try:
@@ -135,7 +150,8 @@ def denoise(
                     image,
                     target,
                     inputs=inputs,
-                    options={"recipe": recipe, "steps": steps, "seed": seed, "device": device},
+                    options=options,
+                    mask=known,
                     reference=reference,
                     save=save,
                     as_json=as_json,
@@ -214,6 +230,7 @@ def _denoise_one(
     *,
     inputs: list[Path],
     options: dict[str, Any],
+    mask: "np.ndarray | None",
     reference: Path | None,
     save: dict[str, Path | None],
     as_json: bool,
@@ -227,13 +244,16 @@ def _denoise_one(
     source = read_image(image)
     check_output(target, inputs=inputs, force=force, image=source)
     clean = None if reference is None else _like(source, read_image(reference))
+    if mask is not None:
+        mask = _mask_like(source, mask)
 
     # Only now, when nothing cheap is left to go wrong.
-    from robustdip.recovery import denoise as denoise_array
+    from robustdip.recovery import restore
 
     with progress(image.name, quiet=quiet) as show:
-        result = denoise_array(
+        result = restore(
             source.pixels,
+            mask=mask,
             reference=clean,
             on_step=lambda step: show(step.number, step.steps),
             **options,
@@ -251,7 +271,8 @@ def _denoise_one(
         "steps": result.steps,
         "seconds": round(result.seconds, 3),
         **quality,
-        "recipe": result.recipe.name,
+        "method": options["method"],
+        "recipe": None if result.recipe is None else result.recipe.name,
         "seed": result.seed,
         "device": result.device,
         "corrupted_fraction": float(result.mask.mean()),
@@ -260,7 +281,7 @@ def _denoise_one(
     if clean is not None and not quiet and not as_json:
         typer.echo(_quality_lines(quality), err=True)
     if result.status == "interrupted":
-        if not quiet:
+        if not quiet and result.recipe is not None:
             typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
         raise typer.Exit(130)
 
@@ -289,6 +310,21 @@ def _like(source: "Picture", clean: "Picture") -> "np.ndarray":
             "they must agree in size and in being grey or colour"
         )
     return to_float(clean.pixels)
+
+
+def _read_mask(path: Path) -> "np.ndarray":
+    """True where a sample of the image is not zero."""
+    from robustdip.images import read_image
+
+    return read_image(path).pixels > 0
+
+
+def _mask_like(source: "Picture", mask: "np.ndarray") -> "np.ndarray":
+    """The mask for the source; one line, before torch is loaded, if it has another size."""
+    shape = source.pixels.shape
+    if mask.shape[:2] != shape[:2]:
+        raise ValueError(f"the mask has shape {mask.shape}, the image {shape}; make them agree")
+    return mask.max(axis=2) if mask.ndim > len(shape) else mask  # many programs save grey as RGB
 
 
 def _quality(clean: "Picture", image: "Picture") -> dict[str, float | None]:

@@ -269,6 +269,7 @@ def interpolate(
             return plane
         if bad.all():
             return np.full_like(plane, plane.mean())
+        bad = bad.copy()  # biharmonic refuses a read-only array, as broadcasting makes it
         return np.clip(fills[method](plane, bad), 0, 1)  # splines overshoot, triangles round off
 
     return _per_channel(fill, planes, mask)

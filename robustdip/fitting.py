@@ -8,16 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from overparam.devices import fastest_precision
 from overparam.muon import ConvolutionMuon
+from robustdip.early_stopping import EarlyStopping
 from robustdip.recipes import Recipe
 from robustdip.separation import Separation, separation_for
 from robustdip.unet import SkipUNet
 
-__all__ = ["Step", "fit", "precision"]
+__all__ = ["Step", "fit", "known_mask", "precision"]
+
+_ASK = 20  # steps between two questions whether to stop early, for the answer waits for the device
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,12 @@ class Step:
 
 
 def fit(
-    image: np.ndarray, recipe: Recipe, *, seed: int = 0, device: str | torch.device = "cpu"
+    image: np.ndarray,
+    recipe: Recipe,
+    *,
+    mask: np.ndarray | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
 ) -> Iterator[Step]:
     """Fit x + s to an image, one gradient step at a time.
 
@@ -76,6 +85,9 @@ def fit(
         The corrupted image y.
     recipe : Recipe
         See `robustdip.recipes`.
+    mask : ndarray of bool, shape (H, W) or (H, W, C), optional
+        True where an element is known to be corrupted. s is then not estimated: the network is
+        fitted to the other elements, which are returned as they came.
     seed : int
         Of the code z, its jitter, the weights and the start of s. All are drawn on the CPU but the
         jitter, so one seed gives one start on every device.
@@ -84,13 +96,17 @@ def fit(
     Yields
     ------
     Step
-        After every gradient step, `recipe.steps` in all. The fit advances only when asked to, so
-        the consumer may look, measure, stop or be interrupted between steps.
+        After every gradient step, `recipe.steps` in all or fewer with early stopping, whose last
+        step carries the image detected. The fit advances only when asked to, so the consumer may
+        look, measure, stop or be interrupted between steps.
 
     Raises
     ------
+    TypeError
+        At the call, if the mask is not boolean.
     ValueError
-        At the call, if the image is none of the above.
+        At the call, if the image or the mask is none of the above, if the mask leaves no clean
+        element, or if the recipe's separation is "descent", which cannot be told a mask.
 
     Notes
     -----
@@ -103,13 +119,44 @@ def fit(
         )
     if not (image.min() >= 0 and image.max() <= 1):  # so written, NaN is refused too
         raise ValueError(f"image ranges from {image.min()} to {image.max()}; [0, 1] is needed")
-    return _steps(image, recipe, seed, torch.device(device))
+    if mask is not None:
+        mask = known_mask(mask, image.shape)
+        if recipe.separation == "descent":
+            raise ValueError(f"recipe {recipe.name!r} always estimates s; give it no mask")
+    return _steps(image, recipe, mask, seed, torch.device(device))
 
 
-def _steps(image: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Step]:
+def known_mask(mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask for an image of shape (H, W, C), as a new array of that shape.
+
+    Raises
+    ------
+    TypeError
+        If it is not boolean.
+    ValueError
+        If its shape is neither (H, W) nor (H, W, C), or if it is True everywhere.
+    """
+    mask = np.asarray(mask)
+    if mask.dtype != np.bool_:
+        raise TypeError(f"mask is {mask.dtype}; bool is needed, True where corrupted")
+    if mask.shape not in (shape, shape[:2]):
+        raise ValueError(f"mask has shape {mask.shape}; {shape[:2]} or {shape} is needed")
+    if mask.all():
+        raise ValueError("mask marks every element as corrupted; at least one must be clean")
+    return np.broadcast_to(mask.reshape(*shape[:2], -1), shape).copy()
+
+
+def _steps(
+    image: np.ndarray,
+    recipe: Recipe,
+    mask: np.ndarray | None,
+    seed: int,
+    device: torch.device,
+) -> Iterator[Step]:
     start = torch.Generator().manual_seed(seed)
     y, inside = _padded(image, multiple=2**recipe.scales)
     y, inside = y.to(device), inside.to(device)
+    bad = None if mask is None else _padded(mask, multiple=2**recipe.scales)[0].to(device)
 
     net = SkipUNet(
         recipe.code_channels,
@@ -122,10 +169,11 @@ def _steps(image: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -
     )
     net = net.to(device).to(memory_format=torch.channels_last)
     code = _Code(recipe, y.shape[-2:], generator=start, device=device)
-    separation = separation_for(recipe, y, inside, generator=start)
+    separation = separation_for(recipe, y, inside, generator=start, bad=bad)
     optimizers = _optimizers(net, recipe)
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     average = torch.zeros_like(y)
+    stopping = EarlyStopping(recipe.window, recipe.patience) if recipe.window else None
 
     for number in range(1, recipe.steps + 1):
         # 64 at the least, also for a single pixel: so long the network takes to fit anything.
@@ -144,7 +192,16 @@ def _steps(image: np.ndarray, recipe: Recipe, seed: int, device: torch.device) -
         # A short memory at first (none at step 1): the first outputs are far from anything.
         average.lerp_(x, 1 - min(recipe.average, (number - 1) / (number + 8)))
         separation.step(x, average, number)
-        yield Step(number, recipe.steps, loss.detach(), average, separation, image.shape[:2])
+        shown, last = average, recipe.steps
+        if stopping is not None:
+            stopping.push(x * inside)  # the padding, set to zero, does not vary
+            if number % _ASK == 0 and stopping.finished:
+                last = number
+            if number == last:
+                shown = stopping.best
+        yield Step(number, last, loss.detach(), shown, separation, image.shape[:2])
+        if number == last:
+            return
 
 
 class _Code:
@@ -189,6 +246,8 @@ class _Code:
 def _optimizers(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
     if recipe.optimizer == "sgd":
         return [torch.optim.SGD(net.parameters(), lr=recipe.lr)]
+    if recipe.optimizer == "adam":
+        return [torch.optim.Adam(net.parameters(), lr=recipe.lr)]
     # Muon orthogonalises the update of a matrix; a convolution is the matrix (out, kh·kw·in). The
     # batch normalisation behind it makes its scale, hence Muon's rate, almost irrelevant.
     matrices = [p for p in net.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
@@ -202,7 +261,7 @@ def _optimizers(net: nn.Module, recipe: Recipe) -> list[Optimizer]:
 def _schedule(
     optimizers: list[Optimizer], bases: list[float], recipe: Recipe, number: int, *, reach: float
 ) -> None:
-    """Constant for plain SGD, as published; else 20 steps of warm-up, and a linear decay to 2 %
+    """Constant for SGD and Adam, as published; else 20 steps of warm-up, and a linear decay to 2 %
     over the second half.
 
     After `reach` steps it also falls like 1/step³: then the way that theta goes, and with it what
@@ -210,7 +269,7 @@ def _schedule(
     a network overfits them, so the reach is the square root of twice the clean pixels: the image's
     side if half of it is clean.
     """
-    if recipe.optimizer == "sgd":
+    if recipe.optimizer != "muon":
         return
     left = min(1.0, 2 * (1 - number / recipe.steps))
     factor = (0.02 + 0.98 * left) * min(1.0, number / 20, (reach / number) ** 3)

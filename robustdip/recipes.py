@@ -22,8 +22,9 @@ class Recipe:
         Channels of the fixed network input z, and its range: uniform in [0, code_scale].
     jitter : float
         Standard deviation of the normal noise added to z at each step.
-    optimizer : {"sgd", "muon"}
+    optimizer : {"sgd", "adam", "muon"}
         Descent on theta. "muon": orthogonalised momentum for the convolutions, Adam for the rest.
+        The rate of the other two is constant.
     lr : float
         Rate of theta (SGD: of the mean loss; Muon: spectral norm of an update).
     loss : {"l2", "l1"}
@@ -41,6 +42,9 @@ class Recipe:
         For "evidence": s is grown anew every so many steps, again per pixel of the side.
     average : float
         Decay of the running average of the network's outputs, which is the result; 0 for none.
+    window, patience : int
+        Early stopping (`robustdip.early_stopping.EarlyStopping`); both 0 for none. The result is
+        then the output detected, and `steps` the most that are taken. Only without s.
     """
 
     name: str
@@ -53,7 +57,7 @@ class Recipe:
     code_channels: int = 32
     code_scale: float = 0.1
     jitter: float = 1 / 30
-    optimizer: Literal["sgd", "muon"] = "muon"
+    optimizer: Literal["sgd", "adam", "muon"] = "muon"
     lr: float = 0.02
     loss: Literal["l2", "l1"] = "l1"
     separation: Literal["descent", "evidence", "none"] = "evidence"
@@ -62,10 +66,12 @@ class Recipe:
     onset: float = 0.0
     refresh: float = 0.1
     average: float = 0.98
+    window: int = 0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         known = {
-            "optimizer": ("sgd", "muon"),
+            "optimizer": ("sgd", "adam", "muon"),
             "loss": ("l2", "l1"),
             "separation": ("descent", "evidence", "none"),
         }
@@ -77,6 +83,16 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
         if self.separation == "descent" and self.loss != "l2":
             raise ValueError("separation 'descent' is defined for loss 'l2', the published one")
+        if (self.window, self.patience) != (0, 0) and (self.window < 2 or self.patience < 1):
+            raise ValueError(
+                f"window is {self.window} and patience {self.patience}; early stopping needs a "
+                "window from 2 and a patience from 1, and both are 0 without it"
+            )
+        if self.window and self.separation != "none":
+            raise ValueError(
+                f"separation is {self.separation!r} and window {self.window}; early stopping needs "
+                "separation 'none'"
+            )
 
 
 _PAPER = Recipe(
@@ -112,6 +128,20 @@ RECIPES = {
         # The same network and descent without s: what over-parameterization alone does.
         replace(_DEFAULT, name="dip-l1", source="default, s = 0", separation="none"),
         replace(_DEFAULT, name="dip-l2", source="default, s = 0", separation="none", loss="l2"),
+        replace(
+            _DEFAULT,
+            name="dip-es-wmv",
+            source="Wang et al., TMLR 2023 (arXiv 2112.06074), descent and stopping as in "
+            "ES_WMV.ipynb of sun-umn/Early_Stopping_for_DIP at 83d03a4; network of dip-l2",
+            steps=5000,
+            optimizer="adam",
+            lr=0.01,
+            loss="l2",
+            separation="none",
+            average=0.0,
+            window=100,
+            patience=1000,
+        ),
     )
 }
 """All recipes by name."""

@@ -1,4 +1,7 @@
-"""Arrays to arrays: `denoise` checks the image and its cost, runs the fit and returns a result."""
+"""Arrays to arrays: `denoise` checks the image and its cost, runs the fit and returns a result.
+
+`restore` does so with any method by its name, the classical ones included.
+"""
 
 import math
 import time
@@ -12,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from overparam.devices import pick_device
 from robustdip.arrays import from_float, to_float
-from robustdip.fitting import Step, fit, precision
+from robustdip.fitting import Step, fit, known_mask, precision
+from robustdip.methods import check_method
 from robustdip.quality import psnr
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 
@@ -22,6 +26,7 @@ __all__ = [
     "NotEnoughMemoryError",
     "denoise",
     "memory_needed",
+    "restore",
 ]
 
 Status = Literal["completed", "interrupted"]
@@ -29,6 +34,7 @@ Status = Literal["completed", "interrupted"]
 _ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
 _BUFFERS, _BYTES_PER_PIXEL = 100_000_000, 500
 _BYTES_PER_CHANNEL = {torch.bfloat16: 22, torch.float32: 60}
+_JUDGED = 0.1  # |s| from which a classical method is said to have found corruption
 _WATCH = 20  # steps between two looks at the loss, for a fit that diverged never comes back
 
 
@@ -42,7 +48,7 @@ class NotEnoughMemoryError(MemoryError):
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """The result of `denoise`.
+    """The result of `denoise` and `restore`.
 
     Attributes
     ----------
@@ -51,11 +57,13 @@ class Denoised:
     corruption : ndarray, float32, of the input's shape
         s: what was taken off the input (with the default recipe, image = input − s).
     mask : ndarray, bool, of the input's shape
-        The elements judged corrupted.
+        The elements judged corrupted, or the mask if it was given. Of a classical method: those
+        that it changed by more than a tenth of the range.
     history : list of dict
         `step`, `loss`, and `psnr` where a reference was given, at some 100 steps and the last.
+        Empty without steps.
     recipe, seed, device
-        What was run, and where.
+        What was run, and where. A classical method has no recipe: None.
     steps : int
         Gradient steps taken.
     seconds : float
@@ -68,7 +76,7 @@ class Denoised:
     corruption: np.ndarray
     mask: np.ndarray
     history: list[dict[str, float]] = field(repr=False)
-    recipe: Recipe
+    recipe: Recipe | None
     seed: int
     device: str
     steps: int
@@ -79,6 +87,7 @@ class Denoised:
 def denoise(
     image: ArrayLike,
     *,
+    mask: ArrayLike | None = None,
     recipe: str | Recipe = DEFAULT,
     steps: int | None = None,
     seed: int = 0,
@@ -86,12 +95,16 @@ def denoise(
     reference: ArrayLike | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Denoised:
-    """Recover an image of which an unknown, sparse part is wrong.
+    """Recover an image of which a sparse part is wrong, unknown if no mask says which.
 
     Parameters
     ----------
     image : array_like, shape (H, W) or (H, W, C)
         Floats in [0, 1], uint8 or uint16. Any size from 1x1; C is 1 to 4.
+    mask : array_like of bool, shape (H, W) or that of `image`, optional
+        True where an element is known to be corrupted, a dead pixel say. Nothing is then judged:
+        the values of these elements are not read, all others are returned as they came. Not for
+        recipe "paper".
     recipe : str or Recipe
         A name from `robustdip.RECIPES`, or settings of your own.
     steps : int, optional
@@ -114,7 +127,8 @@ def denoise(
     Raises
     ------
     TypeError, ValueError
-        An image of another type, shape or range, or not finite; unknown recipe; bad steps.
+        An image of another type, shape or range, or not finite; unknown recipe; bad steps; a mask
+        that is not boolean, does not fit the image, leaves no element, or has no use.
     NotEnoughMemoryError
         Before the first step, from an estimate.
     DivergedError
@@ -129,6 +143,7 @@ def denoise(
     clean = None if reference is None else _checked(reference, "reference")[0]
     if clean is not None and clean.shape != y.shape:
         raise ValueError(f"reference has shape {clean.shape}, the image {y.shape}: they must agree")
+    known = None if mask is None else known_mask(mask, y.shape)
     where = pick_device(device)
     _require_memory(y.shape, chosen, where)
 
@@ -139,7 +154,7 @@ def denoise(
     every = max(1, chosen.steps // 100)
     begin = time.perf_counter()
     try:
-        for step in fit(y, chosen, seed=seed, device=where):
+        for step in fit(y, chosen, mask=known, seed=seed, device=where):
             last = step
             if step.number % every == 0:
                 history.append(_record(step, clean, chosen))
@@ -163,9 +178,8 @@ def denoise(
         history.append(_record(last, clean, chosen))
 
     shape = np.shape(image)
-    restored = last.image if dtype == np.float32 else from_float(last.image, dtype)
     return Denoised(
-        image=restored.reshape(shape),
+        image=_as_given(last.image, dtype).reshape(shape),
         corruption=last.corruption.reshape(shape),
         mask=last.mask.reshape(shape),
         history=history,
@@ -176,6 +190,84 @@ def denoise(
         seconds=time.perf_counter() - begin,
         status=status,
     )
+
+
+def restore(
+    image: ArrayLike,
+    *,
+    method: str = DEFAULT,
+    mask: ArrayLike | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    reference: ArrayLike | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Denoised:
+    """Recover an image by any method of `robustdip.methods.METHODS`.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W) or (H, W, C)
+        See `denoise`.
+    method : str
+        A recipe of `robustdip.RECIPES`; a blind method of `robustdip.classical.METHODS`; or
+        "linear" or "biharmonic" interpolation over the mask.
+    mask : array_like of bool, shape (H, W) or that of `image`, optional
+        True where an element is known to be corrupted. Interpolation needs it, recipes but "paper"
+        can use it.
+    steps, seed, device, reference, on_step
+        See `denoise`; of no use to classical methods, which take neither steps nor a device.
+
+    Returns
+    -------
+    Denoised
+
+    Raises
+    ------
+    TypeError, ValueError, NotEnoughMemoryError, DivergedError
+        See `denoise`; ValueError also for an unknown method, and for a mask, steps or a device that
+        the method lacks or cannot use.
+    """
+    check_method(method, mask=mask is not None, steps=steps, device=device)
+    if method in RECIPES:
+        return denoise(
+            image,
+            mask=mask,
+            recipe=method,
+            steps=steps,
+            seed=seed,
+            device=device,
+            reference=reference,
+            on_step=on_step,
+        )
+    from robustdip.classical import METHODS, interpolate  # a fit can do without scipy
+
+    y, dtype = _checked(image, "image")
+    known = None if mask is None else known_mask(mask, y.shape)
+    begin = time.perf_counter()
+    if known is None:
+        x = METHODS[method](y)
+    else:
+        x = interpolate(y, known, method="linear" if method == "linear" else "biharmonic")
+    seconds = time.perf_counter() - begin
+    shape, corruption = np.shape(image), y - x
+    judged = np.abs(corruption) > _JUDGED if known is None else known
+    return Denoised(
+        image=_as_given(x, dtype).reshape(shape),
+        corruption=corruption.reshape(shape),
+        mask=judged.reshape(shape),
+        history=[],
+        recipe=None,
+        seed=seed,
+        device="cpu",
+        steps=0,
+        seconds=seconds,
+        status="completed",
+    )
+
+
+def _as_given(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return image if dtype == np.float32 else from_float(image, dtype)
 
 
 def _recipe(recipe: str | Recipe, steps: int | None) -> Recipe:
@@ -235,13 +327,17 @@ def memory_needed(
 
     Fitted to benchmarks/memory.py: the convolution library's own buffers do not grow with the
     image; activations, their gradients and the code do, by the padded pixel and the width; the
-    weights and what their descent keeps do by the width squared.
+    weights and what their descent keeps do by the width squared. Early stopping keeps a window of
+    outputs besides, and two images of its own.
     """
     grid = 2**recipe.scales
     area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
     weights = 480 * recipe.scales * recipe.width**2
     per_channel = _BYTES_PER_CHANNEL[precision(torch.device(device), recipe)]
-    return int(_BUFFERS + area * (per_channel * recipe.width + _BYTES_PER_PIXEL) + weights)
+    kept = 4 * (min(recipe.window, recipe.steps) + 2) if recipe.window else 0
+    outputs = area * kept * (shape[2] if len(shape) == 3 else 1)
+    pixels = area * (per_channel * recipe.width + _BYTES_PER_PIXEL)
+    return int(_BUFFERS + pixels + weights + outputs)
 
 
 def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:

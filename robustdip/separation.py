@@ -1,4 +1,4 @@
-"""Which part of the residual y − x is corruption: three ways to find s.
+"""Which part of the residual y − x is corruption: three ways to find s, and one to be told.
 
 `Descent` is the published method: u and v descend at every step, with the network.
 
@@ -33,6 +33,8 @@ The same R carries the detail that a pixel's clean channels show over to its cor
 
 s is grown anew every few steps on the residual of the averaged output, so it also shrinks back
 where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves.
+
+`KnownMask` is told b, 0 or 1, and estimates R alone.
 """
 
 import math
@@ -46,7 +48,7 @@ from torch import Tensor
 from overparam import SparseCorruption
 from robustdip.recipes import Recipe
 
-__all__ = ["Descent", "Evidence", "NoCorruption", "Separation", "separation_for"]
+__all__ = ["Descent", "Evidence", "KnownMask", "NoCorruption", "Separation", "separation_for"]
 
 _JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 grey levels
 
@@ -81,9 +83,19 @@ class Separation(Protocol):
 
 
 def separation_for(
-    recipe: Recipe, y: Tensor, inside: Tensor, *, generator: torch.Generator
+    recipe: Recipe,
+    y: Tensor,
+    inside: Tensor,
+    *,
+    generator: torch.Generator,
+    bad: Tensor | None = None,
 ) -> Separation:
-    """The model of s that a recipe names, for y and the mask (1.0 or 0.0) of its real elements."""
+    """The model of s that a recipe names, for y and the mask (1.0 or 0.0) of its real elements.
+
+    `bad`, if the corrupted elements are known, is 1.0 where they are: nothing is estimated then.
+    """
+    if bad is not None:
+        return KnownMask(recipe, y, inside, bad)
     if recipe.separation == "descent":
         return Descent(recipe, y, inside, generator=generator)
     if recipe.separation == "evidence":
@@ -269,6 +281,32 @@ class Evidence:
 
         local = (near(total) + self.prior * mean) / (near(count) + self.prior)
         self.scale = local.clamp(min=self.least_scale)
+
+
+class KnownMask(Evidence):
+    """s where it is known to be: clean elements stay exact, the values of others weigh nothing."""
+
+    def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor, bad: Tensor) -> None:
+        super().__init__(recipe, y, inside)
+        self.share = bad * inside
+        self.weight = inside - self.share
+        self.clean = float(self.weight.sum() / inside.sum())
+        self.onset = 0  # nothing to wait for: detail cannot be taken for corruption
+        # The patterns count in binary, the first channel first.
+        places = 2 ** torch.arange(y.shape[1] - 1, -1, -1, device=y.device)
+        pattern = (self.share.long() * places[:, None, None]).sum(dim=1)
+        self.posterior = F.one_hot(pattern, len(self.patterns)).movedim(-1, 1).to(y)
+
+    def restored(self, average: Tensor) -> Tensor:
+        # Not average + (y − average), which rounds: clean elements are returned bit for bit.
+        return torch.where(self.share > 0, super().restored(average), self.y)
+
+    @torch.no_grad()
+    def grow(self, x: Tensor, *, sweeps: int = 0) -> None:
+        """Re-estimate R on x: what the clean channels of a pixel say about its corrupted ones."""
+        correlation = _correlation(x, self.inside)
+        _, gain, _ = _clean_channels(self.patterns.cpu(), correlation.cpu())
+        self.gain = gain.to(x)
 
 
 def _correlation(x: Tensor, inside: Tensor) -> Tensor:

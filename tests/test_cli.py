@@ -26,8 +26,8 @@ from robustdip import RECIPES, Picture, read_image, write_image
 from robustdip.__main__ import app
 
 ROOT = Path(__file__).parents[1]
-KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "recipe", "seed", "device"]
-KEYS += ["corrupted_fraction"]
+KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "method", "recipe"]
+KEYS += ["seed", "device", "corrupted_fraction"]
 KINDS = ["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
 LONG = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "300"}  # messages on one line, not in a box
 

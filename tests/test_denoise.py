@@ -490,7 +490,7 @@ def test_fit_refuses_at_the_call(image, why):
     "wrong",
     [
         {"separation": "evidence "},
-        {"optimizer": "adam"},
+        {"optimizer": "rmsprop"},
         {"width": 8},
         {"steps": 0},
         {"loss": "l3"},
