@@ -16,7 +16,7 @@ from overparam.devices import fastest_precision
 from overparam.muon import ConvolutionMuon
 from robustdip.early_stopping import EarlyStopping
 from robustdip.recipes import Recipe
-from robustdip.separation import Separation, separation_for
+from robustdip.separation import BLOCK, Separation, separation_for
 from robustdip.unet import SkipUNet
 
 __all__ = ["Step", "fit", "known_mask", "precision"]
@@ -41,6 +41,7 @@ class Step:
     steps: int
     _loss: Tensor
     _output: Tensor
+    _averages: Tensor
     _separation: Separation
     _size: tuple[int, int]
 
@@ -154,43 +155,29 @@ def _steps(
     device: torch.device,
 ) -> Iterator[Step]:
     start = torch.Generator().manual_seed(seed)
-    y, inside = _padded(image, multiple=2**recipe.scales)
+    multiple = max(2**recipe.scales, BLOCK)
+    y, inside = _padded(image, multiple=multiple)
     y, inside = y.to(device), inside.to(device)
-    bad = None if mask is None else _padded(mask, multiple=2**recipe.scales)[0].to(device)
+    bad = None if mask is None else _padded(mask, multiple=multiple)[0].to(device)
 
-    net = SkipUNet(
-        recipe.code_channels,
-        y.shape[1],
-        width=recipe.width,
-        scales=recipe.scales,
-        skip=recipe.skip,
-        published=recipe.published_net,
-        generator=start,
-    )
-    net = net.to(device).to(memory_format=torch.channels_last)
-    code = _Code(recipe, y.shape[-2:], generator=start, device=device)
+    members = [_Member(recipe, y, generator=start) for _ in range(recipe.networks)]
     separation = separation_for(recipe, y, inside, generator=start, bad=bad)
-    optimizers = _optimizers(net, recipe)
+    optimizers = [optimizer for member in members for optimizer in member.optimizers]
     bases = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    average = torch.zeros_like(y)
+    averages = y.new_zeros(len(members), *y.shape[1:])
     stopping = EarlyStopping(recipe.window, recipe.patience) if recipe.window else None
 
     for number in range(1, recipe.steps + 1):
         # 64 at the least, also for a single pixel: so long the network takes to fit anything.
         reach = max(64.0, math.sqrt(2 * separation.clean * image.shape[0] * image.shape[1]))
         _schedule(optimizers, bases, recipe, number, reach=reach)
-        with _autocast(device, recipe):
-            x = net(code())
-        loss = separation.loss(x)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-
-        x = x.detach()
+        # The networks share s, which is grown from the mean of their outputs, and nothing else.
+        results = [member.step(separation) for member in members]
+        outputs = torch.cat([x for x, _ in results])
+        loss = torch.stack([loss for _, loss in results]).mean()
         # A short memory at first (none at step 1): the first outputs are far from anything.
-        average.lerp_(x, 1 - min(recipe.average, (number - 1) / (number + 8)))
+        averages.lerp_(outputs, 1 - min(recipe.average, (number - 1) / (number + 8)))
+        x, average = (values.mean(dim=0, keepdim=True) for values in (outputs, averages))
         separation.step(x, average, number)
         shown, last = average, recipe.steps
         if stopping is not None:
@@ -199,9 +186,42 @@ def _steps(
                 last = number
             if number == last:
                 shown = stopping.best
-        yield Step(number, last, loss.detach(), shown, separation, image.shape[:2])
+        yield Step(number, last, loss, shown, averages, separation, image.shape[:2])
         if number == last:
             return
+
+
+class _Member:
+    """One of the networks, with its code and its descent."""
+
+    def __init__(self, recipe: Recipe, y: Tensor, *, generator: torch.Generator) -> None:
+        net = SkipUNet(
+            recipe.code_channels,
+            y.shape[1],
+            width=recipe.width,
+            finest=recipe.finest or None,
+            scales=recipe.scales,
+            skip=recipe.skip,
+            published=recipe.published_net,
+            generator=generator,
+        )
+        self.net = net.to(y.device).to(memory_format=torch.channels_last)
+        self.code = _Code(recipe, y.shape[-2:], generator=generator, device=y.device)
+        self.optimizers = _optimizers(net, recipe)
+        self.recipe = recipe
+
+    def step(self, separation: Separation) -> tuple[Tensor, Tensor]:
+        """One step of theta: the output before it, and its loss."""
+        code = self.code()
+        with _autocast(code.device, self.recipe):
+            x = self.net(code)
+        loss = separation.loss(x)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return x.detach(), loss.detach()
 
 
 class _Code:

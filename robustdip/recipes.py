@@ -16,8 +16,11 @@ class Recipe:
         What it is called and where its numbers come from.
     steps : int
         Gradient steps. The decay of the rate is stated in fractions of it.
-    width, scales, skip, published_net
-        See `robustdip.unet.SkipUNet`.
+    networks : int
+        Fitted beside each other from different starts, with one s: the image is their mean, which
+        errs less than any, and where they differ it is uncertain.
+    width, finest, scales, skip, published_net
+        See `robustdip.unet.SkipUNet`. `finest` 0: as wide as the rest.
     code_channels, code_scale : int, float
         Channels of the fixed network input z, and its range: uniform in [0, code_scale].
     jitter : float
@@ -51,6 +54,8 @@ class Recipe:
     source: str
     steps: int
     width: int
+    networks: int = 1
+    finest: int = 0
     scales: int = 5
     skip: int = 4
     published_net: bool = False
@@ -78,11 +83,14 @@ class Recipe:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {values}")
-        for name, least in {"steps": 1, "width": 16, "scales": 1, "skip": 1}.items():
+        least_values = {"steps": 1, "networks": 1, "width": 16, "finest": 0, "scales": 1, "skip": 1}
+        for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
         if self.separation == "descent" and self.loss != "l2":
             raise ValueError("separation 'descent' is defined for loss 'l2', the published one")
+        if self.separation == "descent" and self.networks > 1:
+            raise ValueError(f"networks is {self.networks}; separation 'descent' is of one network")
         if (self.window, self.patience) != (0, 0) and (self.window < 2 or self.patience < 1):
             raise ValueError(
                 f"window is {self.window} and patience {self.patience}; early stopping needs a "

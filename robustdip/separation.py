@@ -27,14 +27,15 @@ maximisation:
 
 The channels of a pixel are judged jointly: a network misses edges in all of them at once, impulse
 noise does not. The residual of the clean channels is Laplace distributed in the Mahalanobis length
-√(rᵀR⁻¹r), an elliptical density that is the one above for a single channel; R is the correlation of
-the differences between neighbouring pixels of x, for what a network misses looks like what it has.
-The same R carries the detail that a pixel's clean channels show over to its corrupted ones.
+√(rᵀR⁻¹r), an elliptical density that is the one above for a single channel; R is the covariance of
+the differences between neighbouring pixels of x in the neighbourhood, of mean variance 1, for what
+a network misses looks like what it has. The same R carries the detail that a pixel's clean channels
+show over to its corrupted ones.
 
 s is grown anew every few steps on the residual of the averaged output, so it also shrinks back
 where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves.
 
-`KnownMask` is told b, 0 or 1, and estimates R alone.
+`KnownMask` is told b, 0 or 1, and estimates R and β alone.
 """
 
 import math
@@ -48,7 +49,19 @@ from torch import Tensor
 from overparam import SparseCorruption
 from robustdip.recipes import Recipe
 
-__all__ = ["Descent", "Evidence", "KnownMask", "NoCorruption", "Separation", "separation_for"]
+__all__ = [
+    "BLOCK",
+    "Descent",
+    "Evidence",
+    "KnownMask",
+    "NoCorruption",
+    "Separation",
+    "separation_for",
+]
+
+BLOCK = 4  # pixels a side that share one R
+_AROUND = 12  # pixels a side over which their R is taken
+_EVERYWHERE = 0.5  # weight of the whole image's R beside it, which alone speaks in flat regions
 
 _JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 grey levels
 
@@ -175,9 +188,9 @@ class Evidence:
     levels = 256  # bins of the histogram p_c
     window = 5  # pixels a side over which β is estimated
     prior = 1.0  # weight of the whole image's β in each window, in elements
-    # β is no finer than this, 4 of 255 grey levels. It is estimated on elements that the network
-    # was fitted to, so it shrinks as the fit goes on; without a bound, detail becomes suspect.
-    least_scale = 0.015
+    # β is no finer than this, 1.3 of 255 grey levels. It is estimated on elements that the network
+    # was fitted to, so it shrinks as the fit goes on; without a bound, rounding becomes suspect.
+    least_scale = 0.005
     evident = 0.1  # |r| from which the value of an element is evidence: a tenth of the range
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
@@ -198,7 +211,8 @@ class Evidence:
         self.scale = torch.zeros((), device=y.device)  # β; zero: not estimated yet
         self.posterior = torch.zeros(1, len(patterns), *y.shape[2:], device=y.device)
         self.posterior[:, -1] = 1  # nothing is known to be clean: the network's output is the image
-        self.gain = torch.zeros(len(patterns), y.shape[1], y.shape[1], device=y.device)
+        blocks = (side // BLOCK for side in y.shape[2:])
+        self.gain = torch.zeros(len(patterns), *blocks, y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
         self.weight = inside
         self.clean = 0.5  # not estimated yet
@@ -220,9 +234,10 @@ class Evidence:
 
     def restored(self, average: Tensor) -> Tensor:
         # Clean elements as they came; the others from the network and the pixel's clean channels.
-        residual = self.y - average
-        expected = torch.einsum("bphw,pij,bjhw->bihw", self.posterior, self.gain, residual)
-        return average + expected
+        residual = _blocks(self.y - average)
+        guess = torch.einsum("phwij,jhawb->pihawb", self.gain, residual)
+        expected = torch.einsum("phawb,pihawb->ihawb", _blocks(self.posterior), guess)
+        return average + expected.reshape(average.shape)
 
     def corruption(self, average: Tensor) -> Tensor:
         return self.y - self.restored(average)
@@ -239,26 +254,33 @@ class Evidence:
             # Before anything is known the better half counts as clean; EM forgets this quickly.
             real = size[self.inside > 0]
             self.scale = real[real <= real.median()].mean().clamp(min=self.least_scale)
-        correlation = _correlation(x, self.inside)
-        precision, self.gain, log_volume = (
-            values.to(residual)
-            for values in _clean_channels(self.patterns.cpu(), correlation.cpu())
-        )
-        squared = torch.einsum("bihw,pij,bjhw->bphw", residual, precision, residual)
-        length = squared.clamp(min=1e-12).sqrt()
+        length, log_volume = self._lengths(x, residual)
         for _ in range(sweeps):
             # A frequent value is no proof of corruption where the network all but explains it
             # (white paper, a flat sky): there it counts for no more than any other.
             log_bad = torch.log(self.density)[self.level]
             log_bad = torch.where(size > self.evident, log_bad, log_bad.clamp(max=0))
             log_joint = torch.einsum("pc,bchw->bphw", self.patterns, log_bad)
-            log_joint = log_joint + (torch.log(self.odds) - log_volume)[:, None, None]
+            log_joint = log_joint + torch.log(self.odds)[:, None, None] - log_volume
             log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
             posterior = torch.softmax(log_joint - length / self.scale, dim=1)
             self.posterior = posterior * self.inside[:, :1]
             self._estimate(length, size)
         self.weight = (1 - self.share) * self.inside
         self.clean = float(self.weight.sum() / self.inside.sum())
+
+    def _lengths(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """What each pattern's clean channels say: their length, and its log volume; the gains too."""
+        precision, self.gain, log_volume = _clean_channels(
+            self.patterns, _covariance(x, self.inside)
+        )
+        r = _blocks(residual)
+        whitened = torch.einsum("phwij,jhawb->pihawb", precision, r)
+        squared = torch.einsum("ihawb,pihawb->phawb", r, whitened)
+        length = squared.clamp(min=1e-12).sqrt().reshape(self.posterior.shape)
+        for dim in (1, 2):
+            log_volume = log_volume.repeat_interleave(BLOCK, dim=dim)
+        return length, log_volume
 
     def _estimate(self, length: Tensor, size: Tensor) -> None:
         """The maximisation: π, b, p_c and β from the posterior of the patterns."""
@@ -270,7 +292,10 @@ class Evidence:
         counts = torch.zeros_like(self.density)
         counts.index_add_(0, self.level.flatten(), evident.flatten())
         self.density = 0.98 * self.levels * counts / counts.sum().clamp(min=1e-6) + 0.02
-        # The mean of |r|ᴿ/β is the number of clean channels, whatever that number.
+        self.scale = self._local_scale(length)
+
+    def _local_scale(self, length: Tensor) -> Tensor:
+        """β from its window: the mean of |r|ᴿ/β is the number of clean channels, whatever that is."""
         total = (self.posterior * length).sum(dim=1, keepdim=True)
         count = torch.einsum("bphw,p->bhw", self.posterior, self.clean_count)[:, None]
         mean = total.sum() / count.sum().clamp(min=1e-6)
@@ -280,7 +305,7 @@ class Evidence:
             return F.avg_pool2d(values, window, stride=1, padding=half) * window**2
 
         local = (near(total) + self.prior * mean) / (near(count) + self.prior)
-        self.scale = local.clamp(min=self.least_scale)
+        return local.clamp(min=self.least_scale)
 
 
 class KnownMask(Evidence):
@@ -304,55 +329,70 @@ class KnownMask(Evidence):
     @torch.no_grad()
     def grow(self, x: Tensor, *, sweeps: int = 0) -> None:
         """Re-estimate R on x: what the clean channels of a pixel say about its corrupted ones."""
-        correlation = _correlation(x, self.inside)
-        _, gain, _ = _clean_channels(self.patterns.cpu(), correlation.cpu())
-        self.gain = gain.to(x)
+        length, _ = self._lengths(x, (self.y - x) * self.inside)
+        self.scale = self._local_scale(length)
 
 
-def _correlation(x: Tensor, inside: Tensor) -> Tensor:
-    """R, (C, C): correlation between channels of the differences of neighbouring pixels in x."""
+def _blocks(values: Tensor) -> Tensor:
+    """(1, C, H, W) as (C, H/BLOCK, BLOCK, W/BLOCK, BLOCK)."""
+    return values[0].unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK))
+
+
+def _covariance(x: Tensor, inside: Tensor) -> Tensor:
+    """R around each block of pixels, (H/BLOCK, W/BLOCK, C, C), with a mean variance of 1."""
     channels = x.shape[1]
-
-    def differences(dim: int) -> Tensor:
+    products = x.new_zeros(1, channels, channels, *x.shape[2:])
+    for dim in (2, 3):
         both_inside = inside.narrow(dim, 1, x.shape[dim] - 1)  # the padding comes last
-        return (x.diff(dim=dim) * both_inside).movedim(1, 0).reshape(channels, -1)
-
-    steps = torch.cat([differences(2), differences(3)], dim=1)
+        step = x.diff(dim=dim) * both_inside
+        products.narrow(dim + 1, 0, step.shape[dim]).add_(step[:, :, None] * step[:, None])
+    products = products.flatten(1, 2)
+    everywhere = products.sum(dim=(2, 3), keepdim=True) / inside[:, :1].sum()
+    # Beyond the border it is zero as in the padding, and the whole image counts for more.
+    near = F.avg_pool2d(products, _AROUND, stride=BLOCK, padding=(_AROUND - BLOCK) // 2)
+    moments = (near + _EVERYWHERE * everywhere)[0].unflatten(0, (channels, channels))
+    moments = moments.permute(2, 3, 0, 1)
     unit = torch.eye(channels, device=x.device)
-    moments = steps @ steps.T + 1e-6 * unit
-    spread = moments.diagonal().sqrt()
-    # Grey pictures have R = 1, which cannot be inverted.
-    return 0.95 * moments / torch.outer(spread, spread) + 0.05 * unit
+    moments = moments + 1e-8 * unit  # a constant image has no differences
+    variance = moments.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None]
+    # Grey pictures have R = 1 everywhere, which cannot be inverted.
+    return 0.95 * moments / variance + 0.05 * unit
 
 
-def _clean_channels(patterns: Tensor, correlation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What each pattern's clean channels say, given R. On the CPU: 2^C matrices of at most C x C.
+def _clean_channels(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What each pattern's clean channels say, given R.
+
+    Parameters
+    ----------
+    patterns : Tensor, shape (P, C)
+        1 for a bad channel.
+    covariance : Tensor, shape (h, w, C, C)
 
     Returns
     -------
-    precision : Tensor, shape (P, C, C)
+    precision : Tensor, shape (P, h, w, C, C)
         R⁻¹ of the clean channels, zero elsewhere: their length is √(rᵀ · precision · r).
-    gain : Tensor, shape (P, C, C)
+    gain : Tensor, shape (P, h, w, C, C)
         Best linear guess of all residuals from the clean ones: itself where clean.
-    log_volume : Tensor, shape (P,)
-        log ∫ exp(−length) over the clean channels: √|R| · 2π^(k/2) Γ(k)/Γ(k/2) for k of them.
+    log_volume : Tensor, shape (P, h, w)
+        log ∫ exp(−length) over the clean channels: √|R| · 2π^(k/2) Γ(k)/Γ(k/2) for k of them, and
+        volume 1 if there is none.
     """
-    precision = torch.zeros(len(patterns), *correlation.shape)
-    gain = torch.zeros_like(precision)
-    log_volume = torch.zeros(len(patterns))
-    for p, pattern in enumerate(patterns.tolist()):
-        good = [c for c, is_bad in enumerate(pattern) if not is_bad]
-        bad = [c for c, is_bad in enumerate(pattern) if is_bad]
-        k = len(good)
-        if k == 0:
-            continue  # nothing is known: no length, no guess, volume 1
-        block = correlation[good][:, good]
-        inverse = torch.linalg.inv(block)
-        rows = torch.tensor(good)[:, None]
-        precision[p, rows, good] = inverse
-        gain[p, good, good] = 1.0
-        if bad:
-            gain[p, torch.tensor(bad)[:, None], good] = correlation[bad][:, good] @ inverse
-        sphere = math.log(2) + k / 2 * math.log(math.pi) + math.lgamma(k) - math.lgamma(k / 2)
-        log_volume[p] = sphere + 0.5 * torch.logdet(block)
+    bad = patterns[:, None, None, :]
+    good = 1 - bad
+    both_good = good[..., :, None] * good[..., None, :]
+    # The identity on the bad channels: neither the inverse nor the determinant notices them.
+    block = both_good * covariance + torch.diag_embed(bad)
+    precision = both_good * torch.linalg.inv_ex(block).inverse  # inv would wait for a GPU
+    gain = bad[..., :, None] * (covariance @ precision) + torch.diag_embed(good)
+    spheres = torch.tensor([_log_sphere(k) for k in range(patterns.shape[1] + 1)])
+    counts = (1 - patterns).sum(dim=1).long()
+    log_volume = spheres.to(covariance)[counts][:, None, None] + 0.5 * torch.logdet(block)
     return precision, gain, log_volume
+
+
+def _log_sphere(k: int) -> float:
+    """log of 2π^(k/2) Γ(k)/Γ(k/2), the volume under exp(−|r|) in k dimensions; 0 in none."""
+    if k == 0:
+        return 0.0
+    return math.log(2) + k / 2 * math.log(math.pi) + math.lgamma(k) - math.lgamma(k / 2)

@@ -26,6 +26,9 @@ class SkipUNet(nn.Module):
         Channels of the input code z and of the image.
     width : int
         Channels of every scale.
+    finest : int, optional
+        Channels of up_0, the decoder at full resolution, instead of `width`. More than half of the
+        work is there, and detail needs few of them.
     scales : int
         Number of halvings; height and width of z must be multiples of ``2**scales``.
     skip : int
@@ -45,6 +48,7 @@ class SkipUNet(nn.Module):
         out_channels: int,
         *,
         width: int = 128,
+        finest: int | None = None,
         scales: int = 5,
         skip: int = 4,
         published: bool = False,
@@ -71,9 +75,10 @@ class SkipUNet(nn.Module):
             self.skip.append(block(cin, skip, 1))
             self.down.append(nn.Sequential(block(cin, width, 3, stride=2), block(width, width, 3)))
             joined = width + skip
-            up = nn.Sequential(block(joined, width, 3), block(width, width, 1))
+            out = width if i or finest is None else finest
+            up = nn.Sequential(block(joined, out, 3), block(out, out, 1))
             self.up.append(nn.Sequential(_norm(joined), up) if published else up)
-        self.head = nn.utils.skip_init(nn.Conv2d, width, out_channels, 1)
+        self.head = nn.utils.skip_init(nn.Conv2d, finest or width, out_channels, 1)
         # Initialised here from an argument, not by the layers from PyTorch's global generator.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -10,7 +10,7 @@ import torch
 from overparam import SparseCorruption
 from robustdip.noise import corrupt
 from robustdip.recipes import RECIPES
-from robustdip.separation import Evidence, _clean_channels, _correlation
+from robustdip.separation import BLOCK, Evidence, _clean_channels, _covariance
 
 RECIPE = replace(RECIPES["default"], onset=0)
 
@@ -71,12 +71,12 @@ def test_volume_is_the_integral_of_the_density(channels: int):
     """Importance sampling with a wide normal, R of any sign: within 2 % of log ∫ exp(−length)."""
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(channels, channels, generator=generator) * 0.4 + torch.eye(channels)
-    moments = root @ root.T
-    spread = moments.diagonal().sqrt()
-    correlation = moments / torch.outer(spread, spread)
+    covariance = root @ root.T
     patterns = torch.zeros(1, channels)
-    precision, gain, log_volume = _clean_channels(patterns, correlation)
-    torch.testing.assert_close(precision[0] @ correlation, torch.eye(channels), atol=1e-4, rtol=0)
+    precision, gain, log_volume = (
+        values[:, 0, 0] for values in _clean_channels(patterns, covariance[None, None])
+    )
+    torch.testing.assert_close(precision[0] @ covariance, torch.eye(channels), atol=1e-4, rtol=0)
     assert torch.equal(gain[0], torch.eye(channels))
     points = torch.randn(400_000, channels, generator=generator) * 4
     log_proposal = -0.5 * (points / 4).square().sum(1) - channels * math.log(
@@ -88,12 +88,23 @@ def test_volume_is_the_integral_of_the_density(channels: int):
 
 
 def test_gain_is_the_regression_on_the_clean_channels():
-    correlation = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.5], [0.3, 0.5, 1.0]])
-    _, gain, _ = _clean_channels(torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]]), correlation)
-    expected = torch.linalg.solve(correlation[[0, 2]][:, [0, 2]], correlation[[0, 2]][:, 1])
-    torch.testing.assert_close(gain[0, 1, [0, 2]], expected)
-    assert gain[0, 1, 1] == 0
+    first = torch.tensor([[1.0, 0.8, 0.3], [0.8, 2.0, 0.5], [0.3, 0.5, 0.7]])
+    covariance = torch.stack([first, first.flip(0, 1)])[:, None]
+    patterns = torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    precision, gain, log_volume = _clean_channels(patterns, covariance)
+    assert gain.shape == precision.shape == (2, 2, 1, 3, 3)
+    for place in range(2):
+        block, across = (covariance[place, 0][[0, 2]][:, columns] for columns in ([0, 2], 1))
+        expected = torch.linalg.solve(block, across)
+        torch.testing.assert_close(gain[0, place, 0, 1, [0, 2]], expected)
+        assert torch.equal(gain[0, place, 0][[0, 2]], torch.eye(3)[[0, 2]])
+        assert gain[0, place, 0, 1, 1] == 0
+        # Two clean channels: 2π Γ(2)/Γ(1) √|R|.
+        volume = math.log(2 * math.pi) + 0.5 * float(torch.logdet(block))
+        assert float(log_volume[0, place, 0]) == pytest.approx(volume, rel=1e-5)
     assert not gain[1].any()
+    assert not precision[1].any()
+    assert not log_volume[1].any()
 
 
 @pytest.mark.parametrize("kind", ["salt-and-pepper", "random-valued"])
@@ -181,10 +192,34 @@ def test_the_padding_says_nothing():
     torch.testing.assert_close(shares[0], shares[1], atol=2e-3, rtol=0)
 
 
-def test_correlation_of_grey_and_of_independent_channels():
+def test_covariance_is_that_of_the_differences_around_each_block():
+    """Against sums over windows, in float64, of an image with padding."""
+    x = torch.rand(1, 3, 32, 36, generator=torch.Generator().manual_seed(0))
+    inside = torch.zeros_like(x)
+    inside[..., :29, :34] = 1
+    found = _covariance(x, inside)
+    assert found.shape == (32 // BLOCK, 36 // BLOCK, 3, 3)
+    image = x[0].double().numpy()[:, :29, :34]
+    products = np.zeros((32, 36, 3, 3))
+    for row, column in np.ndindex(29, 34):
+        for next_row, next_column in ((row + 1, column), (row, column + 1)):
+            if next_row < 29 and next_column < 34:
+                step = image[:, next_row, next_column] - image[:, row, column]
+                products[row, column] += np.outer(step, step)
+    everywhere = products.sum(axis=(0, 1)) / (29 * 34)
+    for i, j in np.ndindex(32 // BLOCK, 36 // BLOCK):
+        top, left = BLOCK * i - 4, BLOCK * j - 4  # 12 pixels around a block of 4
+        window = products[max(0, top) : top + 12, max(0, left) : left + 12]
+        moments = window.sum(axis=(0, 1)) / 144 + 0.5 * everywhere
+        expected = 0.95 * moments / np.mean(np.diag(moments)) + 0.05 * np.eye(3)
+        np.testing.assert_allclose(found[i, j].numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_covariance_without_differences_or_colour(value: float):
+    flat = torch.full((1, 3, 64, 64), value)
+    unit = torch.eye(3).expand(16, 16, 3, 3)
+    torch.testing.assert_close(_covariance(flat, torch.ones_like(flat)), unit)
     one = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    grey = _correlation(one.expand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
-    torch.testing.assert_close(grey, 0.95 * torch.ones(3, 3) + 0.05 * torch.eye(3))
-    mixed = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    off = _correlation(mixed, torch.ones_like(mixed)) - torch.eye(3)
-    assert off.abs().max() < 0.05
+    grey = _covariance(one.expand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
+    torch.testing.assert_close(grey, 0.95 + 0.05 * unit, atol=1e-5, rtol=0)
