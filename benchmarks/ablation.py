@@ -11,10 +11,13 @@ run resumes. The variants:
     adam            Adam at rate 0.01 instead of orthogonalised momentum
     no-s            s = 0
     no-onset        s counts from its first growth on
+    wide-finest     64 channels at full resolution too, for 1.6 times the work
+    two-networks    the mean of two, for twice the work
     no-average      the result is the last output, not a running average
     half-steps, twice-steps
     frozen-mask     s is grown once, at the onset, and never again
-    no-correlation  R = I: a pixel's channels tell nothing about each other's residuals
+    no-covariance   R = I: a pixel's channels tell nothing about each other's residuals
+    global-covariance  one R for the whole image instead of one around each block
     no-histogram    p_c = 1: any value is as likely for a corrupted element
     one-beta        one β for the whole image instead of one around each pixel
     no-guard        before the onset all elements count, though most are corrupted
@@ -81,6 +84,11 @@ def _instead(kind: type[Evidence]) -> AbstractContextManager:
     )
 
 
+def _unit(x: Tensor, inside: Tensor) -> Tensor:
+    unit = torch.eye(x.shape[1], device=x.device)
+    return unit.expand(*(side // separation.BLOCK for side in x.shape[2:]), *unit.shape)
+
+
 _schedule = fitting._schedule
 
 
@@ -101,13 +109,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no-s": {"separation": "none"},
     "no-onset": {"onset": 0.0},
     "no-average": {"average": 0.0},
+    "wide-finest": {"finest": 1.0},
+    "two-networks": {"networks": 2},
 }
 STEPS = {"half-steps": 0.5, "twice-steps": 2}
 PATCHES: dict[str, AbstractContextManager] = {
     "frozen-mask": _instead(FrozenMask),
-    "no-correlation": patch.object(
-        separation, "_correlation", lambda x, inside: torch.eye(x.shape[1], device=x.device)
-    ),
+    "no-covariance": patch.object(separation, "_covariance", _unit),
+    "global-covariance": patch.object(separation, "_EVERYWHERE", 1e9),
     "no-histogram": _instead(NoHistogram),
     # The whole image's β outweighs what a window says.
     "one-beta": patch.object(Evidence, "prior", 1e9),

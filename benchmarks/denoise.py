@@ -19,6 +19,7 @@ settings it no longer has is called by their names and values, in rows of its ow
 
 import argparse
 import json
+import math
 import multiprocessing
 import statistics
 import time
@@ -35,6 +36,7 @@ import torch
 from memory import peak
 from PIL import Image
 from record import RESULTS, circumstances
+from scipy.stats import spearmanr
 
 from robustdip.classical import METHODS, interpolate
 from robustdip.noise import KINDS, corrupt
@@ -193,6 +195,8 @@ def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
         if result.status == "interrupted":  # it returns what it has, which is no measurement
             raise KeyboardInterrupt
         image, extra = result.image, {"device": result.device}
+        if result.deviation is not None:
+            extra |= calibration(image - clean, result.deviation)
         if method != ORACLE and recipe.separation != "none":
             mask = result.mask
     elif method in INTERPOLATED:
@@ -209,6 +213,17 @@ def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
         "recall": None if mask is None else _fraction(mask, among=bad),
         "seconds": round(seconds, 2),
         **extra,
+    }
+
+
+def calibration(error: np.ndarray, deviation: np.ndarray) -> dict[str, float]:
+    """How the estimated deviation ranks the elements, and how often the error is within it."""
+    size = np.abs(error)
+    return {
+        "uncertainty_rank_correlation": round(float(spearmanr(size, deviation, axis=None)[0]), 3),
+        "uncertainty_rms_ratio": round(math.sqrt((size**2).mean() / (deviation**2).mean()), 3),
+        "within_one_deviation": round(float((size <= deviation).mean()), 3),
+        "within_two_deviations": round(float((size <= 2 * deviation).mean()), 3),
     }
 
 

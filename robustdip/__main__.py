@@ -114,6 +114,13 @@ def denoise(
     save_mask: Annotated[
         Path | None, _path_option(help="Image, white where an element was judged corrupted.")
     ] = None,
+    save_uncertainty: Annotated[
+        Path | None,
+        _path_option(
+            help="Standard deviation of elements, .safetensors or .npy; or an image, white from "
+            "a tenth of the range on."
+        ),
+    ] = None,
     compare: Annotated[
         Path | None, _path_option(help="Image of input, result and corruption side by side.")
     ] = None,
@@ -126,17 +133,29 @@ def denoise(
     If you do know where, give a --mask: all other elements are kept as they are. Ctrl-C saves the
     image so far.
     """
-    save = {"corruption": save_corruption, "mask": save_mask, "compare": compare}
+    save = {
+        "corruption": save_corruption,
+        "mask": save_mask,
+        "uncertainty": save_uncertainty,
+        "compare": compare,
+    }
     extras = [path for path in save.values() if path is not None]
     if output is not None and out_dir is not None:
         raise typer.BadParameter("give -o or --out-dir, not both")
     if len(images) > 1 and (output is not None or reference is not None or extras):
         raise typer.BadParameter(
-            "-o, --reference, --save-corruption, --save-mask and --compare take one IMAGE"
+            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty and --compare "
+            "take one IMAGE"
         )
     with errors():
         jobs = [(image, output or _default_output(image, out_dir)) for image in images]
-        check_method(method, mask=mask is not None, steps=steps, device=device)
+        check_method(
+            method,
+            mask=mask is not None,
+            steps=steps,
+            device=device,
+            uncertainty=save_uncertainty is not None,
+        )
         inputs = [*images, *(path for path in (reference, mask) if path is not None)]
         _require_distinct([target for _, target in jobs] + extras)
         _check_extras(save, inputs, force=force)
@@ -356,7 +375,8 @@ def _check_extras(save: dict[str, Path | None], inputs: list[Path], *, force: bo
     from robustdip.images import check_output
 
     for what, path in save.items():
-        if path is not None and what == "corruption" and path.suffix.lower() in _ARRAYS:
+        floats = what in ("corruption", "uncertainty")
+        if path is not None and floats and path.suffix.lower() in _ARRAYS:
             check_target(path, inputs=inputs, force=force)
         elif path is not None:
             check_output(path, inputs=inputs, force=force)
@@ -370,18 +390,23 @@ def _save_extras(save: dict[str, Path | None], source: "Picture", result: "Denoi
     from robustdip.images import write_image
 
     size = from_float(np.abs(result.corruption), np.uint8)
-    path = save["corruption"]
-    if path is not None and path.suffix.lower() in _ARRAYS:
-        replace_file(path, _array_bytes(path, result.corruption))
-    elif path is not None:
-        write_image(path, size)
+    maps = {"corruption": (result.corruption, size)}
+    if result.deviation is not None:
+        shown = from_float((10 * result.deviation).clip(0, 1), np.uint8)
+        maps["uncertainty"] = (result.deviation, shown)
+    for what, (values, picture) in maps.items():
+        path = save[what]
+        if path is not None and path.suffix.lower() in _ARRAYS:
+            replace_file(path, _array_bytes(path, what, values))
+        elif path is not None:
+            write_image(path, picture)
     if save["mask"] is not None:
         write_image(save["mask"], result.mask.astype(np.uint8) * 255)
     if save["compare"] is not None:
         write_image(save["compare"], side_by_side([source.pixels, result.image, size]))
 
 
-def _array_bytes(path: Path, array: "np.ndarray") -> bytes:
+def _array_bytes(path: Path, name: str, array: "np.ndarray") -> bytes:
     import io
 
     import numpy as np
@@ -392,7 +417,7 @@ def _array_bytes(path: Path, array: "np.ndarray") -> bytes:
         return buffer.getvalue()
     from safetensors.numpy import save
 
-    return save({"corruption": np.ascontiguousarray(array)})
+    return save({name: np.ascontiguousarray(array)})
 
 
 app.command("train-cifar")(train_cifar)

@@ -41,7 +41,6 @@ class Step:
     steps: int
     _loss: Tensor
     _output: Tensor
-    _averages: Tensor
     _separation: Separation
     _size: tuple[int, int]
 
@@ -64,6 +63,15 @@ class Step:
     def mask(self) -> np.ndarray:
         """The elements judged corrupted: (H, W, C) bool."""
         return self._crop(self._separation.corrupted())
+
+    @property
+    def deviation(self) -> np.ndarray | None:
+        """How far `image` may be off, a standard deviation: (H, W, C) float32.
+
+        None where nothing models it: without s, or with u and v by descent.
+        """
+        deviation = self._separation.deviation(self._output)
+        return None if deviation is None else self._crop(deviation)
 
     def _crop(self, padded: Tensor) -> np.ndarray:
         height, width = self._size
@@ -186,7 +194,7 @@ def _steps(
                 last = number
             if number == last:
                 shown = stopping.best
-        yield Step(number, last, loss, shown, averages, separation, image.shape[:2])
+        yield Step(number, last, loss, shown, separation, image.shape[:2])
         if number == last:
             return
 
@@ -199,7 +207,7 @@ class _Member:
             recipe.code_channels,
             y.shape[1],
             width=recipe.width,
-            finest=recipe.finest or None,
+            finest=max(1, round(recipe.width * recipe.finest)),
             scales=recipe.scales,
             skip=recipe.skip,
             published=recipe.published_net,

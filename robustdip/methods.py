@@ -25,7 +25,12 @@ METHODS = (*FITS, *CLASSICAL, *INTERPOLATIONS)
 
 
 def check_method(
-    method: str, *, mask: bool = False, steps: int | None = None, device: str = "auto"
+    method: str,
+    *,
+    mask: bool = False,
+    steps: int | None = None,
+    device: str = "auto",
+    uncertainty: bool = False,
 ) -> None:
     """Raise ValueError, in one line, for a method that is unknown or is told what it cannot use.
 
@@ -40,6 +45,8 @@ def check_method(
         Instead of the recipe's: None without a recipe.
     device : str
         "auto" without a recipe.
+    uncertainty : bool
+        Whether a standard deviation is wanted: of a recipe that models s or is told the mask.
     """
     if method not in METHODS:
         raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
@@ -52,6 +59,13 @@ def check_method(
         raise ValueError(f"method {method!r} takes no steps; {', '.join(FITS)} do")
     if method not in FITS and device != "auto":
         raise ValueError(f"method {method!r} runs on the CPU alone; leave the device at 'auto'")
+    if uncertainty and not (method in FITS and (mask or _judges(method))):
+        able = [name for name in FITS if _judges(name)]
+        raise ValueError(f"method {method!r} knows no uncertainty; {', '.join(able)} does")
+
+
+def _judges(method: str) -> bool:
+    return RECIPES[method].separation == "evidence"
 
 
 def _estimates_always(method: str) -> bool:

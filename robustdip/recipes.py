@@ -20,7 +20,7 @@ class Recipe:
         Fitted beside each other from different starts, with one s: the image is their mean, which
         errs less than any, and where they differ it is uncertain.
     width, finest, scales, skip, published_net
-        See `robustdip.unet.SkipUNet`. `finest` 0: as wide as the rest.
+        See `robustdip.unet.SkipUNet`; `finest` as a fraction of the width.
     code_channels, code_scale : int, float
         Channels of the fixed network input z, and its range: uniform in [0, code_scale].
     jitter : float
@@ -55,7 +55,7 @@ class Recipe:
     steps: int
     width: int
     networks: int = 1
-    finest: int = 0
+    finest: float = 1.0
     scales: int = 5
     skip: int = 4
     published_net: bool = False
@@ -83,10 +83,13 @@ class Recipe:
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {values}")
-        least_values = {"steps": 1, "networks": 1, "width": 16, "finest": 0, "scales": 1, "skip": 1}
-        for name, least in least_values.items():
+        for name, least in {"steps": 1, "networks": 1, "width": 16, "scales": 1, "skip": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
+        if not 0 < self.finest <= 1:
+            raise ValueError(
+                f"finest is {self.finest}; a fraction of the width, up to 1, is needed"
+            )
         if self.separation == "descent" and self.loss != "l2":
             raise ValueError("separation 'descent' is defined for loss 'l2', the published one")
         if self.separation == "descent" and self.networks > 1:
@@ -123,8 +126,9 @@ _PAPER = Recipe(
 _DEFAULT = Recipe(
     name="default",
     source="robustdip; see robustdip.separation, and benchmarks/results for what it measured",
-    steps=500,
+    steps=650,
     width=64,
+    finest=0.5,
     onset=0.8,  # 200 steps at 256x256
 )
 

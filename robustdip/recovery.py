@@ -59,6 +59,9 @@ class Denoised:
     mask : ndarray, bool, of the input's shape
         The elements judged corrupted, or the mask if it was given. Of a classical method: those
         that it changed by more than a tenth of the range.
+    deviation : ndarray, float32, of the input's shape, or None
+        How far each element may be off: an estimated standard deviation, in units of the range of
+        values. Of recipes that estimate s from evidence, or were given a mask; else None.
     history : list of dict
         `step`, `loss`, and `psnr` where a reference was given, at some 100 steps and the last.
         Empty without steps.
@@ -75,6 +78,7 @@ class Denoised:
     image: np.ndarray
     corruption: np.ndarray
     mask: np.ndarray
+    deviation: np.ndarray | None
     history: list[dict[str, float]] = field(repr=False)
     recipe: Recipe | None
     seed: int
@@ -182,6 +186,7 @@ def denoise(
         image=_as_given(last.image, dtype).reshape(shape),
         corruption=last.corruption.reshape(shape),
         mask=last.mask.reshape(shape),
+        deviation=None if (deviation := last.deviation) is None else deviation.reshape(shape),
         history=history,
         recipe=chosen,
         seed=seed,
@@ -256,6 +261,7 @@ def restore(
         image=_as_given(x, dtype).reshape(shape),
         corruption=corruption.reshape(shape),
         mask=judged.reshape(shape),
+        deviation=None,
         history=[],
         recipe=None,
         seed=seed,

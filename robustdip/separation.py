@@ -35,6 +35,12 @@ show over to its corrupted ones.
 s is grown anew every few steps on the residual of the averaged output, so it also shrinks back
 where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves.
 
+The same mixture says how far an element may be off. If it was corrupted its value is the network's,
+which errs by (C + 1)β² in the mean square, the variance of a channel under the density above; if
+not it is y. The element is returned as x + (1 − b)r, so its expected square error is
+
+    b · (C + 1)β²  +  b(1 − b) · r².
+
 `KnownMask` is told b, 0 or 1, and estimates R and β alone.
 """
 
@@ -94,6 +100,10 @@ class Separation(Protocol):
         """The elements judged corrupted, bool."""
         ...
 
+    def deviation(self, average: Tensor) -> Tensor | None:
+        """Standard deviation of the error of `restored`; None without a model of it."""
+        ...
+
 
 def separation_for(
     recipe: Recipe,
@@ -148,6 +158,9 @@ class NoCorruption:
     def corrupted(self) -> Tensor:
         return torch.zeros_like(self.y, dtype=torch.bool)
 
+    def deviation(self, average: Tensor) -> None:
+        return None
+
 
 class Descent:
     """s = u∘u − v∘v by gradient descent beside the network (arXiv 2006.08857, equation 4)."""
@@ -181,6 +194,9 @@ class Descent:
     def corrupted(self) -> Tensor:
         return self.value.abs() > _JUDGED
 
+    def deviation(self, average: Tensor) -> None:
+        return None
+
 
 class Evidence:
     """s in closed form, its start and rate estimated from the data. See the module's text."""
@@ -191,6 +207,9 @@ class Evidence:
     # β is no finer than this, 1.3 of 255 grey levels. It is estimated on elements that the network
     # was fitted to, so it shrinks as the fit goes on; without a bound, rounding becomes suspect.
     least_scale = 0.005
+    # b is nearer to 0 or 1 than it should: neighbours that err alike count as so many witnesses.
+    # benchmarks/denoise.py records how often the error is within one and two deviations.
+    overconfidence = 3.0
     evident = 0.1  # |r| from which the value of an element is evidence: a tenth of the range
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
@@ -245,6 +264,11 @@ class Evidence:
     def corrupted(self) -> Tensor:
         return self.share > 0.5
 
+    def deviation(self, average: Tensor) -> Tensor:
+        network = (self.y.shape[1] + 1) * self.scale**2
+        doubt = self.overconfidence * (1 - self.share) * (self.y - average) ** 2
+        return (self.share * (network + doubt)).sqrt()
+
     @torch.no_grad()
     def grow(self, x: Tensor, *, sweeps: int = 5) -> None:
         """Re-estimate β, p_c and π on the residual of x, and grow s from its start."""
@@ -270,7 +294,7 @@ class Evidence:
         self.clean = float(self.weight.sum() / self.inside.sum())
 
     def _lengths(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """What each pattern's clean channels say: their length, and its log volume; the gains too."""
+        """Length of each pattern's clean channels, and its log volume. The gains are set too."""
         precision, self.gain, log_volume = _clean_channels(
             self.patterns, _covariance(x, self.inside)
         )
@@ -295,7 +319,7 @@ class Evidence:
         self.scale = self._local_scale(length)
 
     def _local_scale(self, length: Tensor) -> Tensor:
-        """β from its window: the mean of |r|ᴿ/β is the number of clean channels, whatever that is."""
+        # The mean of |r|ᴿ/β is the number of clean channels, whatever that number.
         total = (self.posterior * length).sum(dim=1, keepdim=True)
         count = torch.einsum("bphw,p->bhw", self.posterior, self.clean_count)[:, None]
         mean = total.sum() / count.sum().clamp(min=1e-6)

@@ -27,7 +27,7 @@ class SkipUNet(nn.Module):
     width : int
         Channels of every scale.
     finest : int, optional
-        Channels of up_0, the decoder at full resolution, instead of `width`. More than half of the
+        Channels of up_0, the decoder at full resolution; `width` if None. More than half of the
         work is there, and detail needs few of them.
     scales : int
         Number of halvings; height and width of z must be multiples of ``2**scales``.

@@ -340,8 +340,10 @@ def separations(
     [
         ("no-histogram", lambda s, step: bool((s.density == 1).all())),
         ("one-beta", lambda s, step: float(s.scale.max() - s.scale.min()) < 1e-6),
-        ("no-correlation", lambda s, step: all(
-            torch.equal(gain, torch.diag(gain.diagonal())) for gain in s.gain)),
+        ("no-covariance", lambda s, step: torch.equal(
+            s.gain, torch.diag_embed(s.gain.diagonal(dim1=-2, dim2=-1)))),
+        ("global-covariance", lambda s, step: bool(
+            ((s.gain - s.gain[:, :1, :1]).abs() < 1e-5).all())),
         ("no-kept", lambda s, step: np.array_equal(
             step.image, step._output[0, :, :32, :32].permute(1, 2, 0).numpy().clip(0, 1))),
     ],

@@ -398,3 +398,30 @@ def test_a_fit_that_stops_early_is_reported_so(files, monkeypatch):
     assert record["steps"] < 300
     taken = record["steps"]
     assert result.stderr.splitlines()[-1] == f"in.png: step {taken}/{taken}, 0 s left"
+
+
+# --- uncertainty ---------------------------------------------------------------------------
+
+
+def test_uncertainty_as_numbers_and_as_a_picture(tmp_path):
+    noisy = tmp_path / "noisy.png"
+    write_image(noisy, Picture(damaged(34, 40, 3)[0]))
+    targets = {suffix: tmp_path / f"deviation.{suffix}" for suffix in ("npy", "png")}
+    for suffix, target in targets.items():
+        out = tmp_path / f"{suffix}_out.png"
+        done(noisy, "--steps", "4", "-o", out, "--save-uncertainty", target)
+    numbers = np.load(targets["npy"], allow_pickle=False)
+    assert numbers.dtype == np.float32
+    assert numbers.max() > 0
+    picture = read_image(targets["png"]).pixels
+    assert picture.shape == numbers.shape == (34, 40, 3)
+    np.testing.assert_allclose(picture, (2550 * numbers).clip(0, 255), atol=1)
+
+
+@pytest.mark.parametrize("method", ["median", "dip-l1", "paper"])
+def test_a_method_without_it_says_so_at_once(tmp_path, no_work, method):
+    noisy = tmp_path / "noisy.png"
+    write_image(noisy, Picture(damaged(34, 40, 3)[0]))
+    line = refused(noisy, "--method", method, "--save-uncertainty", tmp_path / "u.npy")
+    assert "knows no uncertainty; default does" in line
+    assert sorted(tmp_path.iterdir()) == [noisy]
