@@ -117,8 +117,8 @@ def denoise(
     save_uncertainty: Annotated[
         Path | None,
         _path_option(
-            help="Standard deviation of elements, .safetensors or .npy; or an image, white from "
-            "a tenth of the range on."
+            help="Standard deviation as .safetensors or .npy; or an image, white from a tenth of "
+            "the range on."
         ),
     ] = None,
     compare: Annotated[
