@@ -1,11 +1,12 @@
 """No early stopping, measured: PSNR over the whole run, at the given steps and three times as many.
 
-    python benchmarks/no_early_stopping.py [--side 96] [--image IMAGE] [--threads 2]
+    python benchmarks/no_early_stopping.py [--side 96] [--image IMAGE] [--runs ...] [--threads 2]
     python benchmarks/no_early_stopping.py --figure
 
 One fixed recipe (default) on salt-and-pepper and random-valued noise, per element and per pixel,
 at 10, 30, 50 and 70 %; beside it the same network and descent without s (l1 and l2). Every
-condition is one line of results/no_early_stopping.jsonl, so a killed run resumes. The image is a
+condition is one line of results/no_early_stopping.jsonl, so a killed run resumes; one measured with
+other settings of its recipe is measured again, and the last line counts. The image is a
 piece of scikit-image's chelsea (the cat's face), or the middle of another, at full resolution.
 """
 
@@ -24,7 +25,7 @@ from skimage import data
 from robustdip.fitting import fit
 from robustdip.noise import corrupt
 from robustdip.quality import psnr
-from robustdip.recipes import RECIPES
+from robustdip.recipes import RECIPES, Recipe
 
 RUNS = {"default": 1, "default x3": 3, "dip-l1": 1, "dip-l2": 1}
 LINES = RESULTS / "no_early_stopping.jsonl"
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--figure", action="store_true")
     args = parser.parse_args()
     name = args.image.stem if args.image else "chelsea"
@@ -52,7 +54,7 @@ def main() -> None:
     for kind in ("salt-and-pepper", "random-valued"):
         for per_pixel in (False, True):
             for amount in (0.1, 0.3, 0.5, 0.7):
-                for run in RUNS:
+                for run in args.runs:
                     case = {
                         "image": name,
                         "side": args.side,
@@ -63,7 +65,9 @@ def main() -> None:
                         "seed": args.seed,
                     }
                     # Read anew each time: two processes may share the work.
-                    if key(case) not in {key(line) for line in read_lines()}:
+                    if (*key(case), settings(recipe_of(run))) not in {
+                        (*key(line), settings(Recipe(**line["recipe"]))) for line in read_lines()
+                    }:
                         measure(clean, case)
 
 
@@ -72,9 +76,17 @@ def key(case: dict) -> tuple:
     return tuple(case[name] for name in names)
 
 
+def recipe_of(run: str) -> Recipe:
+    recipe = RECIPES[run.split()[0]]
+    return replace(recipe, steps=recipe.steps * RUNS[run])
+
+
+def settings(recipe: Recipe) -> Recipe:
+    return replace(recipe, source="")  # words about it
+
+
 def measure(clean: np.ndarray, case: dict) -> None:
-    recipe = RECIPES[case["run"].split()[0]]
-    recipe = replace(recipe, steps=recipe.steps * RUNS[case["run"]])
+    recipe = recipe_of(case["run"])
     rng = np.random.default_rng(case["seed"])
     noisy, _ = corrupt(clean, case["kind"], case["amount"], rng=rng, per_pixel=case["per_pixel"])
     begin, curve = time.perf_counter(), []

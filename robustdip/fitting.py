@@ -207,7 +207,7 @@ class _Member:
             recipe.code_channels,
             y.shape[1],
             width=recipe.width,
-            finest=max(1, round(recipe.width * recipe.finest)),
+            finest=max(16, round(recipe.width * recipe.finest)),
             scales=recipe.scales,
             skip=recipe.skip,
             published=recipe.published_net,

@@ -20,7 +20,7 @@ class Recipe:
         Fitted beside each other from different starts, with one s: the image is their mean, which
         errs less than any, and where they differ it is uncertain.
     width, finest, scales, skip, published_net
-        See `robustdip.unet.SkipUNet`; `finest` as a fraction of the width.
+        See `robustdip.unet.SkipUNet`; `finest` as a fraction of the width, 16 at the least.
     code_channels, code_scale : int, float
         Channels of the fixed network input z, and its range: uniform in [0, code_scale].
     jitter : float

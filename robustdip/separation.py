@@ -22,6 +22,8 @@ maximisation:
   needs more evidence before it counts as corruption;
 - p_c from the values that corrupted elements have: two spikes for salt-and-pepper, the colour of a
   scratch, flat for random values;
+- p_c is of one channel's values; where a whole colour has a spike (`robustdip.overlays`), as under
+  printed letters, the odds are beyond any residual: those pixels are corrupted, b = 1;
 - π for each of the 2^C ways in which the C channels of a pixel can be bad together, so that damage
   of single elements and of whole pixels are both seen for what they are.
 
@@ -53,6 +55,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from overparam import SparseCorruption
+from robustdip.overlays import overlays
 from robustdip.recipes import Recipe
 
 __all__ = [
@@ -225,6 +228,7 @@ class Evidence:
         patterns = list(product((0.0, 1.0), repeat=y.shape[1]))
         self.patterns = torch.tensor(patterns, device=y.device)
         self.clean_count = (1 - self.patterns).sum(dim=1)
+        self.all_bad = (self.clean_count == 0).float()[:, None, None]
         self.odds = torch.full_like(self.clean_count, 1 / len(patterns))  # π
         self.density = torch.ones(self.levels, device=y.device)  # p_c, 1 is uniform
         self.scale = torch.zeros((), device=y.device)  # β; zero: not estimated yet
@@ -233,7 +237,9 @@ class Evidence:
         blocks = (side // BLOCK for side in y.shape[2:])
         self.gain = torch.zeros(len(patterns), *blocks, y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
-        self.weight = inside
+        self.overlay = overlays(y, inside)
+        self.open = inside * ~self.overlay
+        self.weight = self.open
         self.clean = 0.5  # not estimated yet
 
     def loss(self, x: Tensor) -> Tensor:
@@ -249,7 +255,7 @@ class Evidence:
             # all elements count, as far as the absolute loss bears it. Its breakdown point is one
             # half: with more corrupted elements than clean ones it follows them, hence the power.
             allowed = min(1.0, self.clean / max(1e-6, 1 - self.clean)) ** 8
-            self.weight = torch.maximum(self.weight, allowed * self.inside)
+            self.weight = torch.maximum(self.weight, allowed * self.open)
 
     def restored(self, average: Tensor) -> Tensor:
         # Clean elements as they came; the others from the network and the pixel's clean channels.
@@ -288,6 +294,7 @@ class Evidence:
             log_joint = log_joint + torch.log(self.odds)[:, None, None] - log_volume
             log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
             posterior = torch.softmax(log_joint - length / self.scale, dim=1)
+            posterior = torch.where(self.overlay, self.all_bad, posterior)
             self.posterior = posterior * self.inside[:, :1]
             self._estimate(length, size)
         self.weight = (1 - self.share) * self.inside

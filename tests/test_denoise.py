@@ -56,6 +56,7 @@ class Scripted:
 
     image = corruption = np.zeros((2, 2, 1), np.float32)
     mask = np.zeros((2, 2, 1), bool)
+    deviation = None
 
     @property
     def loss(self):
