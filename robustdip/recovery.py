@@ -333,17 +333,20 @@ def memory_needed(
 
     Fitted to benchmarks/memory.py: the convolution library's own buffers do not grow with the
     image; activations, their gradients and the code do, by the padded pixel and the width; the
-    weights and what their descent keeps do by the width squared. Early stopping keeps a window of
-    outputs besides, and two images of its own.
+    weights and what their descent keeps do by the width squared. Further networks keep weights and
+    a code of their own. Early stopping keeps a window of outputs, and two images of its own.
     """
     grid = 2**recipe.scales
     area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
-    weights = 480 * recipe.scales * recipe.width**2
-    per_channel = _BYTES_PER_CHANNEL[precision(torch.device(device), recipe)]
+    weights = 480 * recipe.scales * recipe.width**2 * recipe.networks
+    dtype = precision(torch.device(device), recipe)
+    per_channel = _BYTES_PER_CHANNEL[dtype]
+    # A code and its jitter, twice as long.
+    codes = area * 3 * recipe.code_channels * dtype.itemsize * (recipe.networks - 1)
     kept = 4 * (min(recipe.window, recipe.steps) + 2) if recipe.window else 0
     outputs = area * kept * (shape[2] if len(shape) == 3 else 1)
     pixels = area * (per_channel * recipe.width + _BYTES_PER_PIXEL)
-    return int(_BUFFERS + pixels + weights + outputs)
+    return int(_BUFFERS + pixels + weights + codes + outputs)
 
 
 def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:

@@ -302,8 +302,12 @@ class Evidence:
 
     def _lengths(self, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Length of each pattern's clean channels, and its log volume. The gains are set too."""
-        precision, self.gain, log_volume = _clean_channels(
-            self.patterns, _covariance(x, self.inside)
+        covariance = _covariance(x, self.inside)
+        # Not every release has these small inverses and determinants on MPS.
+        place = "cpu" if x.device.type == "mps" else x.device
+        precision, self.gain, log_volume = (
+            values.to(x.device)
+            for values in _clean_channels(self.patterns.to(place), covariance.to(place))
         )
         r = _blocks(residual)
         whitened = torch.einsum("phwij,jhawb->pihawb", precision, r)

@@ -514,3 +514,21 @@ def test_tiny_clean_images_come_back(shape):
     image = np.full(shape, 0.2, np.float32)
     result = denoise(image, recipe=replace(RECIPES["default"], width=16, steps=250))
     assert np.abs(result.image - image).max() < 0.03
+
+
+def test_several_networks_share_one_s_and_their_mean_is_the_image():
+    image = picture(40, 50, 3)
+    several = replace(DEFAULT, networks=3, steps=4)
+    *_, last = fit(image, several)
+    assert last.image.shape == last.mask.shape == image.shape
+    assert not np.array_equal(last.image, denoise(image, recipe=DEFAULT, steps=4).image)
+    again = denoise(image, recipe=several)
+    assert np.array_equal(again.image, last.image)
+    one = memory_needed(image.shape, DEFAULT)
+    assert one < memory_needed(image.shape, several) < 3 * one
+    with pytest.raises(ValueError, match="'descent' is of one network"):
+        replace(RECIPES["paper"], networks=2)
+    with pytest.raises(ValueError, match="networks is 0"):
+        replace(DEFAULT, networks=0)
+    with pytest.raises(ValueError, match="finest is 1.5"):
+        replace(DEFAULT, finest=1.5)
