@@ -530,5 +530,5 @@ def test_several_networks_share_one_s_and_their_mean_is_the_image():
         replace(RECIPES["paper"], networks=2)
     with pytest.raises(ValueError, match="networks is 0"):
         replace(DEFAULT, networks=0)
-    with pytest.raises(ValueError, match="finest is 1.5"):
+    with pytest.raises(ValueError, match=r"finest is 1\.5"):
         replace(DEFAULT, finest=1.5)
