@@ -8,7 +8,8 @@ printed one comes back hundreds of times and has no neighbours. In the terms of
 residual could weigh against.
 
 Drawings and scanned pages are made of such colours, ink and paper alike, and must stay as they are.
-So a colour counts as printed only if its strokes are thin and what lies around them is photograph.
+So a colour counts as printed only if it comes in strokes, thin ones, and what lies around them is
+photograph.
 Pure black and white are left to the residuals: highlights and shadows are clipped to them.
 """
 
@@ -24,6 +25,9 @@ _NEIGHBOURS = 2 * 257  # of 65535: colours within two levels of 255 are around i
 _PALETTE = 256  # the most frequent are looked at, each with a pass over the image
 _WINDOW = 9  # pixels a side; strokes of half as many are thin
 _FULL = 0.75  # share of the window that a thin stroke does not exceed
+# Next to a pixel of a stroke its colour is so many times as frequent as in the window; where noise
+# has left some pixels of a flat area it is as frequent near as far.
+_SOLID = 1.3
 _PLAIN = 0.25  # share of the rest of the window that may be of other repeated colours
 
 
@@ -63,18 +67,23 @@ def overlays(y: Tensor, inside: Tensor) -> Tensor:
     )
     candidates = candidates[counts[candidates] > _CONTRAST * (around - counts[candidates])]
 
-    def window(mask: Tensor) -> Tensor:
-        half = _WINDOW // 2
-        return F.avg_pool2d(mask[None, None].float(), _WINDOW, stride=1, padding=half)[0, 0]
+    def around_each(mask: Tensor, size: int) -> Tensor:
+        """How many pixels of a window are in the mask, its centre apart."""
+        ones = mask.float()
+        mean = F.avg_pool2d(ones[None, None], size, stride=1, padding=size // 2)[0, 0]
+        return (mean * size**2).round() - ones
 
     index = torch.full((height, width), -1, dtype=torch.long, device=y.device)
     index[real] = torch.where(torch.isin(colour, candidates), colour, -1)
-    any_repeated = window(index >= 0)
+    repeated = around_each(index >= 0, _WINDOW)
+    pixels_far, pixels_near = (around_each(real, size).clamp(min=1) for size in (_WINDOW, 3))
     for candidate in candidates:
         own = index == candidate
-        full = window(own)
-        others = (any_repeated - full) / (1 - full).clamp(min=1 / _WINDOW**2)
-        thin = full[own] < _FULL
-        if thin.float().mean() > 0.9 and others[own].mean() < _PLAIN:
+        count = around_each(own, _WINDOW)
+        far = (count / pixels_far)[own]
+        near = (around_each(own, 3) / pixels_near)[own]
+        others = ((repeated - count) / (pixels_far - count).clamp(min=1))[own]
+        thin = (far < _FULL).float().mean() > 0.9
+        if thin and near.mean() > _SOLID * far.mean() and others.mean() < _PLAIN:
             found[0, 0] |= own
     return found

@@ -313,6 +313,8 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     default = values.pop("default")
     # As its text says: no path is bounded within 64 steps. `test_the_rate_of_a_variant` goes on.
     assert values.pop("no-reach") == default
+    # At full resolution there are 16 channels at the least, as many as the rest has here.
+    assert values.pop("wide-finest") == default
     assert default not in values.values()
 
     before = results.read_bytes()

@@ -102,3 +102,20 @@ def test_a_printed_pixel_is_corrupted_however_well_the_network_fits_it():
     assert not evidence.weight[0, :, printed].any()
     clean = torch.from_numpy(~mask.any(axis=2))
     assert evidence.weight[0, :, clean].mean() > 0.9
+
+
+@pytest.mark.parametrize("amount", [0.1, 0.2, 0.5])
+@pytest.mark.parametrize("per_pixel", [False, True])
+def test_what_noise_leaves_of_flat_areas_is_not_printed(amount, per_pixel):
+    flat = np.full((96, 128, 3), (0.3, 0.5, 0.7), np.float32)
+    flat[:, 60:] = (0.8, 0.4, 0.2)
+    flat[50:] = 0.5
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        noisy, _ = corrupt(flat, "random-valued", amount, rng=rng, per_pixel=per_pixel)
+        assert not found(noisy).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 3), (5, 6, 3), (8, 8, 3), (40, 3, 3)])
+def test_small_flat_pictures_are_not_printed(shape):
+    assert not found(np.full(shape, 0.3, np.float32)).any()
