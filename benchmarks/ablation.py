@@ -40,9 +40,9 @@ import torch
 from record import RESULTS
 from torch import Tensor
 
-from robustdip import fitting, separation
+from robustdip import evidence, fitting
+from robustdip.evidence import Evidence
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
-from robustdip.separation import Evidence
 
 LINES = RESULTS / "ablation.jsonl"
 
@@ -86,7 +86,7 @@ def _instead(kind: type[Evidence]) -> AbstractContextManager:
 
 def _unit(x: Tensor, inside: Tensor) -> Tensor:
     unit = torch.eye(x.shape[1], device=x.device)
-    return unit.expand(*(side // separation.BLOCK for side in x.shape[2:]), *unit.shape)
+    return unit.expand(*(side // evidence.BLOCK for side in x.shape[2:]), *unit.shape)
 
 
 _schedule = fitting._schedule
@@ -115,8 +115,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 STEPS = {"half-steps": 0.5, "twice-steps": 2}
 PATCHES: dict[str, AbstractContextManager] = {
     "frozen-mask": _instead(FrozenMask),
-    "no-covariance": patch.object(separation, "_covariance", _unit),
-    "global-covariance": patch.object(separation, "_EVERYWHERE", 1e9),
+    "no-covariance": patch.object(evidence, "_covariance", _unit),
+    "global-covariance": patch.object(evidence, "_EVERYWHERE", 1e9),
     "no-histogram": _instead(NoHistogram),
     # The whole image's β outweighs what a window says.
     "one-beta": patch.object(Evidence, "prior", 1e9),

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from overparam.devices import fastest_precision
 from overparam.muon import ConvolutionMuon
 from robustdip.early_stopping import EarlyStopping
+from robustdip.evidence import BLOCK, Evidence, KnownMask
 from robustdip.recipes import Recipe
-from robustdip.separation import BLOCK, Separation, separation_for
+from robustdip.separation import Descent, NoCorruption, Separation
 from robustdip.unet import SkipUNet
 
-__all__ = ["Step", "fit", "known_mask", "precision"]
+__all__ = ["Step", "fit", "known_mask", "precision", "separation_for"]
 
 _ASK = 20  # steps between two questions whether to stop early, for the answer waits for the device
 
@@ -133,6 +134,29 @@ def fit(
         if recipe.separation == "descent":
             raise ValueError(f"recipe {recipe.name!r} always estimates s; give it no mask")
     return _steps(image, recipe, mask, seed, torch.device(device))
+
+
+def separation_for(
+    recipe: Recipe,
+    y: Tensor,
+    inside: Tensor,
+    *,
+    generator: torch.Generator,
+    bad: Tensor | None = None,
+) -> Separation:
+    """The model of s that a recipe names, for y and the mask (1.0 or 0.0) of its real elements.
+
+    `bad`, if the corrupted elements are known, is 1.0 where they are: nothing is estimated then.
+    """
+    if bad is not None:
+        return KnownMask(recipe, y, inside, bad)
+    if recipe.separation == "descent":
+        return Descent(recipe, y, inside, generator=generator)
+    if recipe.separation == "evidence":
+        return Evidence(recipe, y, inside)
+    if recipe.separation == "none":
+        return NoCorruption(recipe, y, inside)
+    raise ValueError(f"separation is {recipe.separation!r}; descent, evidence or none is needed")
 
 
 def known_mask(mask: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:

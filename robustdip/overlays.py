@@ -4,7 +4,7 @@ Letters are no noise: within a stroke all pixels agree, so a network learns them
 and their residual tells nothing. What gives them away is their colour. In a photograph a colour
 comes back exactly a few times, and if more often, then its neighbours in colour space do as well; a
 printed one comes back hundreds of times and has no neighbours. In the terms of
-`robustdip.separation`: the density p_c of the whole colour has a spike there, higher than any
+`robustdip.evidence`: the density p_c of the whole colour has a spike there, higher than any
 residual could weigh against.
 
 Drawings and scanned pages are made of such colours, ink and paper alike, and must stay as they are.

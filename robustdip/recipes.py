@@ -34,7 +34,7 @@ class Recipe:
         Mean square, or the smooth absolute value √(r² + 0.01²), of what x + s leaves of y.
     separation : {"descent", "evidence", "none"}
         How s is found: u, v by gradient descent at every step; by the closed-form flow whose start
-        and rate are estimated from the data (`robustdip.separation`); or not at all.
+        and rate are estimated from the data (`robustdip.evidence`); or not at all.
     corruption_lr, corruption_init : float
         For "descent": η per element of the summed loss, and the scale of the random start.
     onset : float
@@ -125,7 +125,7 @@ _PAPER = Recipe(
 
 _DEFAULT = Recipe(
     name="default",
-    source="robustdip; see robustdip.separation, and benchmarks/results for what it measured",
+    source="robustdip; see robustdip.evidence, and benchmarks/results for what it measured",
     steps=600,
     width=64,
     finest=0.5,

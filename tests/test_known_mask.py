@@ -9,7 +9,8 @@ import torch
 
 import robustdip.fitting
 from robustdip import RECIPES, corrupt, denoise, fit
-from robustdip.separation import BLOCK, Evidence, KnownMask, _covariance, separation_for
+from robustdip.evidence import BLOCK, Evidence, KnownMask, _covariance
+from robustdip.fitting import separation_for
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

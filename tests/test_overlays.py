@@ -7,8 +7,8 @@ from skimage import data
 from test_separation import RECIPE, tensor
 
 from robustdip import corrupt
+from robustdip.evidence import Evidence
 from robustdip.overlays import overlays
-from robustdip.separation import Evidence
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from overparam import SparseCorruption
+from robustdip.evidence import BLOCK, Evidence, _clean_channels, _covariance
 from robustdip.noise import corrupt
 from robustdip.recipes import RECIPES
-from robustdip.separation import BLOCK, Evidence, _clean_channels, _covariance
 
 RECIPE = replace(RECIPES["default"], onset=0)
 
