@@ -19,6 +19,7 @@ run resumes. The variants:
     no-covariance   R = I: a pixel's channels tell nothing about each other's residuals
     global-covariance  one R for the whole image instead of one around each block
     no-histogram    p_c = 1: any value is as likely for a corrupted element
+    no-streaks      damage that continues its neighbours counts like any other
     one-beta        one β for the whole image instead of one around each pixel
     no-guard        before the onset all elements count, though most are corrupted
     no-kept         the result is the network's everywhere, clean elements too
@@ -43,6 +44,7 @@ from torch import Tensor
 from robustdip import evidence, fitting
 from robustdip.evidence import Evidence
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
+from robustdip.streaks import Streaks
 
 LINES = RESULTS / "ablation.jsonl"
 
@@ -60,17 +62,14 @@ class FrozenMask(Evidence):
 
 
 class NoHistogram(Evidence):
-    def _estimate(self, length: Tensor, size: Tensor) -> None:
-        super()._estimate(length, size)
+    def _estimate(self, length: Tensor, evident: Tensor) -> None:
+        super()._estimate(length, evident)
         self.density = torch.ones_like(self.density)
 
 
 class NoGuard(Evidence):
-    def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        before = self.weight
-        super().step(x, average, number)
-        if self.weight is not before and number < self.onset:
-            self.weight = self.inside
+    def _admit(self) -> None:
+        self.weight = self.inside
 
 
 class NoKept(Evidence):
@@ -118,6 +117,7 @@ PATCHES: dict[str, AbstractContextManager] = {
     "no-covariance": patch.object(evidence, "_covariance", _unit),
     "global-covariance": patch.object(evidence, "_EVERYWHERE", 1e9),
     "no-histogram": _instead(NoHistogram),
+    "no-streaks": patch.object(Streaks, "density", lambda self, bad: torch.zeros_like(bad)),
     # The whole image's β outweighs what a window says.
     "one-beta": patch.object(Evidence, "prior", 1e9),
     "no-guard": _instead(NoGuard),

@@ -22,6 +22,8 @@ maximisation:
   scratch, flat for random values;
 - p_c is of one channel's values; where a whole colour has a spike (`robustdip.overlays`), as under
   printed letters, the odds are beyond any residual: those pixels are corrupted, b = 1;
+- λ, the share of the pixels bad in all channels that continue the damage around them, with a p_c of
+  their own (`robustdip.streaks`);
 - π for each of the 2^C ways in which the C channels of a pixel can be bad together, so that damage
   of single elements and of whole pixels are both seen for what they are.
 
@@ -54,6 +56,7 @@ from torch import Tensor
 from robustdip.overlays import overlays
 from robustdip.recipes import Recipe
 from robustdip.separation import data_loss
+from robustdip.streaks import Streaks
 
 __all__ = ["BLOCK", "Evidence", "KnownMask"]
 
@@ -92,6 +95,8 @@ class Evidence:
         self.all_bad = (self.clean_count == 0).float()[:, None, None]
         self.odds = torch.full_like(self.clean_count, 1 / len(patterns))  # π
         self.density = torch.ones(self.levels, device=y.device)  # p_c, 1 is uniform
+        self.streaks = Streaks(y)
+        self.continued = torch.full((), 0.5, device=y.device)  # λ
         self.scale = torch.zeros((), device=y.device)  # β; zero: not estimated yet
         self.posterior = torch.zeros(1, len(patterns), *y.shape[2:], device=y.device)
         self.posterior[:, -1] = 1  # nothing is known to be clean: the network's output is the image
@@ -112,11 +117,17 @@ class Evidence:
             return
         self.grow(average)
         if number < self.onset:
-            # The network has no detail yet, and detail once taken for corruption is not learned: so
-            # all elements count, as far as the absolute loss bears it. Its breakdown point is one
-            # half: with more corrupted elements than clean ones it follows them, hence the power.
-            allowed = min(1.0, self.clean / max(1e-6, 1 - self.clean)) ** 8
-            self.weight = torch.maximum(self.weight, allowed * self.open)
+            self._admit()
+
+    def _admit(self) -> None:
+        """Let the elements that look corrupted count too, as far as the loss bears it.
+
+        The network has no detail yet, and detail once taken for corruption is not learned. But the
+        absolute loss breaks down at one half: with more corrupted elements than clean ones it
+        follows them, hence the power.
+        """
+        allowed = min(1.0, self.clean / max(1e-6, 1 - self.clean)) ** 8
+        self.weight = torch.maximum(self.weight, allowed * self.open)
 
     def restored(self, average: Tensor) -> Tensor:
         # Clean elements as they came; the others from the network and the pixel's clean channels.
@@ -145,19 +156,28 @@ class Evidence:
             # Before anything is known the better half counts as clean; EM forgets this quickly.
             real = size[self.inside > 0]
             self.scale = real[real <= real.median()].mean().clamp(min=self.least_scale)
+            self.posterior[:, -1] = 0  # nor is anything known to be bad
         length, log_volume = self._lengths(x, residual)
+        evident = size > self.evident
         for _ in range(sweeps):
             # A frequent value is no proof of corruption where the network all but explains it
             # (white paper, a flat sky): there it counts for no more than any other.
             log_bad = torch.log(self.density)[self.level]
-            log_bad = torch.where(size > self.evident, log_bad, log_bad.clamp(max=0))
+            log_bad = torch.where(evident, log_bad, log_bad.clamp(max=0))
             log_joint = torch.einsum("pc,bchw->bphw", self.patterns, log_bad)
+            log_run = torch.log(self.continued * self.streaks.density(self.posterior[:, -1:]))
+            log_run = torch.where(evident.any(dim=1, keepdim=True), log_run, log_run.clamp(max=0))
+            log_alone = log_joint[:, -1:] + torch.log1p(-self.continued)
+            log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
             log_joint = log_joint + torch.log(self.odds)[:, None, None] - log_volume
             log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
             posterior = torch.softmax(log_joint - length / self.scale, dim=1)
             posterior = torch.where(self.overlay, self.all_bad, posterior)
             self.posterior = posterior * self.inside[:, :1]
-            self._estimate(length, size)
+            all_bad = self.posterior[:, -1:]
+            continued = (all_bad * torch.sigmoid(log_run - log_alone)).sum()
+            self.continued = (continued / all_bad.sum().clamp(min=1e-6)).clamp(1e-6, 0.99)
+            self._estimate(length, evident)
         self.weight = (1 - self.share) * self.inside
         self.clean = float(self.weight.sum() / self.inside.sum())
 
@@ -178,15 +198,14 @@ class Evidence:
             log_volume = log_volume.repeat_interleave(BLOCK, dim=dim)
         return length, log_volume
 
-    def _estimate(self, length: Tensor, size: Tensor) -> None:
+    def _estimate(self, length: Tensor, evident: Tensor) -> None:
         """The maximisation: π, b, p_c and β from the posterior of the patterns."""
         totals = self.posterior.sum(dim=(0, 2, 3))
         self.odds = totals / totals.sum() + 1e-6
         self.share = torch.einsum("pc,bphw->bchw", self.patterns, self.posterior)
         # 2 % of p_c is spread evenly: a value not seen yet is no proof of a clean element.
-        evident = self.share * (size > self.evident)
         counts = torch.zeros_like(self.density)
-        counts.index_add_(0, self.level.flatten(), evident.flatten())
+        counts.index_add_(0, self.level.flatten(), (self.share * evident).flatten())
         self.density = 0.98 * self.levels * counts / counts.sum().clamp(min=1e-6) + 0.02
         self.scale = self._local_scale(length)
 

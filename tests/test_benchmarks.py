@@ -315,6 +315,7 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     assert values.pop("no-reach") == default
     # At full resolution there are 16 channels at the least, as many as the rest has here.
     assert values.pop("wide-finest") == default
+    del values["no-streaks"]  # noise does not run on: see the next test
     assert default not in values.values()
 
     before = results.read_bytes()
@@ -326,6 +327,15 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     assert [row.split(" | ")[0] for row in rows] == [f"| {name}" for name in variants]
     change = values["l2"][0] - default[0]
     assert rows[1] == f"| l2 | {values['l2'][0]:.2f} ({change:+.2f}) | {change:+.2f} | 1 |"
+
+
+def test_without_streaks_a_scratch_is_another(command, ablation, small, picture, tmp_path):
+    results = tmp_path / "lines.jsonl"
+    damage = ("--kinds", "scratches", "--amounts", 0.2)
+    variants = ("--variants", "default", "no-streaks")
+    command("ablation", *grid(picture, results, *damage, "--steps", 12), *variants)
+    default, without = lines(results)
+    assert default["psnr"] != without["psnr"]
 
 
 def separations(
