@@ -10,6 +10,7 @@ residual could weigh against.
 Drawings and scanned pages are made of such colours, ink and paper alike, and must stay as they are.
 So a colour counts as printed only if it comes in strokes, thin ones, and what lies around them is
 photograph.
+Smooth edges are blends of the colour and of the picture beside it, and printed as well.
 Pure black and white are left to the residuals: highlights and shadows are clipped to them.
 """
 
@@ -28,6 +29,11 @@ _FULL = 0.75  # share of the window that a thin stroke does not exceed
 # Next to a pixel of a stroke its colour is so many times as frequent as in the window; where noise
 # has left some pixels of a flat area it is as frequent near as far.
 _SOLID = 1.3
+_LEAST_PART = 0.15  # of the colour in a blend; less is hardly seen
+_ASIDE = 0.05  # that a blend may be off the line between the two, as the picture varies beneath
+_MOSTLY = (
+    0.3  # share of the border that is blended: 0.43 or more if edges are smooth, else 0.14 or less
+)
 _PLAIN = 0.25  # share of the rest of the window that may be of other repeated colours
 
 
@@ -77,6 +83,7 @@ def overlays(y: Tensor, inside: Tensor) -> Tensor:
     index[real] = torch.where(torch.isin(colour, candidates), colour, -1)
     repeated = around_each(index >= 0, _WINDOW)
     pixels_far, pixels_near = (around_each(real, size).clamp(min=1) for size in (_WINDOW, 3))
+    border, smooth = torch.zeros_like(real), torch.zeros_like(real)
     for candidate in candidates:
         own = index == candidate
         count = around_each(own, _WINDOW)
@@ -86,4 +93,50 @@ def overlays(y: Tensor, inside: Tensor) -> Tensor:
         thin = (far < _FULL).float().mean() > 0.9
         if thin and near.mean() > _SOLID * far.mean() and others.mean() < _PLAIN:
             found[0, 0] |= own
+            beside, blended = _border(y[0, :3], own, real, colour=values[candidate] / 65535)
+            border |= beside
+            smooth |= blended
+    # Where edges are hard, detail of the picture lies between by chance, and rarely.
+    if smooth.sum() > _MOSTLY * border.sum():
+        found[0, 0] |= smooth
     return found
+
+
+def _border(y: Tensor, stroke: Tensor, real: Tensor, *, colour: Tensor) -> tuple[Tensor, Tensor]:
+    """The pixels beside strokes, and those of them that a smooth edge blends with the picture.
+
+    A blended pixel lies between one of the stroke and, on the other side, one of the picture, and
+    its colour lies between theirs: y = a · colour + (1 − a) · picture.
+
+    Parameters
+    ----------
+    y : Tensor, shape (3, H, W)
+    stroke, real : Tensor, bool, shape (H, W)
+    colour : Tensor, shape (3,)
+
+    Returns
+    -------
+    border, blended : Tensor, bool, shape (H, W)
+    """
+    height, width = stroke.shape
+    reach = 2  # pixels to the picture: a slanting edge is blended in two
+    padded = F.pad(y, (reach,) * 4)
+    inside = F.pad(stroke, (reach,) * 4)
+    picture = F.pad(real & ~stroke, (reach,) * 4)
+
+    def seen(image: Tensor, down: int, across: int) -> Tensor:
+        rows = slice(reach + down, reach + down + height)
+        return image[..., rows, reach + across : reach + across + width]
+
+    border, blended = torch.zeros_like(stroke), torch.zeros_like(stroke)
+    directions = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    for down, across in directions:
+        between = real & ~stroke & seen(inside, -down, -across)
+        between &= seen(picture, reach * down, reach * across)
+        far = seen(padded, reach * down, reach * across)
+        way = colour.to(y)[:, None, None] - far
+        part = ((y - far) * way).sum(dim=0) / (way**2).sum(dim=0).clamp(min=1e-6)
+        aside = (y - far - part * way).abs().amax(dim=0)
+        border |= between
+        blended |= between & (part > _LEAST_PART) & (part < 1) & (aside < _ASIDE)
+    return border, blended
