@@ -65,8 +65,8 @@ def test_words_with_smooth_edges_are_found_with_their_edges(name, amount):
         visible = np.abs(page - clean).max(axis=2) > 0.04
         detected = found(page)
         recalls.append((detected & visible).sum() / visible.sum())
-        # Of ten seeds each: 9 % or less; the means of the recalls are 0.69 to 0.75 (of these
-        # five 0.58 or more), and 0.33 to 0.38 without the edges. Strokes that are blended everywhere are missed.
+        # Of ten seeds each: 9 % or less; the means of the recalls are 0.69 to 0.75 (of these five
+        # 0.58 or more), and 0.33 to 0.38 without the edges. Strokes that are all blend are missed.
         assert (detected & ~covered).sum() < 0.12 * detected.sum()
     assert np.mean(recalls) > 0.5
 
