@@ -31,8 +31,8 @@ _FULL = 0.75  # share of the window that a thin stroke does not exceed
 _SOLID = 1.3
 _LEAST_PART = 0.15  # of the colour in a blend; less is hardly seen
 _ASIDE = 0.05  # that a blend may be off the line between the two, as the picture varies beneath
-# Share of the border that is blended. On four photographs and ten seeds of words it was 0.43 or more
-# where edges are smooth, and 0.14 or less where they are hard.
+# Share of the border that is blended. For words on four photographs, ten seeds each, it was 0.43 or
+# more where edges are smooth, and 0.14 or less where they are hard.
 _MOSTLY = 0.3
 _PLAIN = 0.25  # share of the rest of the window that may be of other repeated colours
 
