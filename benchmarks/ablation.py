@@ -20,6 +20,7 @@ run resumes. The variants:
     global-covariance  one R for the whole image instead of one around each block
     no-histogram    p_c = 1: any value is as likely for a corrupted element
     no-streaks      damage that continues its neighbours counts like any other
+    no-shapes       neither printed letters nor lost lines are looked for
     one-beta        one β for the whole image instead of one around each pixel
     no-guard        before the onset all elements count, though most are corrupted
     no-kept         the result is the network's everywhere, clean elements too
@@ -83,6 +84,10 @@ def _instead(kind: type[Evidence]) -> AbstractContextManager:
     )
 
 
+def _no_shapes(y: Tensor, inside: Tensor) -> Tensor:
+    return torch.zeros_like(y, dtype=torch.bool)
+
+
 def _unit(x: Tensor, inside: Tensor) -> Tensor:
     unit = torch.eye(x.shape[1], device=x.device)
     return unit.expand(*(side // evidence.BLOCK for side in x.shape[2:]), *unit.shape)
@@ -118,6 +123,7 @@ PATCHES: dict[str, AbstractContextManager] = {
     "global-covariance": patch.object(evidence, "_EVERYWHERE", 1e9),
     "no-histogram": _instead(NoHistogram),
     "no-streaks": patch.object(Streaks, "density", lambda self, bad: torch.zeros_like(bad)),
+    "no-shapes": patch.multiple(evidence, overlays=_no_shapes, lost_lines=_no_shapes),
     # The whole image's β outweighs what a window says.
     "one-beta": patch.object(Evidence, "prior", 1e9),
     "no-guard": _instead(NoGuard),

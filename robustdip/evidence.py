@@ -21,7 +21,8 @@ maximisation:
 - p_c from the values that corrupted elements have: two spikes for salt-and-pepper, the colour of a
   scratch, flat for random values;
 - p_c is of one channel's values; where a whole colour has a spike (`robustdip.overlays`), as under
-  printed letters, the odds are beyond any residual: those pixels are corrupted, b = 1;
+  printed letters, or a value a whole line (`robustdip.lines`), the odds are beyond any residual:
+  those elements are corrupted, b = 1;
 - λ, the share of the pixels bad in all channels that continue the damage around them, with a p_c of
   their own (`robustdip.streaks`);
 - π for each of the 2^C ways in which the C channels of a pixel can be bad together, so that damage
@@ -53,6 +54,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustdip.lines import lost_lines
 from robustdip.overlays import overlays
 from robustdip.recipes import Recipe
 from robustdip.separation import data_loss
@@ -92,7 +94,6 @@ class Evidence:
         patterns = list(product((0.0, 1.0), repeat=y.shape[1]))
         self.patterns = torch.tensor(patterns, device=y.device)
         self.clean_count = (1 - self.patterns).sum(dim=1)
-        self.all_bad = (self.clean_count == 0).float()[:, None, None]
         self.odds = torch.full_like(self.clean_count, 1 / len(patterns))  # π
         self.density = torch.ones(self.levels, device=y.device)  # p_c, 1 is uniform
         self.streaks = Streaks(y)
@@ -103,8 +104,10 @@ class Evidence:
         blocks = (side // BLOCK for side in y.shape[2:])
         self.gain = torch.zeros(len(patterns), *blocks, y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
-        self.overlay = overlays(y, inside)
-        self.open = inside * ~self.overlay
+        evident = overlays(y, inside) | lost_lines(y, inside)
+        self.open = inside * ~evident
+        calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - self.patterns, evident.to(y))
+        self.impossible = calls_it_clean > 0
         self.weight = self.open
         self.clean = 0.5  # not estimated yet
 
@@ -171,8 +174,8 @@ class Evidence:
             log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
             log_joint = log_joint + torch.log(self.odds)[:, None, None] - log_volume
             log_joint = log_joint - self.clean_count[:, None, None] * torch.log(self.scale)
-            posterior = torch.softmax(log_joint - length / self.scale, dim=1)
-            posterior = torch.where(self.overlay, self.all_bad, posterior)
+            log_joint = (log_joint - length / self.scale).masked_fill(self.impossible, -torch.inf)
+            posterior = torch.softmax(log_joint, dim=1)
             self.posterior = posterior * self.inside[:, :1]
             all_bad = self.posterior[:, -1:]
             continued = (all_bad * torch.sigmoid(log_run - log_alone)).sum()

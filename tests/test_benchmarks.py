@@ -315,7 +315,7 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     assert values.pop("no-reach") == default
     # At full resolution there are 16 channels at the least, as many as the rest has here.
     assert values.pop("wide-finest") == default
-    del values["no-streaks"]  # noise does not run on: see the next test
+    del values["no-streaks"], values["no-shapes"]  # noise does not run on: see the next test
     assert default not in values.values()
 
     before = results.read_bytes()
@@ -329,10 +329,15 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     assert rows[1] == f"| l2 | {values['l2'][0]:.2f} ({change:+.2f}) | {change:+.2f} | 1 |"
 
 
-def test_without_streaks_a_scratch_is_another(command, ablation, small, picture, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "variant"), [("scratches", "no-streaks"), ("missing-lines", "no-shapes")]
+)
+def test_a_shape_unlooked_for_changes_the_result(
+    command, ablation, small, picture, tmp_path, *, kind, variant
+):
     results = tmp_path / "lines.jsonl"
-    damage = ("--kinds", "scratches", "--amounts", 0.2)
-    variants = ("--variants", "default", "no-streaks")
+    damage = ("--kinds", kind, "--amounts", 0.2)
+    variants = ("--variants", "default", variant)
     command("ablation", *grid(picture, results, *damage, "--steps", 12), *variants)
     default, without = lines(results)
     assert default["psnr"] != without["psnr"]
