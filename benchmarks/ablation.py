@@ -22,7 +22,7 @@ run resumes. The variants:
     no-streaks      damage that continues its neighbours counts like any other
     no-shapes       neither printed letters nor lost lines are looked for
     one-beta        one β for the whole image instead of one around each pixel
-    no-guard        before the onset all elements count, though most are corrupted
+    biased          what corruption costs on average, before the onset, is not subtracted
     no-kept         the result is the network's everywhere, clean elements too
     no-reach        the path of theta is not bounded: does nothing in the first 64 steps at least
     constant-rate   the rate does not decay over the second half
@@ -68,9 +68,10 @@ class NoHistogram(Evidence):
         self.density = torch.ones_like(self.density)
 
 
-class NoGuard(Evidence):
+class Biased(Evidence):
     def _admit(self) -> None:
-        self.weight = self.inside
+        super()._admit()
+        self.expected = None
 
 
 class NoKept(Evidence):
@@ -126,7 +127,7 @@ PATCHES: dict[str, AbstractContextManager] = {
     "no-shapes": patch.multiple(evidence, overlays=_no_shapes, lost_lines=_no_shapes),
     # The whole image's β outweighs what a window says.
     "one-beta": patch.object(Evidence, "prior", 1e9),
-    "no-guard": _instead(NoGuard),
+    "biased": _instead(Biased),
     "no-kept": _instead(NoKept),
     "no-reach": patch.object(fitting, "_schedule", _unbounded),
     "constant-rate": patch.object(fitting, "_schedule", _constant),

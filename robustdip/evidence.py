@@ -57,7 +57,7 @@ from torch import Tensor
 from robustdip.lines import lost_lines
 from robustdip.overlays import overlays
 from robustdip.recipes import Recipe
-from robustdip.separation import data_loss
+from robustdip.separation import data_loss, penalty
 from robustdip.streaks import Streaks
 
 __all__ = ["BLOCK", "Evidence", "KnownMask"]
@@ -79,6 +79,9 @@ class Evidence:
     # b is nearer to 0 or 1 than it should: neighbours that err alike count as so many witnesses.
     # benchmarks/denoise.py records how often the error is within one and two deviations.
     overconfidence = 3.0
+    # p_c from which a value gives its element away, in times that of an even spread: detail that
+    # the network has not learned yet makes values up to four times as frequent.
+    spike = 8.0
     evident = 0.1  # |r| from which the value of an element is evidence: a tenth of the range
 
     def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
@@ -109,10 +112,17 @@ class Evidence:
         calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - self.patterns, evident.to(y))
         self.impossible = calls_it_clean > 0
         self.weight = self.open
+        self.expected: Tensor | None = None  # mean cost of corruption for each level of x
         self.clean = 0.5  # not estimated yet
 
     def loss(self, x: Tensor) -> Tensor:
-        return data_loss(x - self.y, self.weight, self.inside, self.kind)
+        loss = data_loss(x - self.y, self.weight, self.inside, self.kind)
+        if self.expected is None:
+            return loss
+        place = x.float() * (self.levels - 1)
+        low = place.detach().long().clamp(0, self.levels - 2)
+        expected = torch.lerp(self.expected[low], self.expected[low + 1], place - low)
+        return loss - (self.open * expected).sum() / self.inside.sum()
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
         # Not the first time: the outputs are a mere blur then. But always at the end.
@@ -121,16 +131,32 @@ class Evidence:
         self.grow(average)
         if number < self.onset:
             self._admit()
+        else:
+            self.expected = None
 
     def _admit(self) -> None:
-        """Let the elements that look corrupted count too, as far as the loss bears it.
+        """Let the elements that look corrupted count too, less what corruption costs on average.
 
-        The network has no detail yet, and detail once taken for corruption is not learned. But the
-        absolute loss breaks down at one half: with more corrupted elements than clean ones it
-        follows them, hence the power.
+        The network has no detail yet, and detail once taken for corruption is not learned. But
+        corrupted elements pull, and where they are the majority they decide. What they cost is
+        known, without knowing which they are: for a weight w of the value alone,
+
+            E w(y) ρ(x − y)  =  (1 − π) E[w(y) ρ(x − y) | clean]  +  π E[w(c) ρ(x − c)], c from p_c,
+
+        so the last term is subtracted. What the clean ones say remains, however few they are, with
+        the noise of the others; w spares that of values that give themselves away (salt, pepper).
         """
-        allowed = min(1.0, self.clean / max(1e-6, 1 - self.clean)) ** 8
-        self.weight = torch.maximum(self.weight, allowed * self.open)
+        # But for such spikes p_c is taken as even: it has the detail missed so far in it as well,
+        # which would be subtracted too.
+        spikes = self.density > self.spike
+        even = self.density[~spikes].mean()  # 2 % are spread over all: there is always some
+        density = torch.where(spikes, self.density, even)
+        weight = self.spike / self.density.clamp(min=self.spike)
+        clean = self.weight.sum() / self.open.sum().clamp(min=1)
+        self.weight = torch.maximum(self.weight, self.open * weight[self.level])
+        values = torch.linspace(0, 1, self.levels, device=self.y.device)
+        cost = penalty(values[:, None] - values, self.kind) @ (density * weight)
+        self.expected = (1 - clean) * cost / self.levels
 
     def restored(self, average: Tensor) -> Tensor:
         # Clean elements as they came; the others from the network and the pixel's clean channels.

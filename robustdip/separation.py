@@ -12,7 +12,7 @@ from torch import Tensor
 from overparam import SparseCorruption
 from robustdip.recipes import Recipe
 
-__all__ = ["Descent", "NoCorruption", "Separation", "data_loss"]
+__all__ = ["Descent", "NoCorruption", "Separation", "data_loss", "penalty"]
 
 _JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 grey levels
 
@@ -52,9 +52,13 @@ class Separation(Protocol):
 
 def data_loss(residual: Tensor, weight: Tensor, inside: Tensor, kind: str) -> Tensor:
     """Mean over the real elements of weight · ρ(residual), in float32."""
+    return (weight * penalty(residual, kind)).sum() / inside.sum()
+
+
+def penalty(residual: Tensor, kind: str) -> Tensor:
+    """ρ: the square, or the absolute value rounded off."""
     # 0.01 = 2.5 grey levels: below it the absolute value is rounded off, for a smooth descent.
-    value = residual**2 if kind == "l2" else (residual**2 + 1e-4).sqrt()
-    return (weight * value).sum() / inside.sum()
+    return residual**2 if kind == "l2" else (residual**2 + 1e-4).sqrt()
 
 
 class NoCorruption:

@@ -376,7 +376,7 @@ def test_a_variant_is_what_it_says(ablation, small, picture, name, holds):
     assert not holds(*default)  # nothing stays behind
 
 
-def test_a_frozen_mask_stays_and_the_guard_lets_go(ablation, small, picture):
+def test_a_frozen_mask_stays(ablation, small, picture):
     clean = np.asarray(Image.open(picture), np.float32) / 255
 
     def weights() -> list[torch.Tensor]:
@@ -388,11 +388,17 @@ def test_a_frozen_mask_stays_and_the_guard_lets_go(ablation, small, picture):
     default = weights()
     assert torch.equal(default[3], frozen[3])  # the first growth that judges is the default's
     assert not torch.equal(default[4], default[3])
-    with ablation.PATCHES["no-guard"]:
-        unguarded = weights()
-    assert torch.equal(unguarded[2], unguarded[0])  # before the onset all elements count
-    assert not torch.equal(default[2], unguarded[2])
-    assert float(unguarded[3].mean()) < float(unguarded[2].mean())
+
+
+def test_only_the_default_expects_corruption_to_cost(ablation, small, picture):
+    clean = np.asarray(Image.open(picture), np.float32) / 255
+
+    def expects() -> list[bool]:  # onset: step 4
+        return [s.expected is not None for s, _ in separations(clean, small, steps=12)]
+
+    assert expects() == [False, True, True] + 9 * [False]
+    with ablation.PATCHES["biased"]:
+        assert expects() == 12 * [False]
 
 
 @pytest.mark.parametrize(
