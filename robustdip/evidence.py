@@ -36,7 +36,9 @@ a network misses looks like what it has. The same R carries the detail that a pi
 show over to its corrupted ones.
 
 s is grown anew every few steps on the residual of the averaged output, so it also shrinks back
-where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves.
+where the network has come to explain the data. Theta descends on |(1 − b)(y − x)|, what s leaves;
+before the onset, while most of what looks corrupted may be detail, on |y − x| less the mean of what
+corruption costs (`Evidence._admit`).
 
 The same mixture says how far an element may be off. If it was corrupted its value is the network's,
 which errs by (C + 1)β² in the mean square, the variance of a channel under the density above; if
