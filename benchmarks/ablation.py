@@ -11,6 +11,7 @@ run resumes. The variants:
     adam            Adam at rate 0.01 instead of orthogonalised momentum
     no-s            s = 0
     no-onset        s counts from its first growth on
+    onset-0.6, onset-1.2  steps a pixel of the side before s counts, instead of 0.8
     wide-finest     64 channels at full resolution too, for 1.6 times the work
     two-networks    the mean of two, for twice the work
     no-average      the result is the last output, not a running average
@@ -113,6 +114,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": "adam", "lr": 0.01},
     "no-s": {"separation": "none"},
     "no-onset": {"onset": 0.0},
+    "onset-0.6": {"onset": 0.6},
+    "onset-1.2": {"onset": 1.2},
     "no-average": {"average": 0.0},
     "wide-finest": {"finest": 1.0},
     "two-networks": {"networks": 2},
