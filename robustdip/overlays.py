@@ -81,17 +81,32 @@ def overlays(y: Tensor, inside: Tensor) -> Tensor:
 
     index = torch.full((height, width), -1, dtype=torch.long, device=y.device)
     index[real] = torch.where(torch.isin(colour, candidates), colour, -1)
-    repeated = around_each(index >= 0, _WINDOW)
     pixels_far, pixels_near = (around_each(real, size).clamp(min=1) for size in (_WINDOW, 3))
-    border, smooth = torch.zeros_like(real), torch.zeros_like(real)
-    for candidate in candidates:
+
+    def in_strokes(candidate: int) -> bool:
+        own = index == candidate
+        far = (around_each(own, _WINDOW) / pixels_far)[own]
+        near = (around_each(own, 3) / pixels_near)[own]
+        thin = (far < _FULL).float().mean() > 0.9
+        return bool(thin and near.mean() > _SOLID * far.mean())
+
+    def on_a_photograph(candidate: int, drawn: Tensor) -> bool:
         own = index == candidate
         count = around_each(own, _WINDOW)
-        far = (count / pixels_far)[own]
-        near = (around_each(own, 3) / pixels_near)[own]
-        others = ((repeated - count) / (pixels_far - count).clamp(min=1))[own]
-        thin = (far < _FULL).float().mean() > 0.9
-        if thin and near.mean() > _SOLID * far.mean() and others.mean() < _PLAIN:
+        others = (drawn - count) / (pixels_far - count).clamp(min=1)
+        return bool(others[own].mean() < _PLAIN)
+
+    border, smooth = torch.zeros_like(real), torch.zeros_like(real)
+    waiting = {candidate for candidate in candidates.tolist() if in_strokes(candidate)}
+    while waiting:
+        # Letters cross letters: those already found make no drawing of what is around them.
+        drawn = around_each((index >= 0) & ~found[0, 0], _WINDOW)
+        printed = {candidate for candidate in waiting if on_a_photograph(candidate, drawn)}
+        if not printed:
+            break
+        waiting -= printed
+        for candidate in printed:
+            own = index == candidate
             found[0, 0] |= own
             beside, blended = _border(y[0, :3], own, real, colour=values[candidate] / 65535)
             border |= beside

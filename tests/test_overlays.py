@@ -32,10 +32,10 @@ def test_words_are_found_and_nothing_else(name, amount):
         noisy, mask = corrupt(photo(name), "text", amount, rng=np.random.default_rng(seed))
         words = mask.all(axis=2)
         detected = found(noisy)
-        # Of ten seeds each: no other pixel in any; of the words' pixels 95 % or more at 2 %, 73 %
-        # or more at 10 % (mean 91 %): a thick letter, or a word of a few pixels, is missed.
+        # Of ten seeds each: no other pixel in any; of the words' pixels 99.3 % or more at 2 % and
+        # 99.9 % at 10 %, where they cross: a word of a few pixels is missed.
         assert not (detected & ~words).any()
-        assert (detected & words).sum() > 0.7 * words.sum()
+        assert (detected & words).sum() > 0.98 * words.sum()
 
 
 def printed(clean: np.ndarray, amount: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
