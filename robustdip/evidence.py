@@ -131,7 +131,9 @@ class Evidence:
         if number != self.last and (number % self.refresh or number == self.refresh):
             return
         self.grow(average)
-        if number < self.onset:
+        # The slope of what clean elements say is in proportion to their share and the noise of all
+        # is not: the fewer they are the sooner noise is learned, by the square.
+        if number < self.onset * min(1.0, 2 * self.clean) ** 2:
             self._admit()
         else:
             self.expected = None

@@ -40,7 +40,8 @@ class Recipe:
     onset : float
         For "evidence": steps, per pixel of the image's side, that theta has to find detail before
         what it misses is taken for corruption. Not a fraction of the run: in a longer one, and on a
-        smaller image sooner, the network would begin to learn the noise.
+        smaller image sooner, the network would begin to learn the noise. Where s finds most to be
+        corrupted it is sooner.
     refresh : float
         For "evidence": s is grown anew every so many steps, again per pixel of the side.
     average : float
