@@ -60,7 +60,7 @@ class FrozenMask(Evidence):
         before = self.weight
         super().step(x, average, number)
         # Growths before the onset do not judge yet: frozen there, s would never count.
-        self.frozen = self.weight is not before and number >= self.onset
+        self.frozen = self.weight is not before and self.expected is None
 
 
 class NoHistogram(Evidence):
@@ -70,8 +70,8 @@ class NoHistogram(Evidence):
 
 
 class Biased(Evidence):
-    def _admit(self) -> None:
-        super()._admit()
+    def _admit(self, share: float) -> None:
+        super()._admit(share)
         self.expected = None
 
 

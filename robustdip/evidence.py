@@ -92,7 +92,7 @@ class Evidence:
         # the onset is two fifths at the most, for s must have time to grow in any.
         side = max(64.0, math.sqrt(float(inside[0, 0].sum())))
         self.onset = min(round(recipe.onset * side), 2 * recipe.steps // 5)
-        self.refresh = max(1, round(recipe.refresh * side))
+        self.refresh = max(1, min(round(recipe.refresh * side), recipe.steps // 10))
         self.last = recipe.steps
         self.level = (y * (self.levels - 1)).round().long()
         # Row p tells which channels pattern p calls bad; all 2^C are at first equally likely.
@@ -109,10 +109,12 @@ class Evidence:
         blocks = (side // BLOCK for side in y.shape[2:])
         self.gain = torch.zeros(len(patterns), *blocks, y.shape[1], y.shape[1], device=y.device)
         self.share = torch.zeros_like(y)  # b
-        evident = overlays(y, inside) | lost_lines(y, inside)
-        self.open = inside * ~evident
-        calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - self.patterns, evident.to(y))
+        known = lost_lines(y, inside)
+        known[:, :3] |= overlays(y, inside)  # which has no say about a fourth channel
+        self.open = inside * ~known
+        calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - self.patterns, known.to(y))
         self.impossible = calls_it_clean > 0
+        self.flat = _flat(y) & ~known
         self.weight = self.open
         self.expected: Tensor | None = None  # mean cost of corruption for each level of x
         self.clean = 0.5  # not estimated yet
@@ -133,13 +135,14 @@ class Evidence:
         self.grow(average)
         # The slope of what clean elements say is in proportion to their share and the noise of all
         # is not: the fewer they are the sooner noise is learned, by the square.
-        if number < self.onset * min(1.0, 2 * self.clean) ** 2:
-            self._admit()
+        clean = float(self.weight.sum() / self.open.sum().clamp(min=1))
+        if number < self.onset * min(1.0, 2 * clean) ** 2:
+            self._admit(1 - clean)
         else:
             self.expected = None
 
-    def _admit(self) -> None:
-        """Let the elements that look corrupted count too, less what corruption costs on average.
+    def _admit(self, share: float) -> None:
+        """Let the elements that look corrupted count too, less what that share costs on average.
 
         The network has no detail yet, and detail once taken for corruption is not learned. But
         corrupted elements pull, and where they are the majority they decide. What they cost is
@@ -156,11 +159,11 @@ class Evidence:
         even = self.density[~spikes].mean()  # 2 % are spread over all: there is always some
         density = torch.where(spikes, self.density, even)
         weight = self.spike / self.density.clamp(min=self.spike)
-        clean = self.weight.sum() / self.open.sum().clamp(min=1)
-        self.weight = torch.maximum(self.weight, self.open * weight[self.level])
+        alone = torch.where(self.flat, 1, weight[self.level])
+        self.weight = torch.maximum(self.weight, self.open * alone)
         values = torch.linspace(0, 1, self.levels, device=self.y.device)
         cost = penalty(values[:, None] - values, self.kind) @ (density * weight)
-        self.expected = (1 - clean) * cost / self.levels
+        self.expected = share * cost / self.levels
 
     def restored(self, average: Tensor) -> Tensor:
         # Clean elements as they came; the others from the network and the pixel's clean channels.
@@ -191,7 +194,7 @@ class Evidence:
             self.scale = real[real <= real.median()].mean().clamp(min=self.least_scale)
             self.posterior[:, -1] = 0  # nor is anything known to be bad
         length, log_volume = self._lengths(x, residual)
-        evident = size > self.evident
+        evident = (size > self.evident) & ~self.flat
         for _ in range(sweeps):
             # A frequent value is no proof of corruption where the network all but explains it
             # (white paper, a flat sky): there it counts for no more than any other.
@@ -279,6 +282,17 @@ class KnownMask(Evidence):
         """Re-estimate R on x: what the clean channels of a pixel say about its corrupted ones."""
         length, _ = self._lengths(x, (self.y - x) * self.inside)
         self.scale = self._local_scale(length)
+
+
+def _flat(y: Tensor) -> Tensor:
+    """The elements of any square of 4x4 that have one exact value: paper, a clipped sky.
+
+    There a frequent value is the picture's. Of salt and pepper over 70 % one square in ten million
+    is so.
+    """
+    side = 4
+    same = F.max_pool2d(y, side, stride=1) == -F.max_pool2d(-y, side, stride=1)
+    return F.max_pool2d(F.pad(same.float(), (side - 1,) * 4), side, stride=1) > 0
 
 
 def _blocks(values: Tensor) -> Tensor:

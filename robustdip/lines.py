@@ -6,7 +6,7 @@ beside it have a different one everywhere. Each channel is looked at alone, for 
 may be the broken one.
 
 Drawings have such lines too, and frames: there the lines beside them are of few values as well, or
-both ends of the picture have the same. They stay.
+several run along the picture's edge. They stay.
 """
 
 import torch
@@ -36,13 +36,15 @@ def lost_lines(y: Tensor, inside: Tensor) -> Tensor:
     -------
     Tensor, bool, shape (1, C, H, W)
     """
+    device = y.device
+    y, inside = y.cpu(), inside.cpu()  # once a fit; and not every device counts values
     found = torch.zeros_like(y, dtype=torch.bool)
     height, width = (int(inside[0, 0].any(dim=dim).sum()) for dim in (1, 0))
     image = y[0, :, :height, :width]
     rows = _lost_rows(image)
     columns = _lost_rows(image.transpose(1, 2)).transpose(1, 2)
     found[0, :, :height, :width] = rows | columns
-    return found
+    return found.to(device)
 
 
 def _lost_rows(image: Tensor) -> Tensor:
@@ -57,7 +59,8 @@ def _lost_rows(image: Tensor) -> Tensor:
     place = torch.arange(count, device=image.device).expand_as(share)
     before = torch.where(alike, -1, place).cummax(dim=1).values
     after = torch.where(alike, count, place).flip(1).cummin(dim=1).values.flip(1)
-    lost = alike & (after - before - 1 <= max(1, round(_THICK * count)))
+    run = after - before - 1
+    lost = alike & (run <= max(1, round(_THICK * count)))
     for beside in (before, after):
         there = (beside >= 0) & (beside < count)
         beside = beside.clamp(0, count - 1)
@@ -65,5 +68,5 @@ def _lost_rows(image: Tensor) -> Tensor:
         same = (row == value[:, :, None]).float().mean(dim=2)
         lost &= ~there | ((share.gather(1, beside) < _PLAIN) & (same < _RARE))
     frame = alike[:, :1] & alike[:, -1:] & (value[:, :1] == value[:, -1:])
-    lost &= ~(frame & ((before < 0) | (after == count)))
+    lost &= ~((frame | (run > 1)) & ((before < 0) | (after == count)))
     return lost[:, :, None] & (image == value[:, :, None])

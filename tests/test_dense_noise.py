@@ -58,14 +58,13 @@ def test_the_loss_is_that_of_the_clean_elements(kind: str, amount: float):
 def test_the_gradient_is_that_of_the_loss(kind: str):
     evidence, _ = admitted(kind, 0.7)
     x = (tensor(ramp()) - 0.1003).requires_grad_()
-    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     evidence.loss(x).backward()
     assert x.grad is not None
-    # Of 110,000 elements in float32: a difference over a tenth of a grey level.
     with torch.no_grad():
-        step = 0.1 / 255
-        rise = evidence.loss(x + step * direction) - evidence.loss(x - step * direction)
-    assert float((x.grad * direction).sum()) == pytest.approx(float(rise) / (2 * step), abs=2e-3)
+        step = 0.5 / 255
+        rise = evidence.loss(x + step) - evidence.loss(x - step)
+    # Without what is subtracted it would be off by a fifth and more.
+    assert float(x.grad.sum()) == pytest.approx(float(rise) / (2 * step), rel=0.02)
 
 
 def test_brightness_comes_through_though_most_is_wrong():

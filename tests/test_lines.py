@@ -76,6 +76,12 @@ def frame(width: int) -> np.ndarray:
     return framed
 
 
+def bar() -> np.ndarray:
+    barred = photo("coffee")
+    barred[-8:] = 0.0
+    return barred
+
+
 def form() -> np.ndarray:
     """A page with rules: thin, straight and alone, but on paper."""
     page = np.ones((128, 160, 3), np.float32)
@@ -96,6 +102,7 @@ def ramp() -> np.ndarray:
     [
         frame(1),
         frame(4),
+        bar(),
         form(),
         ramp(),
         np.atleast_3d(np.float32(data.page() / 255)),
@@ -103,7 +110,7 @@ def ramp() -> np.ndarray:
         np.atleast_3d(np.float32(data.binary_blobs(128, rng=0))),
         np.full((64, 64, 3), 0.5, np.float32),
     ],
-    ids=["thin frame", "frame", "form", "ramp", "page", "checkerboard", "blobs", "flat"],
+    ids=["thin frame", "frame", "bar", "form", "ramp", "page", "checkerboard", "blobs", "flat"],
 )
 def test_drawings_pages_and_frames_stay(image):
     assert not found(image).any()
