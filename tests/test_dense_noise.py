@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_separation import tensor
 
 from robustdip.evidence import Evidence
 from robustdip.noise import corrupt
@@ -13,10 +14,6 @@ from robustdip.separation import data_loss
 
 RECIPE = replace(RECIPES["default"], steps=100_000, onset=100.0)  # never over in these tests
 SIDE = 192
-
-
-def tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None].contiguous()
 
 
 def ramp() -> np.ndarray:
@@ -54,16 +51,15 @@ def test_the_loss_is_that_of_the_clean_elements(kind: str, amount: float):
     torch.testing.assert_close(found.diff(), wanted.diff(), rtol=0, atol=0.002)
 
 
-@pytest.mark.parametrize("kind", ["random-valued", "salt-and-pepper"])
-def test_the_gradient_is_that_of_the_loss(kind: str):
-    evidence, _ = admitted(kind, 0.7)
+def test_the_gradient_is_that_of_the_loss():
+    evidence, _ = admitted("random-valued", 0.7)
     x = (tensor(ramp()) - 0.1003).requires_grad_()
     evidence.loss(x).backward()
     assert x.grad is not None
     with torch.no_grad():
         step = 0.5 / 255
         rise = evidence.loss(x + step) - evidence.loss(x - step)
-    # Without what is subtracted it would be off by a fifth and more.
+    # Of −0.29 the weighted residuals alone make −0.07: the rest is what is subtracted.
     assert float(x.grad.sum()) == pytest.approx(float(rise) / (2 * step), rel=0.02)
 
 
