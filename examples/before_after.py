@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from robustdip import corrupt, denoise, read_image, write_image
-from robustdip.arrays import from_float, side_by_side, to_float
+from robustdip.images.picture import from_float, side_by_side, to_float
 from robustdip.quality import psnr
 
 HERE = Path(__file__).parent

@@ -13,11 +13,11 @@ from skimage.transform import resize
 from sklearn.datasets import load_digits
 from torch import nn
 
-from sop_classify.data import ImageData
-from sop_classify.networks import FastNet
-from sop_classify.noise import symmetric_noise
+from sop_classify.data.image_data import ImageData
+from sop_classify.labels.synthetic import symmetric_noise
 from sop_classify.recipes import recipe_for, with_settings
-from sop_classify.training import Epoch, Training
+from sop_classify.training.loop import Epoch, Training
+from sop_classify.training.networks import FastNet
 
 CLASSES = 10
 # Everything that decides a training: a change of the recipe must not change the figures.

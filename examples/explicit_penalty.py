@@ -16,7 +16,7 @@ from figures import arguments, save
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from sop_classify.loss import SOPLoss, class_balance
+from sop_classify.methods.sop import SOPLoss, class_balance
 
 RATE = 0.4
 WEIGHTS = (0.01, 0.1, 0.3, 0.6, 1.0, 3.0)

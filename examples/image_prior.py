@@ -14,10 +14,10 @@ from figures import arguments, save
 from matplotlib.figure import Figure
 from skimage import data
 
-from robustdip.fitting import fit
-from robustdip.noise import corrupt
+from robustdip.fitting.loop import fit
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
+from robustdip.synthetic import corrupt
 
 EVERY = 10
 CURVES = {"dip-l2": "squared error", "dip-l1": "absolute error", "default": "with s"}

@@ -5,7 +5,7 @@
 (a) the entries of s over λ, from descent and from cvxpy; (b) the error of θ over λ where J has low
 rank: 0 beyond some λ; (c) how often the truth is recovered, over the rank of J and the number of
 corruptions; (d) how slowly descent nears the convex program as γ → 0. The mathematics is in
-overparam/linear.py. Needs the extras `plot` and `theory`. Ten seconds on one CPU core.
+overparam/theory/linear.py. Needs the extras `plot` and `theory`. Ten seconds on one CPU core.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from figures import arguments, save
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from overparam.linear import (
+from overparam.theory.linear import (
     LinearSolution,
     flow_limit,
     gradient_descent,

@@ -20,7 +20,7 @@ from skimage import data
 from skimage.transform import resize
 from torch import Tensor
 
-from overparam.low_rank import (
+from overparam.theory.low_rank import (
     descend_low_rank,
     planted,
     principal_component_pursuit,

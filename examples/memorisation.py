@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
-from sop_classify.collapse import Collapse, neural_collapse
-from sop_classify.data import ImageData, channel_statistics
-from sop_classify.training import Training
+from overparam.theory.neural_collapse import Collapse, neural_collapse
+from sop_classify.data.image_data import ImageData, channel_statistics
+from sop_classify.training.loop import Training
 
 METHODS = ("ce", "sop")
 RATES = (0.0, 0.2, 0.4)

@@ -14,13 +14,13 @@ import typer
 from overparam.terminal import errors, known_device, progress
 from robustdip import __version__
 from robustdip.methods import CLASSICAL, FITS, INTERPOLATIONS, METHODS, check_method
-from sop_classify.commands import train_cifar
-from sop_classify.compare import compare_methods
+from sop_classify.cli.compare_methods import compare_methods
+from sop_classify.cli.train_cifar import train_cifar
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from robustdip.images import Picture
+    from robustdip.images.reading import Picture
     from robustdip.recovery import Denoised
 
 __all__ = ["app"]
@@ -206,9 +206,9 @@ def corrupt(
     with errors():
         import numpy as np
 
-        from robustdip.arrays import from_float, to_float
-        from robustdip.images import check_output, read_image, write_image
-        from robustdip.noise import corrupt as corrupt_array
+        from robustdip.images.picture import from_float, to_float
+        from robustdip.images.reading import check_output, read_image, write_image
+        from robustdip.synthetic import corrupt as corrupt_array
 
         source = read_image(image)
         check_output(output, inputs=[image], force=force, image=source)
@@ -234,7 +234,7 @@ def compare(
 ) -> None:
     """PSNR and SSIM of IMAGE against CLEAN, alpha left aside."""
     with errors():
-        from robustdip.images import read_image
+        from robustdip.images.reading import read_image
 
         quality = _quality(read_image(clean), read_image(image))
     if as_json:
@@ -258,7 +258,7 @@ def _denoise_one(
 ) -> None:
     import dataclasses
 
-    from robustdip.images import check_output, read_image, write_image
+    from robustdip.images.reading import check_output, read_image, write_image
 
     source = read_image(image)
     check_output(target, inputs=inputs, force=force, image=source)
@@ -321,7 +321,7 @@ def _require_distinct(paths: list[Path]) -> None:
 
 def _like(source: "Picture", clean: "Picture") -> "np.ndarray":
     """The reference's pixels as floats, of the source's shape; one line if they do not match."""
-    from robustdip.arrays import to_float
+    from robustdip.images.picture import to_float
 
     if clean.pixels.shape != source.pixels.shape:
         raise ValueError(
@@ -333,7 +333,7 @@ def _like(source: "Picture", clean: "Picture") -> "np.ndarray":
 
 def _read_mask(path: Path) -> "np.ndarray":
     """True where a sample of the image is not zero."""
-    from robustdip.images import read_image
+    from robustdip.images.reading import read_image
 
     return read_image(path).pixels > 0
 
@@ -354,7 +354,7 @@ def _quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | 
     """`psnr` (None, for JSON has no infinity, if identical) and `ssim` of what the file holds."""
     import math
 
-    from robustdip.arrays import to_float
+    from robustdip.images.picture import to_float
     from robustdip.quality import psnr, ssim
 
     image = to_float(pixels)
@@ -372,7 +372,7 @@ def _quality_lines(quality: dict[str, float | None]) -> str:
 
 def _check_extras(save: dict[str, Path | None], inputs: list[Path], *, force: bool) -> None:
     from overparam.files import check_target
-    from robustdip.images import check_output
+    from robustdip.images.reading import check_output
 
     for what, path in save.items():
         floats = what in ("corruption", "uncertainty")
@@ -386,8 +386,8 @@ def _save_extras(save: dict[str, Path | None], source: "Picture", result: "Denoi
     import numpy as np
 
     from overparam.files import replace_file
-    from robustdip.arrays import from_float, side_by_side
-    from robustdip.images import write_image
+    from robustdip.images.picture import from_float, side_by_side
+    from robustdip.images.reading import write_image
 
     size = from_float(np.abs(result.corruption), np.uint8)
     maps = {"corruption": (result.corruption, size)}

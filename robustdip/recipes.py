@@ -20,7 +20,7 @@ class Recipe:
         Fitted beside each other from different starts, with one s: the image is their mean, which
         errs less than any, and where they differ it is uncertain.
     width, finest, scales, skip, published_net
-        See `robustdip.unet.SkipUNet`; `finest` as a fraction of the width, 16 at the least.
+        See `robustdip.fitting.network.SkipUNet`; `finest` as a fraction of the width, 16 at the least.
     code_channels, code_scale : int, float
         Channels of the fixed network input z, and its range: uniform in [0, code_scale].
     jitter : float
@@ -34,7 +34,7 @@ class Recipe:
         Mean square, or the smooth absolute value √(r² + 0.01²), of what x + s leaves of y.
     separation : {"descent", "evidence", "none"}
         How s is found: u, v by gradient descent at every step; by the closed-form flow whose start
-        and rate are estimated from the data (`robustdip.evidence`); or not at all.
+        and rate are estimated from the data (`robustdip.corruption.mixture`); or not at all.
     corruption_lr, corruption_init : float
         For "descent": η per element of the summed loss, and the scale of the random start.
     onset : float
@@ -47,7 +47,7 @@ class Recipe:
     average : float
         Decay of the running average of the network's outputs, which is the result; 0 for none.
     window, patience : int
-        Early stopping (`robustdip.early_stopping.EarlyStopping`); both 0 for none. The result is
+        Early stopping (`robustdip.fitting.early_stopping.EarlyStopping`); both 0 for none. The result is
         then the output detected, and `steps` the most that are taken. Only without s.
     """
 
@@ -126,7 +126,7 @@ _PAPER = Recipe(
 
 _DEFAULT = Recipe(
     name="default",
-    source="robustdip; see robustdip.evidence, and benchmarks/results for what it measured",
+    source="robustdip; see robustdip.corruption.mixture, and benchmarks/results for what it measured",
     steps=600,
     width=64,
     finest=0.5,

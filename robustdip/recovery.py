@@ -14,8 +14,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from overparam.devices import pick_device
-from robustdip.arrays import from_float, to_float
-from robustdip.fitting import Step, fit, known_mask, precision
+from robustdip.fitting.loop import Step, fit, known_mask, precision
+from robustdip.images.picture import from_float, to_float
 from robustdip.methods import check_method
 from robustdip.quality import psnr
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
@@ -331,7 +331,7 @@ def memory_needed(
 ) -> int:
     """Bytes that a fit of an (H, W, C) image takes at its peak, beside the interpreter and torch.
 
-    Fitted to benchmarks/memory.py: the convolution library's own buffers do not grow with the
+    Fitted to benchmarks/images/memory.py: the convolution library's own buffers do not grow with the
     image; activations, their gradients and the code do, by the padded pixel and the width; the
     weights and what their descent keeps do by the width squared. Further networks keep weights and
     a code of their own. Early stopping keeps a window of outputs, and two images of its own.

@@ -25,7 +25,7 @@ class Recipe:
         Cross entropy; `sop_classify.SOPLoss`; the same with consistency and class balance;
         `sop_classify.ELRLoss`; and those of two networks, in modules of their names.
     network : str
-        A key of `sop_classify.networks.NETWORKS`.
+        A key of `sop_classify.training.networks.NETWORKS`.
     epochs : int
     batch_size : int
         At most; an epoch is cut into batches of equal size, so that none is too small to normalise.

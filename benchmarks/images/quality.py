@@ -1,0 +1,448 @@
+"""Quality and cost of every method on every kind of corruption.
+
+    python -m benchmarks.images.quality run IMAGE... [--side 256] [--kinds ...] [--amounts ...]
+                                 [--methods ...] [--seeds ...] [--threads 2] [--isolate]
+    python -m benchmarks.images.quality table  [--side ...] [--kinds ...] [--methods ...] [--images ...]
+    python -m benchmarks.images.quality figure [the same]
+
+Each case is one line of results/denoise.jsonl, so a killed run resumes where it was; a case that
+failed, or was measured with other settings of its recipe, is measured again. Images are resized by
+Lanczos. A kind ends in /pixel when all channels of a pixel are corrupted together, and then in
++gaussian when the clean elements have Gaussian noise of 5 of 255 grey levels as well. Methods are
+the recipes, the classical ones (`robustdip.classical.METHODS`) and three that know which elements
+are bad: known-mask-linear, known-mask-biharmonic, and oracle-mask, which is the default recipe
+fitted to the others. PSNR and SSIM are those of the last step, in float, against the clean image.
+
+`table` writes denoise.md beside the lines, `figure` denoise.png. A recipe that was measured with
+settings it no longer has is called by their names and values, in rows of its own.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.stats import spearmanr
+
+from benchmarks.images.memory import peak
+from benchmarks.record import RESULTS, circumstances
+from robustdip.classical import METHODS, interpolate
+from robustdip.quality import psnr, ssim
+from robustdip.recipes import DEFAULT, RECIPES, Recipe
+from robustdip.recovery import denoise
+from robustdip.synthetic import KINDS, corrupt
+
+Case = dict[str, Any]
+Line = dict[str, Any]
+# Of path, case, recipe (None for a classical method) and device, the line to record.
+Measure = Callable[[Path, Case, Recipe | None, str], Line]
+
+LINES = RESULTS / "denoise.jsonl"
+KEY = ("image", "side", "kind", "amount", "method", "seed")
+SPLIT = ("salt-and-pepper", "random-valued")  # the kinds that can hit one channel of a pixel alone
+SPARSE = (*SPLIT, *(f"{kind}/pixel" for kind in SPLIT), *(k for k in KINDS if k not in SPLIT))
+CORRUPTIONS = [f"{kind}{under}" for under in ("", "+gaussian") for kind in SPARSE]
+GAUSSIAN = 5 / 255
+INTERPOLATED: dict[str, Literal["linear", "biharmonic"]] = {
+    "known-mask-linear": "linear",
+    "known-mask-biharmonic": "biharmonic",
+}
+ORACLE = "oracle-mask"
+TOLD = (*INTERPOLATED, ORACLE)
+ORDER = (*RECIPES, *METHODS, *TOLD)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    add_grid(run, results=LINES)
+    run.add_argument(
+        "--methods",
+        nargs="+",
+        choices=ORDER,
+        default=[DEFAULT],
+        metavar="METHOD",
+        help=", ".join(ORDER),
+    )
+    for name in ("table", "figure"):
+        shown = commands.add_parser(name)
+        shown.add_argument("--side", nargs="+", type=int)
+        for option in ("--kinds", "--methods", "--images"):
+            shown.add_argument(option, nargs="+", help="as they are called in the table")
+        shown.add_argument("--results", type=Path, default=LINES)
+    args = parser.parse_args()
+    if args.command == "run":
+        measure_all(args, recipe_of, measure)
+        return
+    rows = rows_of(
+        line
+        for line in newest(args.results)
+        if (args.side is None or line["side"] in args.side)
+        and (args.kinds is None or line["kind"] in args.kinds)
+        and (args.methods is None or label(line) in args.methods)
+        and (args.images is None or line["image"] in args.images)
+    )
+    if not rows:
+        parser.error(f"{args.results} has no such line")
+    if args.command == "table":
+        table = tabulate(rows)
+        args.results.with_suffix(".md").write_text(table, encoding="utf-8")
+        print(table, end="")
+    else:
+        draw(rows, args.results.with_suffix(".png"))
+
+
+def add_grid(parser: argparse.ArgumentParser, *, results: Path) -> None:
+    """The options that choose the cases, but for the methods, and how they are measured."""
+    parser.add_argument("images", nargs="+", type=_file)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=CORRUPTIONS,
+        default=list(SPLIT),
+        metavar="KIND",
+        help=", ".join(CORRUPTIONS),
+    )
+    parser.add_argument("--amounts", nargs="+", type=float, default=[0.5])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="a process for each case, and its peak memory recorded (of the host, not of a GPU)",
+    )
+    parser.add_argument("--results", type=Path, default=results)
+
+
+def _file(name: str) -> Path:
+    if not Path(name).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {name}")
+    return Path(name)
+
+
+# Measuring.
+
+
+def measure_all(
+    args: argparse.Namespace,
+    recipe_of: Callable[[str, int | None], Recipe | None],
+    measure: Measure,
+) -> None:
+    """Measure the cases that are not yet recorded. One that fails is recorded and passed over."""
+    torch.set_num_threads(args.threads)
+    done = {identity(line) for line in newest(args.results) if "error" not in line}
+    args.results.parent.mkdir(exist_ok=True)
+    failed = 0
+    for path, case in cases(args):
+        recipe = recipe_of(case["method"], args.steps)
+        settings = {} if recipe is None else {"recipe": asdict(recipe)}
+        if identity(case | settings) in done:
+            continue
+        try:
+            if args.isolate:
+                line = _isolated(measure, path, case, recipe, args)
+            else:
+                line = measure(path, case, recipe, args.device)
+        except Exception as error:
+            line = {**case, "error": f"{type(error).__name__}: {error}"}
+            failed += 1
+        with args.results.open("a") as file:
+            file.write(json.dumps({**line, **settings, **circumstances()}) + "\n")
+        shown = (*KEY, "psnr", "ssim", "recall", "seconds", "peak_bytes", "error")
+        print({name: line[name] for name in shown if name in line}, flush=True)
+    if failed:
+        raise SystemExit(f"{failed} cases failed: their lines in {args.results} tell why")
+
+
+def cases(args: argparse.Namespace) -> Iterator[tuple[Path, Case]]:
+    for seed, kind, amount, method, path in product(
+        args.seeds, args.kinds, args.amounts, args.methods, args.images
+    ):
+        values = (path.stem, args.side, kind, amount, method, seed)
+        yield path, dict(zip(KEY, values, strict=True))
+
+
+def recipe_of(method: str, steps: int | None = None) -> Recipe | None:
+    """The settings of a method; None for one that has no recipe."""
+    recipe = RECIPES.get(DEFAULT if method == ORACLE else method)
+    return recipe if recipe is None or steps is None else replace(recipe, steps=steps)
+
+
+def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
+    clean = load(path, case["side"])
+    noisy, bad = corrupted(clean, case["kind"], case["amount"], seed=case["seed"])
+    method, mask, extra = case["method"], None, {}
+    begin = time.perf_counter()
+    if recipe is not None:
+        told: dict[str, Any] = {"mask": bad} if method == ORACLE else {}
+        result = denoise(noisy, recipe=recipe, seed=case["seed"], device=device, **told)
+        if result.status == "interrupted":  # it returns what it has, which is no measurement
+            raise KeyboardInterrupt
+        image, extra = result.image, {"device": result.device}
+        if result.deviation is not None:
+            extra |= calibration(image - clean, result.deviation)
+        if method != ORACLE and recipe.separation != "none":
+            mask = result.mask
+    elif method in INTERPOLATED:
+        image = interpolate(noisy, bad, method=INTERPOLATED[method])
+    else:
+        image = METHODS[method](noisy)
+    seconds = time.perf_counter() - begin
+    return {
+        **case,
+        "psnr": round(psnr(clean, image), 3),
+        "ssim": None if (similarity := ssim(clean, image)) is None else round(similarity, 4),
+        "input_psnr": round(psnr(clean, noisy), 3),
+        "precision": None if mask is None else _fraction(bad, among=mask),
+        "recall": None if mask is None else _fraction(mask, among=bad),
+        "seconds": round(seconds, 2),
+        **extra,
+    }
+
+
+def calibration(error: np.ndarray, deviation: np.ndarray) -> dict[str, float]:
+    """How the estimated deviation ranks the elements, and how often the error is within it."""
+    size = np.abs(error)
+    return {
+        "uncertainty_rank_correlation": round(float(spearmanr(size, deviation, axis=None)[0]), 3),
+        "uncertainty_rms_ratio": round(math.sqrt((size**2).mean() / (deviation**2).mean()), 3),
+        "within_one_deviation": round(float((size <= deviation).mean()), 3),
+        "within_two_deviations": round(float((size <= 2 * deviation).mean()), 3),
+    }
+
+
+def load(path: Path, side: int) -> np.ndarray:
+    """(side, side, 3) float32 in [0, 1]."""
+    picture = Image.open(path).convert("RGB")
+    if picture.size != (side, side):
+        picture = picture.resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(picture, np.float32) / 255
+
+
+def corrupted(
+    clean: np.ndarray, kind: str, amount: float, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The corrupted image, and which of its elements were replaced."""
+    sparse, _, under = kind.partition("+")
+    name, _, unit = sparse.partition("/")
+    rng = np.random.default_rng(seed)
+    if under:
+        # From a stream of its own: the elements replaced are those of the kind without it.
+        noise = rng.spawn(1)[0].normal(0, GAUSSIAN, clean.shape)
+        clean = (clean + noise).clip(0, 1).astype(clean.dtype)
+    return corrupt(clean, name, amount, rng=rng, per_pixel=unit == "pixel")
+
+
+def _fraction(mask: np.ndarray, *, among: np.ndarray) -> float | None:
+    return round(float(mask[among].mean()), 4) if among.any() else None
+
+
+def _isolated(
+    measure: Measure, path: Path, case: Case, recipe: Recipe | None, args: argparse.Namespace
+) -> Line:
+    # A child's peak counts from what its parent held when starting it. Here that is the libraries,
+    # which the child needs as well, for this process measures nothing itself.
+    with ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(args.threads,),
+    ) as pool:
+        return pool.submit(_with_peak, measure, path, case, recipe, args.device).result()
+
+
+def _with_peak(
+    measure: Measure, path: Path, case: Case, recipe: Recipe | None, device: str
+) -> Line:
+    return measure(path, case, recipe, device) | {"peak_bytes": peak()}
+
+
+# Reading.
+
+
+def newest(path: Path) -> list[Line]:
+    """The recorded lines, of each case and its settings the last."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return list({identity(line): line for line in lines}.values())
+
+
+def identity(line: Line) -> tuple:
+    """What decides a measurement: the case and the settings of the recipe."""
+    return (*(line[name] for name in KEY), json.dumps(_settings(line), sort_keys=True))
+
+
+def _settings(line: Line) -> dict[str, Any]:
+    words = ("name", "source")
+    return {name: value for name, value in line.get("recipe", {}).items() if name not in words}
+
+
+def label(line: Line) -> str:
+    """The method, and how its settings differ from those that it has now."""
+    recipe = recipe_of(line["method"])
+    if recipe is None or "recipe" not in line:
+        return line["method"]
+    now, then = _settings({"recipe": asdict(recipe)}), _settings(line)
+    other = [
+        f"{name}={then.get(name, '?')}"  # ?: a setting that did not exist
+        for name in {**now, **then}
+        if name not in then or then[name] != now.get(name)
+    ]
+    return f"{line['method']} ({', '.join(other)})" if other else line["method"]
+
+
+class Row(NamedTuple):
+    """What a row of the table is about."""
+
+    side: int
+    kind: str
+    amount: float
+    method: str
+    label: str
+
+
+Rows = dict[Row, dict[str, list[Line]]]  # the lines of each image
+
+
+def rows_of(lines: Iterable[Line]) -> Rows:
+    """The lines by row and image, in the order of the table: blind methods first."""
+    rows: Rows = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        row = Row(line["side"], line["kind"], line["amount"], line["method"], label(line))
+        rows[row][line["image"]].append(line)
+
+    def place(row: Row) -> tuple:
+        kind, method = _rank(row.kind, CORRUPTIONS), _rank(row.method, ORDER)
+        return row.side, kind, row.amount, method, row.label
+
+    return {row: rows[row] for row in sorted(rows, key=place)}
+
+
+def _rank(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else -1  # a name that is no more
+
+
+def tabulate(rows: Rows) -> str:
+    """Means over images of the means over seeds, and each image's mean ± std over seeds.
+
+    The former only where a method has all images that any has on the same corruption.
+    """
+    images = sorted({image for cells in rows.values() for image in cells})
+    head = ["side", "corruption", "amount", "method", "PSNR (dB)", *images]
+    head += ["SSIM", "precision", "recall", "s", "MB", "n"]
+    table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    complete = defaultdict(set)
+    for row, cells in rows.items():
+        complete[row[:3]] |= set(cells)
+    for row, cells in rows.items():
+        means = cells if set(cells) == complete[row[:3]] else {}
+        lines = [line for cell in cells.values() for line in cell]
+        seconds, peaks = values(lines, "seconds"), values(lines, "peak_bytes")
+        counts = sorted({len(values(cell, "psnr")) for cell in cells.values()})
+        failed = sum("error" in line for line in lines)
+        words = [
+            str(row.side),
+            row.kind,
+            f"{row.amount:.0%}",
+            row.label,
+            _shown(over_images(means, "psnr"), ".2f"),
+            *(spread(values(cells.get(image, []), "psnr")) for image in images),
+            _shown(over_images(means, "ssim"), ".4f"),
+            _shown(over_images(means, "precision"), ".3f"),
+            _shown(over_images(means, "recall"), ".3f"),
+            _shown(statistics.median(seconds) if seconds else None, ".1f"),
+            _shown(max(peaks) / 1e6 if peaks else None, ".0f"),
+            "/".join(map(str, counts)) + (f" ({failed} failed)" if failed else ""),
+        ]
+        table.append(f"| {' | '.join(words)} |")
+    return "\n".join(table) + "\n"
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def values(lines: Iterable[Line], name: str) -> list[float]:
+    return [line[name] for line in lines if line.get(name) is not None]
+
+
+def over_images(cells: dict[str, list[Line]], name: str) -> float | None:
+    """Mean over the images of the mean over the seeds; None if an image has no value."""
+    each = [values(cell, name) for cell in cells.values()]
+    return statistics.mean(map(statistics.mean, each)) if each and all(each) else None
+
+
+def spread(values: list[float]) -> str:
+    """Mean ± standard deviation."""
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
+
+
+def draw(rows: Rows, path: Path) -> None:
+    """PSNR over the amount, a panel for each kind, a line for each method.
+
+    In a panel every point is the mean over the same images: those of all its methods and amounts
+    together. Points that lack one of them are left out.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    methods = sorted({(_rank(row.method, ORDER), row.method, row.label) for row in rows})
+    panels = list(dict.fromkeys((row.side, row.kind) for row in rows))
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    figure = Figure(figsize=(1 + 4 * across, 1.5 + 3 * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
+    for spare in axes[len(panels) :]:
+        spare.remove()
+    drawn = {}
+    for axis, panel in zip(axes, panels, strict=False):
+        here = {row: cells for row, cells in rows.items() if (row.side, row.kind) == panel}
+        images = {image for cells in here.values() for image in cells}
+        for number, (_, method, shown) in enumerate(methods):
+            points = [
+                (100 * row.amount, value)
+                for row, cells in here.items()
+                if row.label == shown
+                and set(cells) == images
+                and (value := over_images(cells, "psnr")) is not None
+            ]
+            if points:
+                style = "s--" if method in TOLD else "o-"
+                colour = colormaps["tab20"](number % 20)
+                (drawn[shown],) = axis.plot(
+                    *zip(*points, strict=True), style, color=colour, markersize=3
+                )
+        side, kind = panel
+        count = f"{len(images)} image{'s' if len(images) > 1 else ''}"
+        axis.set_title(f"{kind}, {side}x{side}, {count}", size=9)
+        axis.tick_params(labelbottom=True)
+        axis.grid(alpha=0.3)
+    legend = {shown: drawn[shown] for *_, shown in methods if shown in drawn}
+    figure.legend(
+        list(legend.values()), list(legend), loc="outside upper center", ncols=across, fontsize=8
+    )
+    figure.supxlabel("corrupted (%)")
+    figure.supylabel("PSNR (dB)")
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Seconds per gradient step: the published network in float32 against ours at the same width.
+
+    python -m benchmarks.images.step_time [--side 512] [--width 128] [--steps 5] [--threads 2]
+
+Both are the whole step of `robustdip.fit` on the same image, in turns in one run: the published
+algorithm (reflection padding, biases, float32, s by descent at every step), and the default recipe
+at that width, of which the growth of s is timed apart and shared out over the steps between two.
+Run it on an idle machine.
+"""
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from benchmarks.record import write_record
+from robustdip.fitting.loop import fit
+from robustdip.recipes import RECIPES
+
+WARM_UP = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    image = np.random.default_rng(0).random((args.side, args.side, 3), dtype=np.float32)
+    steps = args.steps + WARM_UP
+    runs = {
+        "published": replace(RECIPES["paper"], width=args.width, steps=steps),
+        # One step more, which is never taken: s would grow at the last.
+        "default": replace(RECIPES["default"], width=args.width, steps=steps + 1),
+        "default, s grown": replace(RECIPES["default"], width=args.width, steps=steps, refresh=0),
+    }
+    fits = {name: fit(image, recipe, device=args.device) for name, recipe in runs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(steps):
+        for name, run in fits.items():
+            begin = time.perf_counter()
+            _ = next(run).loss  # waits for the device
+            if number >= WARM_UP:
+                seconds[name].append(time.perf_counter() - begin)
+    published, plain, grown = (statistics.median(times) for times in seconds.values())
+    default = plain + (grown - plain) / (RECIPES["default"].refresh * args.side)
+    for name, value in (("published", published), ("default", default)):
+        print(f"{name}: {value:.3f} s a step")
+    print(f"ratio {published / default:.2f}")
+    results = {
+        "seconds": seconds,
+        "published": published,
+        "default": default,
+        "ratio": published / default,
+    }
+    write_record(f"step_time_{args.side}_{args.width}_{args.device}", vars(args), results)
+
+
+if __name__ == "__main__":
+    main()

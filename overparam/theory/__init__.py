@@ -1,0 +1,1 @@
+"""The theory, runnable: the linear model, low rank plus sparse, neural collapse."""

@@ -1,0 +1,29 @@
+from .fitting.loop import Step as Step
+from .fitting.loop import fit as fit
+from .images.reading import (
+    Picture as Picture,
+)
+from .images.reading import (
+    read_image as read_image,
+)
+from .images.reading import (
+    write_image as write_image,
+)
+from .recipes import RECIPES as RECIPES
+from .recipes import Recipe as Recipe
+from .recovery import (
+    Denoised as Denoised,
+)
+from .recovery import (
+    DivergedError as DivergedError,
+)
+from .recovery import (
+    NotEnoughMemoryError as NotEnoughMemoryError,
+)
+from .recovery import (
+    denoise as denoise,
+)
+from .recovery import (
+    restore as restore,
+)
+from .synthetic import corrupt as corrupt

@@ -1,0 +1,1 @@
+"""Models of s, and the detectors of damage that a residual cannot show."""

@@ -1,0 +1,6 @@
+from .loop import (
+    Step as Step,
+)
+from .loop import (
+    fit as fit,
+)

@@ -1,0 +1,1 @@
+"""The commands `train-cifar` and `compare-methods`."""

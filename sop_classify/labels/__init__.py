@@ -1,0 +1,1 @@
+"""Labels: synthetic noise, labels of people, and which labels look wrong."""

@@ -1,0 +1,198 @@
+"""Wrong labels made by people: the files of CIFAR-10N and CIFAR-100N.
+
+Wei et al., *Learning with noisy labels revisited*, ICLR 2022 (arXiv 2110.12088) had the training
+images of CIFAR labelled anew: three labels an image of CIFAR-10 (random1 to random3), their
+majority (aggre, 9 % wrong), one wrong label where there is one (worst, 40 % wrong), and one label
+an image of CIFAR-100 (cifar100n, 40 % wrong).
+
+The official files are pickles of numpy arrays. A pickle names functions to call, so reading one
+may run anything; and numpy's own unpickling trusts the types it is told, so a forged array makes
+it read memory that is not its own. Neither happens here: torch.load with weights_only calls
+nothing but what is on a list, and on the list, in the places of numpy's names, are two classes
+below that only keep what they are given.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from overparam.files import FileError, naming, require_regular
+from sop_classify.labels.synthetic import check_labels
+
+__all__ = ["HUMAN_NOISE", "read_human_labels"]
+
+# Label set -> its key in the official file, and in an .npz beside the images.
+_KEYS = {
+    "aggre": ("aggre_label", "cifar10n_aggre"),
+    "random1": ("random_label1", "cifar10n_random1"),
+    "random2": ("random_label2", "cifar10n_random2"),
+    "random3": ("random_label3", "cifar10n_random3"),
+    "worst": ("worse_label", "cifar10n_worse"),
+    "cifar100n": ("noisy_label",),
+}
+_CLEAN_KEYS = ("clean_label", "train_labels")
+HUMAN_NOISE = tuple(_KEYS)
+
+_SOURCE = (
+    "get CIFAR-10_human.pt or CIFAR-100_human.pt from https://github.com/UCSC-REAL/cifar-10-100n, "
+    "if its licence (CC BY-NC 4.0) suits you"
+)
+
+
+def read_human_labels(
+    path: str | os.PathLike[str], name: str, *, clean_labels: ArrayLike | None = None
+) -> NDArray[np.int64]:
+    """Read one set of human labels.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        ``CIFAR-10_human.pt`` or ``CIFAR-100_human.pt`` as published, or an ``.npz`` with the
+        same keys (``aggre_label``, ``random_label1`` to ``3``, ``worse_label``, ``noisy_label``) or
+        ``cifar10n_aggre``, ``cifar10n_random1`` to ``3`` and ``cifar10n_worse``.
+    name : str
+        One of `HUMAN_NOISE`.
+    clean_labels : array_like of int, shape (N,), optional
+        The labels of the images, in their order. The file holds labels for all training images in
+        the order of torchvision; other orders exist (TensorFlow's). Where the file has the clean
+        labels as well (``clean_label`` or ``train_labels``), they must be these.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+        In [0, 10), for ``"cifar100n"`` in [0, 100).
+
+    Raises
+    ------
+    FileError
+        If the name is unknown; if the file is missing, damaged or another one, or holds anything
+        but arrays of integers and lists; or if its labels are not of these images.
+    """
+    with naming("read", path):
+        if name not in _KEYS:
+            raise FileError(f"unknown label set {name!r}; use one of {', '.join(HUMAN_NOISE)}")
+        arrays = _read(Path(path), (*_KEYS[name], *_CLEAN_KEYS))
+        key = next((key for key in _KEYS[name] if key in arrays), None)
+        if key is None:
+            kind = "CIFAR-100N" if name == "cifar100n" else "CIFAR-10N"
+            raise FileError(
+                f"it has no {_KEYS[name][0]!r}, which holds the labels {name!r}; "
+                f"use a file of {kind}"
+            )
+        try:
+            labels = check_labels(arrays[key], 100 if name == "cifar100n" else 10)
+        except (TypeError, ValueError) as error:
+            raise FileError(f"in its {key!r} {error}") from error
+        if clean_labels is not None:
+            own = next((arrays[key] for key in _CLEAN_KEYS if key in arrays), None)
+            _check_order(labels, own, np.asarray(clean_labels))
+        return labels
+
+
+def _check_order(labels: NDArray[np.int64], own: NDArray[Any] | None, clean: NDArray[Any]) -> None:
+    if labels.shape != clean.shape:
+        raise FileError(
+            f"it labels {len(labels)} images and {len(clean)} are given; "
+            "use all training images, in their published order"
+        )
+    if own is None or np.array_equal(own, clean):
+        return
+    if own.shape != clean.shape:
+        raise FileError(f"its clean labels have shape {own.shape}; {clean.shape} is needed")
+    raise FileError(
+        f"its clean labels differ from those given in {(own != clean).sum()} of {len(clean)} "
+        "places, so it labels other images, or these in another order; "
+        "use the training images in their published order"
+    )
+
+
+def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Those of the keys that the file has."""
+    try:
+        mode = source.stat().st_mode
+    except FileNotFoundError as error:
+        raise FileError(f"no such file; {_SOURCE}") from error
+    require_regular(mode)
+    read = _read_npz if source.suffix.lower() == ".npz" else _read_pt
+    try:
+        return read(source, keys)
+    except OSError:
+        raise
+    except Exception as error:
+        # Malformed or hostile bytes make the readers raise nearly anything; torch's own message is
+        # of many lines and tells how to trust the file all the same.
+        raise FileError(f"damaged, or not a file of CIFAR-N labels; {_SOURCE}") from error
+
+
+def _read_npz(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
+    # np.load leaves a damaged file open where it has opened it itself.
+    with source.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return {key: archive[key] for key in keys if key in archive.files}
+
+
+def _read_pt(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
+    import torch
+
+    with _allowing_stand_ins():
+        contents = torch.load(source, map_location="cpu", weights_only=True)
+    return {key: contents[key].integers() for key in keys if key in contents}
+
+
+class _PickledType:
+    """In the place of numpy.dtype: its code ("i8", say) and byte order, as written."""
+
+    order = "="
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.code = code
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+class _PickledArray:
+    """In the place of numpy.ndarray and of the function that makes one: its bytes, as written."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, self.shape, self.type, _, self.bytes = state
+
+    def integers(self) -> NDArray[Any]:
+        dtype = np.dtype(self.type.order + self.type.code)
+        if dtype.kind not in "iu":
+            raise TypeError(f"the array is {dtype}; integers are needed")
+        # frombuffer and reshape check the number of bytes against dtype and shape.
+        return np.frombuffer(self.bytes, dtype).reshape(self.shape)
+
+
+@contextmanager
+def _allowing_stand_ins() -> Iterator[None]:
+    """Let torch.load make the two classes above, and for the time nothing that others allowed.
+
+    torch.serialization.safe_globals would add to what others allowed, numpy's own types perhaps,
+    and of two entries with one name torch takes either.
+    """
+    from torch import serialization
+
+    allowed_by_others = serialization.get_safe_globals()
+    serialization.clear_safe_globals()
+    serialization.add_safe_globals(
+        [
+            (_PickledArray, "numpy.core.multiarray._reconstruct"),  # as numpy 1 writes it
+            (_PickledArray, "numpy._core.multiarray._reconstruct"),  # and numpy 2
+            (_PickledArray, "numpy.ndarray"),
+            (_PickledType, "numpy.dtype"),
+        ]
+    )
+    try:
+        yield
+    finally:
+        serialization.clear_safe_globals()
+        serialization.add_safe_globals(allowed_by_others)

@@ -1,0 +1,303 @@
+"""Which training labels are probably wrong, how many, and from which class to which.
+
+The evidence is what training itself saw: the probabilities p̄ that the network gave each training
+example, averaged over the epochs (`Training.probability`). No second training is needed, and no
+knowledge of how much is wrong.
+
+A label is an issue if p̄ gives another class more. The published thresholds that adapt to the noise,
+such as the class-wise mean of p̄ of confident learning (Northcutt, Jiang and Chuang, *Confident
+learning*, JAIR 2021, arXiv 1911.00068, equation 2), are made for probabilities from
+cross-validation. A network leans towards labels that it was trained on, which raises those means,
+and most of what it disagrees with less surely is missed. A mixture of two components fitted to the
+scores (DivideMix, arXiv 2002.07394) always finds two, also where all labels are right.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sop_classify.labels.synthetic import check_labels, transition_matrix
+
+__all__ = [
+    "SCORES",
+    "LabelIssues",
+    "auroc",
+    "f1",
+    "issues_csv",
+    "label_issues",
+    "normalized_margin",
+    "self_confidence",
+    "transitions_csv",
+]
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelIssues:
+    """What is thought of each of N training labels, in the order of the examples.
+
+    Attributes
+    ----------
+    is_label_issue : ndarray of bool, shape (N,)
+        Another class is more probable than the given one.
+    label_score : ndarray of float32, shape (N,)
+        In [0, 1]; low where the label is probably wrong.
+    given_label, predicted_label : ndarray of int64, shape (N,)
+        They differ exactly where `is_label_issue`.
+    transition_matrix : ndarray of float64, shape (C, C)
+        Estimate of P(given label j | true label i), row i: `predicted_label` taken for the truth.
+        Rows sum to 1. A class that is never predicted is taken to keep its label.
+    """
+
+    is_label_issue: NDArray[np.bool_]
+    label_score: Scores
+    given_label: NDArray[np.int64]
+    predicted_label: NDArray[np.int64]
+    transition_matrix: NDArray[np.float64]
+
+    @property
+    def noise_rate(self) -> float:
+        """Estimate of the fraction of wrong labels: that of the issues.
+
+        Rightly labelled examples that the network mistakes make it too high, wrong labels that it
+        has memorised make it too low.
+        """
+        return float(self.is_label_issue.mean())
+
+    @property
+    def worst_first(self) -> NDArray[np.int64]:
+        """All N indices by rising `label_score`; equal scores in the order of the examples."""
+        return np.argsort(self.label_score, kind="stable").astype(np.int64)
+
+
+def self_confidence(given: NDArray[np.int64], probability: Scores) -> Scores:
+    """The probability of the given label, in [0, 1], shape (N,)."""
+    return np.take_along_axis(probability, given[:, None], axis=1)[:, 0].clip(0, 1)
+
+
+def normalized_margin(given: NDArray[np.int64], probability: Scores) -> Scores:
+    """How far the given label leads the best other one: (p_given − max p_other + 1) / 2.
+
+    In [0, 1], shape (N,); below 1/2 where another class is more probable.
+    """
+    other = np.arange(probability.shape[1]) != given[:, None]
+    best_other = probability.max(axis=1, where=other, initial=0)
+    return ((self_confidence(given, probability) - best_other + 1) / 2).clip(0, 1)
+
+
+# By the names that cleanlab gives them.
+SCORES: Mapping[str, Callable[[NDArray[np.int64], Scores], Scores]] = {
+    "normalized_margin": normalized_margin,
+    "self_confidence": self_confidence,
+}
+
+
+def label_issues(
+    given_labels: ArrayLike, probability: ArrayLike, *, score: str = "normalized_margin"
+) -> LabelIssues:
+    """Judge each label by the probabilities that the network gave its example.
+
+    Parameters
+    ----------
+    given_labels : array_like of int, shape (N,)
+        What was trained on, in [0, C).
+    probability : array_like of float, shape (N, C)
+        Rows sum to 1. Averaged over the epochs they find more than those at the end, when wrong
+        labels may have been memorised.
+    score : str
+        What `label_score` is, a key of `SCORES`. Of the default all issues are below 1/2 and all
+        other labels are not, so that they come first when sorted.
+
+    Returns
+    -------
+    LabelIssues
+
+    Raises
+    ------
+    TypeError
+        If the labels are not integers or the probabilities not floats.
+    ValueError
+        If a shape is another, a label outside [0, C), a row no probabilities, or the score unknown.
+
+    Examples
+    --------
+    >>> issues = label_issues([0, 1, 1], [[0.75, 0.25], [0.75, 0.25], [0.25, 0.75]])
+    >>> issues.is_label_issue
+    array([False,  True, False])
+    >>> issues.transition_matrix
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+    if score not in SCORES:
+        raise ValueError(f"unknown score {score!r}: use one of {', '.join(SCORES)}")
+    p = _probabilities(probability)
+    given = check_labels(given_labels, p.shape[1], name="given labels")
+    if given.size != len(p):
+        raise ValueError(
+            f"there are {given.size} given labels and {len(p)} rows of probabilities; "
+            "one row for each label is needed"
+        )
+    # Not argmax != given: a tie says nothing against the label, whatever the order of the classes.
+    is_issue = normalized_margin(given, p) < 0.5
+    predicted = np.where(is_issue, p.argmax(axis=1), given)
+    return LabelIssues(
+        is_label_issue=is_issue,
+        label_score=SCORES[score](given, p),
+        given_label=given,
+        predicted_label=predicted,
+        transition_matrix=transition_matrix(predicted, given, p.shape[1]),
+    )
+
+
+def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None) -> bytes:
+    """A table of all labels, worst first, with cleanlab's names for the columns.
+
+    The columns are index, is_label_issue (True or False), label_score, given_label and
+    predicted_label; the index counts the training examples from 0. Scores read back as float32
+    are the same.
+
+    Parameters
+    ----------
+    issues : LabelIssues
+    class_names : sequence of str, shape (C,), optional
+        Write these in place of the classes' numbers. A character that UTF-8 does not have (of a
+        folder's undecodable name) is written as its escape sequence.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8, lines ended by a line feed, names in quotation marks.
+
+    Raises
+    ------
+    ValueError
+        If there is not one name for each class.
+    """
+    classes = len(issues.transition_matrix)
+    names = range(classes) if class_names is None else class_names
+    if len(names) != classes:
+        raise ValueError(f"there are {len(names)} class names and {classes} classes; name each")
+    order = issues.worst_first
+    columns = {
+        "index": order.tolist(),
+        "is_label_issue": issues.is_label_issue[order].tolist(),
+        # Not tolist: as numpy's float32 they are written with the fewest digits that give it back.
+        "label_score": issues.label_score[order],
+        "given_label": [names[i] for i in issues.given_label[order]],
+        "predicted_label": [names[i] for i in issues.predicted_label[order]],
+    }
+    text = io.StringIO(newline="")
+    text.write(",".join(columns) + "\n")
+    # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
+    """The transition matrix as a table: a row a true class, a column a given one, names first."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["true label", *class_names])
+    rows = issues.transition_matrix.round(6).tolist()
+    writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def auroc(label_score: ArrayLike, is_wrong: ArrayLike) -> float | None:
+    """The probability that a wrong label scores lower than a right one; a tie counts half.
+
+    That is the area under the ROC curve of finding wrong labels by low scores (Mann and Whitney's
+    U, divided by the number of pairs).
+
+    Parameters
+    ----------
+    label_score : array_like of float, shape (N,)
+    is_wrong : array_like of bool, shape (N,)
+        The truth.
+
+    Returns
+    -------
+    float or None
+        In [0, 1]; None if there are no wrong labels, or no right ones.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, `is_wrong` is not bool or a score is NaN.
+
+    Examples
+    --------
+    >>> auroc([0.1, 0.4, 0.4, 0.9], [True, True, False, False])
+    0.875
+    """
+    score = np.asarray(label_score)
+    wrong = _flags("is_wrong", is_wrong, score.shape)
+    if np.isnan(score).any():
+        raise ValueError("a label_score is NaN; scores must have an order")
+    right = np.sort(score[~wrong])
+    if right.size in (0, score.size):
+        return None
+    # Each wrong label's rank among the right ones, in the middle of those that score the same.
+    rank = sum(np.searchsorted(right, score[wrong], side) for side in ("left", "right")) / 2
+    return float(1 - np.mean(rank) / right.size)
+
+
+def f1(is_label_issue: ArrayLike, is_wrong: ArrayLike) -> float | None:
+    """The harmonic mean of precision and recall of the issues.
+
+    Parameters
+    ----------
+    is_label_issue : array_like of bool, shape (N,)
+    is_wrong : array_like of bool, shape (N,)
+        The truth.
+
+    Returns
+    -------
+    float or None
+        In [0, 1]; None if no label is an issue and none wrong.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or one is not bool.
+    """
+    issue = _flags("is_label_issue", is_label_issue, np.shape(is_label_issue))
+    wrong = _flags("is_wrong", is_wrong, issue.shape)
+    named = int(issue.sum()) + int(wrong.sum())
+    return 2 * int((issue & wrong).sum()) / named if named else None
+
+
+def _probabilities(probability: ArrayLike) -> Scores:
+    p = np.asarray(probability)
+    if p.ndim != 2 or p.shape[0] == 0 or p.shape[1] < 2:
+        raise ValueError(
+            f"the probabilities have shape {p.shape}; (N, C) with N > 0 and C > 1 is needed"
+        )
+    if not np.issubdtype(p.dtype, np.floating):
+        raise TypeError(f"the probabilities are {p.dtype}; floats are needed")
+    p = p.astype(np.float32, copy=False)
+    total = p.sum(axis=1)
+    # 1e-2: room for half precision. Written so that NaN fails.
+    bad = np.flatnonzero(~((p.min(axis=1) >= -1e-6) & (abs(total - 1) < 1e-2)))
+    if bad.size:
+        raise ValueError(
+            f"row {bad[0]} of the probabilities has minimum {p[bad[0]].min():g} and sum "
+            f"{total[bad[0]]:g}; none below 0 and a sum of 1 are needed (one epoch at least)"
+        )
+    return p
+
+
+def _flags(name: str, flags: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    array = np.asarray(flags)
+    if array.dtype != bool or array.ndim != 1 or array.shape != shape:
+        raise ValueError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; bool of shape (N,) is "
+            f"needed, as many as the others: {shape}"
+        )
+    return array

@@ -1,0 +1,1 @@
+from .build import training_for as training_for

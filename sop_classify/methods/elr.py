@@ -1,0 +1,132 @@
+"""Early-learning regularization (ELR) as a loss: a memory of what the network said early on.
+
+Liu, Niles-Weed, Razavian and Fernandez-Granda (NeurIPS 2020, arXiv 2007.00151): a network learns
+the right labels first. Example i keeps a running average of its predictions, its target
+
+    t_i ← β t_i + (1 − β) p_i / Σ p_i,        p clamped to [ε, 1 − ε],
+
+and the loss asks the network to stay with it,
+
+    L = CE(p, y) + λ mean_i log(1 − ⟨p_i, t_i⟩),
+
+whose second term falls without bound as p aligns with t: its gradient outweighs that of the cross
+entropy on labels that contradict the target.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sop_classify.methods.sop import check_batch
+
+__all__ = ["ELRLoss", "agreement", "clamped_softmax"]
+
+# As in shengliu66/ELR: keeps log(1 − ⟨p, t⟩) finite.
+_EPSILON = 1e-4
+
+
+class ELRLoss(nn.Module):
+    """The ELR loss, with the targets inside: call it in place of a cross entropy.
+
+    In training mode, with gradients enabled, each call first updates the targets of its batch.
+    `state_dict` holds them (`targets`); memory is 4·N·C bytes.
+
+    Parameters
+    ----------
+    num_examples, num_classes : int
+        N and C.
+    decay : float
+        β in [0, 1): 0.7 on CIFAR-10 with symmetric noise, 0.9 with asymmetric and on CIFAR-100.
+    regularisation : float
+        λ: 3, 1 and 7. Both matter: the wrong ones cost points (shengliu66/ELR, issue 2).
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    Liu et al., NeurIPS 2020, arXiv 2007.00151, equations 6 and 9.
+    """
+
+    targets: Tensor
+
+    def __init__(
+        self,
+        num_examples: int,
+        num_classes: int,
+        *,
+        decay: float = 0.7,
+        regularisation: float = 3.0,
+    ) -> None:
+        super().__init__()
+        if num_examples < 1 or num_classes < 2:
+            raise ValueError(
+                f"num_examples={num_examples}, num_classes={num_classes}: at least 1 and 2 needed"
+            )
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay is {decay}; it must be at least 0 and below 1")
+        if not (math.isfinite(regularisation) and regularisation >= 0):
+            raise ValueError(f"regularisation is {regularisation}; it must be 0 or more")
+        self.decay, self.regularisation = decay, regularisation
+        self.register_buffer("targets", torch.zeros(num_examples, num_classes))
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (B, C)
+            Any floating dtype; the loss is computed in that of the targets (float32).
+        labels, index : Tensor, int64, shape (B,)
+            The given labels, and which example each row is.
+        strong_logits
+            Not used; there so that the loss is called as `SOPLoss` is.
+
+        Returns
+        -------
+        Tensor, scalar
+            Its gradient reaches the logits only; the targets are constants for them.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, the batch is empty, or the targets are in half precision.
+        """
+        self._check(logits, labels, index)
+        logits = logits.to(self.targets.dtype)
+        p = clamped_softmax(logits)
+        if self.training and torch.is_grad_enabled():
+            self.update(p, index)
+        return F.cross_entropy(logits, labels) + self.regularisation * agreement(
+            p, self.targets[index]
+        )
+
+    @torch.no_grad()
+    def update(self, probability: Tensor, index: Tensor) -> None:
+        """Move the targets of the examples `index` towards `probability`, shape (B, C)."""
+        shares = probability / probability.sum(1, keepdim=True)
+        self.targets[index] = self.decay * self.targets[index] + (1 - self.decay) * shares
+
+    def _check(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        if self.targets.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the targets are {self.targets.dtype}, in which 0.9999 is 1 and the loss "
+                "infinite; keep the loss in float32, whatever the network"
+            )
+        check_batch(logits, labels, index, num_classes=self.targets.shape[1])
+
+
+def clamped_softmax(logits: Tensor) -> Tensor:
+    """Probabilities, shape (B, C), within [ε, 1 − ε]."""
+    return logits.softmax(1).clamp(_EPSILON, 1 - _EPSILON)
+
+
+def agreement(probability: Tensor, target: Tensor) -> Tensor:
+    """mean_i log(1 − ⟨p_i, t_i⟩), a scalar; both of shape (B, C). Falls as they align."""
+    return (1 - (probability * target).sum(1)).log().mean()

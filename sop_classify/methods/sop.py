@@ -1,0 +1,317 @@
+"""Sparse over-parameterization of label noise (SOP) as a loss.
+
+The model (Liu, Zhu, Qu and You, ICML 2022, arXiv 2202.14026): example i carries a corruption
+
+    s_i = U_i y_i − V_i,     U_i = u_i² (a number),     V_i = v_i∘v_i∘(1 − y_i) (a vector),
+
+of its one-hot label y_i, so that the network's probabilities p_i have to explain y_i − s_i only.
+With ŷ = argmax p and φ(z) = z clamped from below at ε and divided by its sum, q = φ(p + s):
+
+    L_CE  = −mean_i log q_{i, y_i}                       teaches the network (and u),
+    L_MSE = mean_i ‖onehot(ŷ_i) + s_i − y_i‖²            teaches v (and u).
+
+Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
+
+    v_c ← v_c (1 + 4 α_v/B (1 − V_c)),
+
+invisible until about log(1/init) / log(1 + 4 α_v/B) visits, one an epoch, and then complete: an
+example whose label the network keeps contradicting leaves the loss, and one that it contradicts
+only early never does. α/B and not α sets that clock, see `alpha_for`. How much of the data is wrong
+enters nowhere.
+"""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from overparam.sparse_corruption import descend
+
+__all__ = [
+    "SOPLoss",
+    "activation_epochs",
+    "alpha_for",
+    "check_batch",
+    "class_balance",
+    "consistency",
+]
+
+# The released code's ε: a label of lower probability than this gets no gradient from L_CE.
+_EPSILON = 1e-4
+
+
+class SOPLoss(nn.Module):
+    """The SOP loss, with u and v inside: call it in place of a cross entropy.
+
+    In training mode, with gradients enabled, each call also takes one step of plain SGD on the u, v
+    rows of its batch, in closed form. No optimizer has to know them; time and memory do not depend
+    on the number of examples. `state_dict` holds them (`u`, `v`).
+
+    Parameters
+    ----------
+    num_examples, num_classes : int
+        N and C. Memory is 4·N·(C + 1) bytes.
+    alpha_u, alpha_v : float
+        Learning rates of u and v for a loss *averaged* over the batch, as published; see
+        `alpha_for` for what suits a length of training. CIFAR-10: 10, 10 (symmetric noise).
+    balance : float
+        λ_B: weight of KL(uniform ‖ mean prediction), see `class_balance`. SOP+: 0.1.
+    consistency : float
+        λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
+        every call needs `strong_logits`.
+    form : {"projected", "released", "paper"}
+        "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q); |u| and |v|
+        above 1 freeze, at exactly 1 they do not, as in shengliu66/SOP@4d991ce under the PyTorch of
+        its time (later ones freeze 1 as well). "paper": u descends L_CE alone, u and v are
+        projected to [−1, 1], the balance acts on the mean of p (Algorithm 1). "projected": the
+        released gradients with the paper's projection, so that a label that was given up comes
+        back if the network agrees with it later.
+    init : float
+        |u| and |v| at the start.
+    generator : torch.Generator, optional
+        Draws the start from N(0, init²), as published; without one it is exactly `init`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    Liu, Zhu, Qu and You, "Robust training under label noise by over-parameterization", ICML 2022,
+    arXiv 2202.14026, equations 3 to 7, Algorithm 1.
+    """
+
+    u: Tensor
+    v: Tensor
+
+    def __init__(
+        self,
+        num_examples: int,
+        num_classes: int,
+        *,
+        alpha_u: float = 10.0,
+        alpha_v: float = 10.0,
+        balance: float = 0.0,
+        consistency: float = 0.0,
+        form: Literal["projected", "released", "paper"] = "projected",
+        init: float = 1e-8,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if num_examples < 1 or num_classes < 2:
+            raise ValueError(
+                f"num_examples={num_examples}, num_classes={num_classes}: at least 1 and 2 needed"
+            )
+        for name, value in {
+            "alpha_u": alpha_u,
+            "alpha_v": alpha_v,
+            "balance": balance,
+            "consistency": consistency,
+        }.items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}; it must be 0 or more")
+        if form not in ("projected", "released", "paper"):
+            raise ValueError(f"form is {form!r}; choose 'projected', 'released' or 'paper'")
+        if not 0 < init < 1:
+            raise ValueError(f"init is {init}: u and v must start between 0 and 1, say at 1e-8")
+        self.alpha_u, self.alpha_v = alpha_u, alpha_v
+        self.balance, self.consistency, self.form = balance, consistency, form
+        for name, shape in ("u", (num_examples, 1)), ("v", (num_examples, num_classes)):
+            if generator is None:
+                start = torch.full(shape, init)
+            else:
+                draw = torch.randn(shape, generator=generator, device=generator.device)
+                start = draw.cpu() * init
+            # Buffers, not parameters: an optimizer given ours must not step them too.
+            self.register_buffer(name, start)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a batch, L_CE + L_MSE + λ_B·balance + λ_C·consistency.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (B, C)
+            Any floating dtype; the loss is computed in the dtype of u and v (float32).
+        labels : Tensor, int64, shape (B,)
+            The given labels, right or wrong.
+        index : Tensor, int64, shape (B,)
+            Which example each row is, in [0, num_examples).
+        strong_logits : Tensor, shape (B, C), optional
+            Logits of a strongly augmented view of the same examples.
+
+        Returns
+        -------
+        Tensor, scalar
+            Its gradient reaches the logits only. L_MSE is a constant for them.
+        """
+        self._check(logits, labels, index, strong_logits)
+        logits = logits.to(self.u.dtype)
+        probability = logits.softmax(1)
+        label = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        u, v = self.u[index], self.v[index]
+        # V has no entry at the label, U only that one.
+        up, down = (u * u).clamp(max=1), (v * v * (1 - label)).clamp(max=1)
+        raw = (probability + up * label - down).clamp(min=_EPSILON)
+        scaled = raw / raw.sum(1, keepdim=True)
+        corrected = scaled.clamp(_EPSILON, 1)
+        predicted = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+        misfit = predicted + up * label - down - label
+
+        loss = -(corrected * label).sum(1).log().mean() + misfit.square().sum(1).mean()
+        if self.balance:
+            mean_of = probability if self.form == "paper" else corrected
+            loss = loss + self.balance * class_balance(mean_of)
+        if self.consistency and strong_logits is not None:
+            loss = loss + self.consistency * consistency(logits, strong_logits.to(logits.dtype))
+        if self.training and torch.is_grad_enabled():
+            self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach())
+        return loss
+
+    @torch.no_grad()
+    def parts(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """U (N,) and V (N, C), in [0, 1], of all examples, given their labels."""
+        down = (self.v * self.v).clamp(max=1)
+        return (self.u * self.u).clamp(max=1)[:, 0], down.scatter(1, labels[:, None], 0)
+
+    @torch.no_grad()
+    def _descend(
+        self,
+        index: Tensor,
+        label: Tensor,
+        u: Tensor,
+        v: Tensor,
+        raw: Tensor,
+        scaled: Tensor,
+        misfit: Tensor,
+    ) -> None:
+        """Gradients with respect to U and V in closed form, then the core's step on their rows.
+
+        With Z the sum of `raw`:
+        ∂L_CE/∂U = (1/Z − 1/raw_y)/B where no clamp holds raw_y or q_y;
+        ∂L_MSE/∂U = 2 misfit_y/B,  ∂L_MSE/∂V_c = −2 misfit_c/B;
+        ∂balance/∂U = (Σ_c m_c q_c/q̄_c − m_y/q̄_y) / (B C Z), m the entries that no clamp holds.
+        """
+        batch = len(index)
+        total = raw.sum(1, keepdim=True)
+        raw_y = (raw * label).sum(1, keepdim=True)
+        scaled_y = (scaled * label).sum(1, keepdim=True)
+        free = (raw_y > _EPSILON) & (scaled_y > _EPSILON)
+        grad_up = torch.where(free, 1 / total - 1 / raw_y, 0)
+        if self.form != "paper":
+            grad_up += 2 * (misfit * label).sum(1, keepdim=True)
+            if self.balance:
+                held = (scaled <= _EPSILON) | (raw_y <= _EPSILON)
+                weight = torch.where(held, 0, 1 / scaled.clamp(min=_EPSILON).mean(0))
+                pull = (weight * (scaled - label)).sum(1, keepdim=True)
+                grad_up += self.balance * pull / (scaled.shape[1] * total)
+        grad_down = -2 * misfit * (1 - label)
+        if self.form == "released":  # a clamp at 1 passes no gradient back
+            grad_up = torch.where(u * u > 1, 0, grad_up)
+            grad_down = torch.where(v * v > 1, 0, grad_down)
+        descend(self.u, grad_up, lr=self.alpha_u / batch, index=index)
+        descend(self.v, grad_down, lr=self.alpha_v / batch, index=index)
+        if self.form != "released":
+            self.u[index] = self.u[index].clamp(-1, 1)
+            self.v[index] = self.v[index].clamp(-1, 1)
+
+    def _check(
+        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None
+    ) -> None:
+        if self.u.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"u and v are {self.u.dtype}, in which their start of 1e-8 is 0; keep the loss in "
+                "float32, whatever the network"
+            )
+        check_batch(logits, labels, index, num_classes=self.v.shape[1])
+        if self.consistency and strong_logits is None and self.training:
+            raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
+        if strong_logits is not None and strong_logits.shape != logits.shape:
+            raise ValueError(
+                f"strong_logits has shape {tuple(strong_logits.shape)}, logits "
+                f"{tuple(logits.shape)}: they must agree"
+            )
+
+
+def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, num_classes: int) -> None:
+    """Raise ValueError unless the shapes are (B, C), (B,) and (B,), and B is not 0."""
+    batch = labels.numel()
+    if batch == 0:
+        raise ValueError("the batch is empty; leave it out")
+    if logits.shape != (batch, num_classes) or index.shape != labels.shape or labels.dim() != 1:
+        raise ValueError(
+            f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
+            f"{tuple(index.shape)}: expected ({batch}, {num_classes}), ({batch},) and ({batch},)"
+        )
+
+
+def class_balance(probability: Tensor) -> Tensor:
+    """KL(uniform ‖ mean prediction) up to a constant: −(1/C) Σ_c log mean_i p_ic.
+
+    Keeps a network under heavy noise from leaving classes out. It assumes balanced classes.
+
+    Parameters
+    ----------
+    probability : Tensor, shape (B, C)
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    return -probability.mean(0).clamp(_EPSILON, 1).log().mean()
+
+
+def consistency(logits: Tensor, strong_logits: Tensor) -> Tensor:
+    """KL(p ‖ p_strong), mean over the batch; p, of the weak view, is a fixed target.
+
+    Parameters
+    ----------
+    logits, strong_logits : Tensor, shape (B, C)
+
+    Returns
+    -------
+    Tensor, scalar
+    """
+    target = logits.detach().log_softmax(1)
+    return F.kl_div(strong_logits.log_softmax(1), target, log_target=True, reduction="batchmean")
+
+
+def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) -> float:
+    """The α_v with which a label contradicted in every epoch is given up after `activation_epochs`.
+
+    α = (B/4) (exp(−log(init)/E) − 1), from v's growth by 1 + 4α/B an epoch. This needs no knowledge
+    of the noise: choose E well inside the training, when predictions are already mostly right.
+
+    u needs a slower rate, a tenth say: L_CE makes it grow by another 2 α_u/B (1/p_y − 1) an epoch,
+    however the network decides, and 1/p_y is large for labels that are right but hard.
+
+    Parameters
+    ----------
+    activation_epochs : float
+        E > 0.
+    batch_size : int
+        B.
+    init : float
+        As in `SOPLoss`. In a short training use a larger one: growth by much more than a factor of
+        2 an epoch no longer tells a few contradictions from many.
+
+    Returns
+    -------
+    float
+        For `alpha_v`.
+    """
+    if not (activation_epochs > 0 and batch_size > 0 and 0 < init < 1):
+        raise ValueError(
+            f"activation_epochs={activation_epochs}, batch_size={batch_size}, init={init}: "
+            "the first two must be positive, init between 0 and 1"
+        )
+    return batch_size / 4 * math.expm1(-math.log(init) / activation_epochs)
+
+
+def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
+    """How many epochs of contradiction it takes until a label is given up: `alpha_for` inverted."""
+    return -math.log(init) / math.log1p(4 * alpha / batch_size)

@@ -1,0 +1,1 @@
+"""What is shown of finished trainings: tables and figures."""

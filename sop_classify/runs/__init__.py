@@ -1,0 +1,5 @@
+"""Trainings kept in folders, which go on after a stop."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

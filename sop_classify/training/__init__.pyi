@@ -1,0 +1,9 @@
+from .loop import (
+    DivergedError as DivergedError,
+)
+from .loop import (
+    Epoch as Epoch,
+)
+from .loop import (
+    Training as Training,
+)

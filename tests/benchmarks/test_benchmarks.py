@@ -1,0 +1,475 @@
+"""Promise: the benchmarks resume, lose no case, and their tables say what their lines say.
+
+Numbers here are of no interest: the pictures are tiny and the steps few.
+"""
+
+import importlib
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from robustdip import recovery
+from robustdip.classical import METHODS, median
+from robustdip.fitting import loop as fitting
+from robustdip.quality import psnr
+from robustdip.recipes import RECIPES, Recipe
+from robustdip.synthetic import corrupt
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the folder benchmarks is missing")
+
+
+@pytest.fixture
+def command(monkeypatch, one_thread):
+    """Imports a benchmark as a script does, from its own folder, and runs its command line."""
+
+    def run(name: str, *arguments) -> None:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        importlib.import_module(f"benchmarks.{name}").main()
+
+    return run
+
+
+@pytest.fixture
+def denoise(command):
+    return importlib.import_module("benchmarks.images.quality")
+
+
+@pytest.fixture
+def ablation(command):
+    return importlib.import_module("benchmarks.images.ablation")
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    path = tmp_path / "cat.png"
+    Image.fromarray(data.chelsea()[110:142, 190:222]).save(path)
+    return path
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The default recipe with a narrow network, s grown at every step and before the onset too."""
+    recipe = replace(RECIPES["default"], width=16, refresh=1 / 64)
+    monkeypatch.setitem(RECIPES, "default", recipe)
+    return recipe
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def grid(picture: Path, results: Path, *more) -> list:
+    options = ["--side", 32, "--steps", 2, "--threads", 1, "--device", "cpu", "--results", results]
+    return ["run", picture, *options, *more]
+
+
+# benchmarks/images/quality.py
+
+
+def test_a_grid_is_measured_once_and_shown(command, small, picture, tmp_path, capsys):
+    results = tmp_path / "new" / "lines.jsonl"
+    kinds = ("--kinds", "random-valued/pixel", "text+gaussian", "--amounts", 0.1, 0.3)
+    methods = ("--methods", "default", "median", "known-mask-linear")
+    command("images.quality", *grid(picture, results, *kinds, *methods))
+    found = lines(results)
+    assert len({(line["kind"], line["amount"], line["method"]) for line in found}) == 12
+    assert len(found) == 12
+    assert not any("peak_bytes" in line or "error" in line for line in found)
+
+    before = results.read_bytes()
+    command("images.quality", *grid(picture, results, *kinds, *methods))
+    assert results.read_bytes() == before
+
+    # Other settings are another measurement, of the methods that have settings.
+    command("images.quality", *grid(picture, results, *kinds, *methods, "--steps", 1))
+    assert [line["method"] for line in lines(results)[12:]] == ["default"] * 4
+    assert {line["recipe"]["steps"] for line in lines(results)[12:]} == {1}
+
+    capsys.readouterr()
+    command("images.quality", "table", "--results", results, "--kinds", "text+gaussian")
+    table = results.with_suffix(".md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == table
+    labels = [row.split(" | ")[3] for row in table.splitlines()[2:]]
+    assert labels == 2 * ["default (steps=1)", "default (steps=2)", "median", "known-mask-linear"]
+    first = next(line for line in found if line["kind"] == "text+gaussian")
+    assert f"| {first['psnr']:.2f} | {first['psnr']:.2f} | {first['ssim']:.4f} |" in table
+
+    command("images.quality", "figure", "--results", results, "--side", 32)
+    with Image.open(results.with_suffix(".png")) as figure:
+        pixels = np.asarray(figure.convert("L"))
+    assert min(pixels.shape) > 200
+    assert pixels.std() > 5
+
+
+def test_a_line_says_what_was_measured(command, denoise, small, picture, tmp_path):
+    results = tmp_path / "lines.jsonl"
+    methods = ("--methods", "default", "dip-l1", "median")
+    options = ("--kinds", "random-valued", "--seeds", 3)
+    command("images.quality", *grid(picture, results, *methods, *options))
+    fitted, without, filtered = lines(results)
+
+    clean = np.asarray(Image.open(picture), np.float32) / 255
+    noisy, bad = corrupt(clean, "random-valued", 0.5, rng=np.random.default_rng(3))
+    result = recovery.denoise(noisy, recipe=replace(small, steps=2), seed=3, device="cpu")
+    hits = sum(a and b for a, b in zip(result.mask.flat, bad.flat, strict=True))
+    assert fitted["psnr"] == pytest.approx(psnr(clean, result.image), abs=1e-3)
+    assert fitted["precision"] == pytest.approx(hits / result.mask.sum(), abs=1e-4)
+    assert fitted["recall"] == pytest.approx(hits / bad.sum(), abs=1e-4)
+    assert fitted["recipe"] == asdict(replace(small, steps=2))
+    assert without["precision"] is without["recall"] is None  # it judges nothing
+    assert filtered["psnr"] == pytest.approx(psnr(clean, median(noisy)), abs=1e-3)
+    assert filtered["input_psnr"] == pytest.approx(psnr(clean, noisy), abs=1e-3)
+
+
+def test_a_failure_is_recorded_and_tried_again(command, picture, tmp_path, monkeypatch, capsys):
+    results = tmp_path / "lines.jsonl"
+    arguments = grid(picture, results, "--methods", "median", "tv-l1", "--kinds", "text")
+
+    def diverge(image):
+        raise recovery.DivergedError("the loss is nan")
+
+    with monkeypatch.context() as patched:
+        patched.setitem(METHODS, "median", diverge)
+        with pytest.raises(SystemExit, match=r"1 cases failed: their lines in .*lines\.jsonl"):
+            command("images.quality", *arguments)
+    failed, other = lines(results)
+    assert failed["error"] == "DivergedError: the loss is nan"
+    assert other["method"] == "tv-l1"
+    assert other["psnr"] > 0
+    command("images.quality", "table", "--results", results)
+    assert "| 0 (1 failed) |" in capsys.readouterr().out
+    command("images.quality", *arguments)
+    assert [line["method"] for line in lines(results)] == ["median", "tv-l1", "median"]
+    command("images.quality", "table", "--results", results)
+    assert "failed" not in results.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_ctrl_c_is_no_measurement(command, small, picture, tmp_path, denoise, monkeypatch):
+    def interrupted(image, **options):
+        result = recovery.denoise(image, **options)
+        return replace(result, status="interrupted")
+
+    monkeypatch.setattr(denoise, "denoise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command("images.quality", *grid(picture, tmp_path / "lines.jsonl"))
+    assert not (tmp_path / "lines.jsonl").exists()
+
+
+def test_isolated_cases_tell_their_peak_memory(command, picture, tmp_path):
+    arguments = ("--methods", "median", "--kinds", "text")
+    here, apart = tmp_path / "here.jsonl", tmp_path / "apart.jsonl"
+    command("images.quality", *grid(picture, here, *arguments))
+    command("images.quality", *grid(picture, apart, *arguments, "--isolate"))
+    (line,) = lines(apart)
+    assert line["peak_bytes"] > 50e6  # the libraries alone take more
+    assert line["psnr"] == lines(here)[0]["psnr"]
+
+
+@pytest.mark.parametrize("kind", ["random-valued", "salt-and-pepper/pixel", "text"])
+def test_gaussian_noise_lies_under_the_sparse_noise(denoise, kind):
+    clean = np.tile(np.linspace(0, 1, 256, dtype=np.float32)[:, None, None], (1, 256, 3))
+    sparse, bad = denoise.corrupted(clean, kind, 0.3, seed=0)
+    both, still_bad = denoise.corrupted(clean, f"{kind}+gaussian", 0.3, seed=0)
+    np.testing.assert_array_equal(bad, still_bad)
+    np.testing.assert_array_equal(both[bad], sparse[bad])
+    assert both.dtype == np.float32
+    assert 0 == both[~bad].min() < both[~bad].max() == 1
+    inner = ~bad & (np.abs(clean - 0.5) < 0.35)  # far from where it is clipped
+    noise = (both - clean)[inner]
+    assert noise.std() == pytest.approx(5 / 255, rel=0.02)
+    assert abs(noise.mean()) < 4 * (5 / 255) / np.sqrt(inner.sum())
+
+
+def test_a_case_without_corruption_has_no_recall(denoise):
+    mask, none = np.array([True, True, False, False]), np.zeros(4, bool)
+    assert denoise._fraction(mask, among=np.array([True, False, True, True])) == 0.3333
+    assert denoise._fraction(mask, among=none) is None
+
+
+def line(image: str, method: str, value: float, **more) -> dict:
+    case = {"image": image, "side": 64, "kind": "random-valued", "amount": 0.5, "method": method}
+    measured = {"seed": 0, "psnr": value, "ssim": 0.5, "precision": None, "recall": None}
+    return {**case, **measured, "seconds": 1.0, **more}
+
+
+def test_means_are_over_images_of_means_over_seeds(denoise):
+    told, blind = "known-mask-linear", "median"
+    table = denoise.tabulate(
+        denoise.rows_of(
+            [
+                line("a", told, 30.0, peak_bytes=2_000_000),
+                line("a", told, 31.0, seed=1, peak_bytes=5_000_000, seconds=3.0),
+                line("a", told, 35.0, seed=2, seconds=9.0),
+                line("b", told, 20.0, ssim=0.7),
+                line("a", blind, 10.0),
+                line("a", blind, 10.0, amount=0.1, precision=0.25, recall=0.5),
+                line("b", told, 1.0, amount=0.1, ssim=None),
+                line("a", told, 1.0, amount=0.1),
+            ]
+        )
+    )
+    spread = statistics.stdev([30, 31, 35])
+    whole = (30 + 31 + 35) / 3 / 2 + 20 / 2
+    assert table.splitlines() == [
+        "| side | corruption | amount | method | PSNR (dB) | a | b | SSIM | precision | recall "
+        "| s | MB | n |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| 64 | random-valued | 10% | median |  | 10.00 |  |  |  |  | 1.0 |  | 1 |",
+        f"| 64 | random-valued | 10% | {told} | 1.00 | 1.00 | 1.00 |  |  |  | 1.0 |  | 1 |",
+        "| 64 | random-valued | 50% | median |  | 10.00 |  |  |  |  | 1.0 |  | 1 |",
+        f"| 64 | random-valued | 50% | {told} | {whole:.2f} | 32.00 ± {spread:.2f} | 20.00 "
+        "| 0.6000 |  |  | 2.0 | 5 | 1/3 |",
+    ]
+
+
+def test_lines_of_other_settings_are_told_apart(denoise, tmp_path):
+    now = asdict(RECIPES["default"])
+    older = {name: value for name, value in now.items() if name != "average"}
+    recorded = [
+        line("a", "default", 1.0, recipe=now),
+        line("a", "default", 2.0, recipe={**now, "source": "other words", "name": "other"}),
+        line("a", "default", 3.0, recipe={**now, "lr": 0.5, "gone": 7}),
+        line("a", "default", 4.0, recipe=older),
+        line("a", "default", 5.0),  # not recorded at all
+    ]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in recorded))
+    newest = denoise.newest(path)
+    assert [one["psnr"] for one in newest] == [2, 3, 4, 5]
+    assert [denoise.label(one) for one in newest] == [
+        "default",
+        "default (lr=0.5, gone=7)",
+        "default (average=?)",
+        "default",
+    ]
+
+
+def test_every_point_of_a_panel_is_the_mean_over_the_same_images(denoise, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    plot = Axes.plot
+
+    def recorded(axis, *arguments, **options):
+        drawn.append(arguments[:2])
+        return plot(axis, *arguments, **options)
+
+    monkeypatch.setattr(Axes, "plot", recorded)
+    rows = denoise.rows_of(
+        [
+            line("a", "median", 10.0, amount=0.1),
+            line("b", "median", 20.0, amount=0.1),
+            line("a", "median", 1.0),  # b is missing
+            line("a", "median", 6.0, amount=0.7),
+            line("b", "median", 8.0, amount=0.7),
+            line("a", "tv-l1", 30.0, amount=0.1),
+        ]
+    )
+    denoise.draw(rows, tmp_path / "figure.png")
+    assert drawn == [(pytest.approx((10, 70)), (15, 7))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "no.png"], "there is no file no.png"),
+        (["run", __file__, "--kinds", "text/pixel"], "invalid choice: 'text/pixel'"),
+        (["run", __file__, "--methods", "magic"], "invalid choice: 'magic'"),
+        (["table", "--results", "none.jsonl"], "none.jsonl has no such line"),
+    ],
+)
+def test_wrong_arguments_are_one_line(command, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        command("images.quality", *arguments)
+    assert message in capsys.readouterr().err
+
+
+# benchmarks/images/ablation.py
+
+
+def test_every_variant_changes_the_result(command, ablation, small, picture, tmp_path, capsys):
+    results = tmp_path / "lines.jsonl"
+    noise = ("--kinds", "random-valued", "--amounts", 0.3)
+    variants = [name for name in ablation.VARIANTS if name != "adam"]
+    arguments = grid(picture, results, *noise, "--steps", 12)
+    command("images.ablation", *arguments, "--variants", *variants)
+    values = {one["method"]: (one["psnr"], one["ssim"]) for one in lines(results)}
+    assert list(values) == variants
+    default = values.pop("default")
+    # As its text says: no path is bounded within 64 steps. `test_the_rate_of_a_variant` goes on.
+    assert values.pop("no-reach") == default
+    # Of so few steps the onset is two fifths in any case.
+    assert values.pop("onset-0.6") == values.pop("onset-1.2") == default
+    # At full resolution there are 16 channels at the least, as many as the rest has here.
+    assert values.pop("wide-finest") == default
+    del values["no-streaks"], values["no-shapes"]  # noise does not run on: see the next test
+    assert default not in values.values()
+
+    before = results.read_bytes()
+    command("images.ablation", *arguments, "--variants", *variants)
+    assert results.read_bytes() == before
+    capsys.readouterr()
+    command("images.ablation", "table", "--steps", 12, "--results", results)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == [f"| {name}" for name in variants]
+    change = values["l2"][0] - default[0]
+    assert rows[1] == f"| l2 | {values['l2'][0]:.2f} ({change:+.2f}) | {change:+.2f} | 1 |"
+
+
+@pytest.mark.parametrize(
+    ("kind", "variant"), [("scratches", "no-streaks"), ("missing-lines", "no-shapes")]
+)
+def test_a_shape_unlooked_for_changes_the_result(
+    command, ablation, small, picture, tmp_path, *, kind, variant
+):
+    results = tmp_path / "lines.jsonl"
+    damage = ("--kinds", kind, "--amounts", 0.2)
+    variants = ("--variants", "default", variant)
+    command("images.ablation", *grid(picture, results, *damage, "--steps", 12), *variants)
+    default, without = lines(results)
+    assert default["psnr"] != without["psnr"]
+
+
+def separations(
+    clean: np.ndarray, recipe: Recipe, *, steps: int
+) -> Iterator[tuple[Any, fitting.Step]]:
+    """After every step, s and what the step shows."""
+    noisy, _ = corrupt(clean, "random-valued", 0.3, rng=np.random.default_rng(0))
+    for step in fitting.fit(noisy, replace(recipe, steps=steps)):
+        yield step._separation, step
+
+
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [
+        ("no-histogram", lambda s, step: bool((s.density == 1).all())),
+        ("one-beta", lambda s, step: float(s.scale.max() - s.scale.min()) < 1e-6),
+        ("no-covariance", lambda s, step: torch.equal(
+            s.gain, torch.diag_embed(s.gain.diagonal(dim1=-2, dim2=-1)))),
+        ("global-covariance", lambda s, step: bool(
+            ((s.gain - s.gain[:, :1, :1]).abs() < 1e-5).all())),
+        ("no-kept", lambda s, step: np.array_equal(
+            step.image, step._output[0, :, :32, :32].permute(1, 2, 0).numpy().clip(0, 1))),
+    ],
+)  # fmt: skip
+def test_a_variant_is_what_it_says(ablation, small, picture, name, holds):
+    clean = np.asarray(Image.open(picture), np.float32) / 255
+    *_, default = separations(clean, small, steps=4)
+    assert not holds(*default)
+    with ablation.PATCHES[name]:
+        *_, changed = separations(clean, small, steps=4)
+    assert holds(*changed)
+    *_, default = separations(clean, small, steps=4)
+    assert not holds(*default)  # nothing stays behind
+
+
+def test_a_frozen_mask_stays(ablation, small, picture):
+    clean = np.asarray(Image.open(picture), np.float32) / 255
+
+    def weights() -> list[torch.Tensor]:
+        return [s.weight for s, _ in separations(clean, small, steps=12)]  # onset: step 4
+
+    with ablation.PATCHES["frozen-mask"]:
+        frozen = weights()
+    first = next(i for i, weight in enumerate(frozen) if torch.equal(weight, frozen[-1]))
+    assert 0 < first < 4
+    assert all(torch.equal(weight, frozen[-1]) for weight in frozen[first:])
+    default = weights()
+    assert torch.equal(default[first], frozen[first])  # the first growth that judges
+    assert not torch.equal(default[first + 1], default[first])
+
+
+def test_only_the_default_expects_corruption_to_cost(ablation, small, picture):
+    clean = np.asarray(Image.open(picture), np.float32) / 255
+
+    def expects() -> list[bool]:  # onset: step 4
+        return [s.expected is not None for s, _ in separations(clean, small, steps=12)]
+
+    default = expects()
+    assert default[1]
+    assert not any(default[3:])
+    with ablation.PATCHES["biased"]:
+        assert expects() == 12 * [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "steps", "before", "after"),
+    [
+        ("constant-rate", 90, 90, 0.02, 1.0),
+        ("constant-rate", 10, 90, 0.5, 0.5),  # the warm-up stays
+        ("constant-rate", 200, 200, 0.02 / 8, 1 / 8),  # and so does the bound
+        ("no-reach", 200, 1000, 1 / 8, 1.0),
+        ("no-reach", 200, 200, 0.02 / 8, 0.02),  # the decay stays
+    ],
+)
+def test_the_rate_of_a_variant(ablation, small, name, number, steps, before, after):
+    descent = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+
+    def rate() -> float:
+        fitting._schedule([descent], [1.0], replace(small, steps=steps), number, reach=100.0)
+        return descent.param_groups[0]["lr"]
+
+    assert rate() == pytest.approx(before)
+    with ablation.PATCHES[name]:
+        assert rate() == pytest.approx(after)
+    assert rate() == pytest.approx(before)
+
+
+def test_differences_are_those_of_the_same_seed(ablation):
+    def one(method: str, seed: int, value: float, **more) -> dict:
+        return line("a", method, value, seed=seed, **more)
+
+    table = ablation.tabulate(
+        [
+            one("default", 0, 10.0),
+            one("default", 1, 20.0),
+            one("default", 0, 7.0, kind="text"),
+            one("no-s", 1, 18.0),
+            one("no-s", 2, 99.0),
+            one("l2", 0, 0.0, error="DivergedError: the loss is nan"),
+            one("l2", 0, 9.5, kind="text"),
+            one("no-kept", 0, 11.0),
+            one("no-kept", 0, 6.0, kind="text"),
+        ]
+    )
+    spread = [f"± {statistics.stdev(values):.2f}" for values in ([10, 20], [18, 99])]
+    assert table.splitlines() == [
+        "| variant | a, 64x64, random-valued 50% | a, 64x64, text 50% | mean difference | n |",
+        "|---|---|---|---|---|",
+        f"| default | 15.00 {spread[0]} | 7.00 |  | 1/2 |",
+        "| l2 | failed | 9.50 (+2.50) |  | 0/1 |",
+        f"| no-s | 58.50 {spread[1]} (-2.00) |  |  | 2 |",
+        "| no-kept | 11.00 (+1.00) | 6.00 (-1.00) | +0.00 | 1 |",
+    ]
+
+
+def test_a_variant_is_the_default_with_one_thing_changed(ablation):
+    default = asdict(RECIPES["default"])
+    for name in ablation.VARIANTS:
+        if name != "adam":
+            recipe = asdict(ablation.variant(name, 100))
+            changed = {key for key in default if recipe[key] != {**default, "steps": 100}[key]}
+            assert len(changed) == (name in ablation.SETTINGS or name in ablation.STEPS) - (
+                name == "default"
+            )
+    assert ablation.variant("half-steps", 100).steps == 50
+    assert ablation.variant("twice-steps").steps == 2 * default["steps"]
+
+
+def test_the_table_is_of_the_default_recipe_as_it_is(command, tmp_path, capsys):
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps(line("a", "default", 1.0, recipe={"steps": 3})) + "\n")
+    with pytest.raises(SystemExit):
+        command("images.ablation", "table", "--results", path)
+    assert "has no line of the default recipe with these steps" in capsys.readouterr().err

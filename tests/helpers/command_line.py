@@ -1,0 +1,42 @@
+"""The program run in this process or in one of its own, and what is expected of it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from robustdip.__main__ import app
+
+ROOT = Path(__file__).parents[2]
+LONG = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "300"}  # messages on one line, not in a box
+
+
+def run(*arguments):
+    """Run a command here; an error that it does not handle itself fails the test."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=LONG)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def done(*arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def refused(*arguments):
+    """The one line on stderr of a command that fails, with nothing on stdout."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+def python(*arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **LONG}
+    options = {"capture_output": True, "text": True, "timeout": 120, "env": environment} | options
+    return subprocess.run([sys.executable, *map(str, arguments)], **options)

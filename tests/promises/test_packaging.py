@@ -1,0 +1,200 @@
+"""What is installed: three packages and no more, light to import, no code loaded from data."""
+
+import ast
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import overparam
+import robustdip
+import sop_classify
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = (overparam, robustdip, sop_classify)
+SOURCES = sorted(
+    [*(path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/**/*.py")), ROOT / "cli.py"]
+)
+MODULES = [path for path in SOURCES if path.name not in ("cli.py", "__main__.py", "__init__.py")]
+
+
+STUBS = [path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/**/*.pyi")]
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return importlib.import_module(".".join(part for part in parts if part != "__init__"))
+
+
+def python(*args, path=ROOT, **options):
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    options = {"capture_output": True, "text": True, "timeout": 120} | options
+    return subprocess.run([sys.executable, *args], env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel, built offline from a copy: setuptools leaves files in the tree it builds."""
+    try:
+        version = importlib.metadata.version("setuptools")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    if int(version.partition(".")[0]) < 77:
+        pytest.skip(f"setuptools>=77 is needed to build the wheel, there is {version}")
+    source = tmp_path_factory.mktemp("source") / "tree"
+    hidden = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist")
+    shutil.copytree(ROOT, source, ignore=hidden)
+    script = "from setuptools import build_meta; build_meta.build_wheel('out')"
+    built = python("-c", script, cwd=source)
+    assert built.returncode == 0, built.stderr
+    (path,) = (source / "out").glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"robustdip-{robustdip.__version__}.dist-info"
+    assert {name.partition("/")[0] for name in names} == {
+        *(package.__name__ for package in PACKAGES),
+        info,
+    }
+    expected = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "cli.py"}
+    expected |= {f"{package.__name__}/py.typed" for package in PACKAGES}
+    expected |= {str(path.relative_to(ROOT)) for path in STUBS}
+    assert {name for name in names if not name.startswith(info)} == expected
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+def test_the_wheel_runs_by_itself(wheel, tmp_path):
+    names = [package.__name__ for package in PACKAGES]
+    where = f"import {', '.join(names)}; print({', '.join(f'{n}.__file__' for n in names)})"
+    installed = tmp_path / "installed"
+    zipfile.ZipFile(wheel).extractall(installed)
+    printed = python("-c", where, path=installed, cwd=tmp_path).stdout
+    assert printed.count(str(installed)) == len(names)
+    helped = python("-m", "robustdip", "--help", path=installed, cwd=tmp_path)
+    assert helped.returncode == 0
+    assert "denoise" in helped.stdout
+    assert "train-cifar" in helped.stdout
+    metadata = zipfile.ZipFile(wheel).read(
+        f"robustdip-{robustdip.__version__}.dist-info/entry_points.txt"
+    )
+    assert b"robustdip = robustdip.__main__:app" in metadata
+
+
+def test_importing_is_light():
+    # skimage, scipy and tifffile too take long, and reading a PNG needs none of them.
+    script = (
+        "import json, sys, overparam, overparam.files, robustdip\n"
+        "import sop_classify, sop_classify.cli.train_cifar\n"
+        "robustdip.read_image, robustdip.write_image, robustdip.corrupt, robustdip.RECIPES\n"
+        "sop_classify.ImageData, sop_classify.symmetric_noise, sop_classify.recipe_for\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    loaded = set(json.loads(python("-c", script).stdout))
+    assert loaded >= {
+        "robustdip.images.reading",
+        "sop_classify.labels.synthetic",
+        "sop_classify.data.image_data",
+    }
+    assert not loaded & {"torch", "torchvision", "skimage", "scipy", "matplotlib", "tifffile"}
+
+
+@pytest.mark.parametrize("path", STUBS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_name_of_a_stub_is_there_and_public_in_its_module(path):
+    package = module_of(path.with_suffix(".py"))
+    for node in ast.parse(path.read_text()).body:
+        home = importlib.import_module(f".{node.module}", package.__name__)
+        for alias in node.names:
+            assert alias.name == alias.asname, "a stub re-exports a name as itself"
+            assert alias.name in package.__all__
+            assert alias.name in home.__all__
+            assert getattr(package, alias.name) is getattr(home, alias.name)
+    with pytest.raises(AttributeError, match="attribute nothing"):
+        _ = package.nothing
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_say_what_they_are_and_what_they_offer(path):
+    assert len(ast.get_docstring(ast.parse(path.read_text())) or "") > 20
+    if path not in MODULES:
+        return  # command lines offer commands; faces are tested by their stubs
+    module = module_of(path)
+    names = module.__all__
+    # Constants, classes, functions: each group in alphabetical order.
+    assert names == sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+    assert len(set(names)) == len(names)
+    assert all(hasattr(module, name) for name in names)
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    defined = {n.name for n in ast.parse(path.read_text()).body if isinstance(n, kinds)}
+    assert {name for name in defined if not name.startswith("_")} <= set(names)
+
+
+def unsafe(source):
+    """What in a module could run code that comes from data, as a list of line and name."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        elif isinstance(node, ast.Call):
+            keywords = {k.arg: getattr(k.value, "value", ...) for k in node.keywords}
+            called = ast.unparse(node.func)
+            if called in ("eval", "exec", "compile", "__import__"):
+                found.append((node.lineno, called))
+            if keywords.get("allow_pickle", False) is not False:
+                found.append((node.lineno, "allow_pickle"))
+            if called == "torch.load" and keywords.get("weights_only") is not True:
+                found.append((node.lineno, called))
+        pickles = ("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+        found += [(node.lineno, n) for n in names if n.partition(".")[0] in pickles]
+    return found
+
+
+def test_no_code_is_loaded_from_data():
+    bad = [
+        "import pickle",
+        "from pickle import loads",
+        "eval('1')",
+        "exec(text)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+    ]
+    assert all(unsafe(source) for source in bad)
+    assert not unsafe("net.eval(); torch.load(path, weights_only=True); re.compile('x')")
+    assert {path.name: unsafe(path.read_text()) for path in SOURCES} == {
+        path.name: [] for path in SOURCES
+    }
+
+
+def test_the_entry_point_and_the_version_are_those_of_the_source():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == robustdip.__version__
+    target = importlib.metadata.EntryPoint("robustdip", project["scripts"]["robustdip"], "scripts")
+    from robustdip.__main__ import app
+
+    assert target.load() is app
+
+
+def test_every_recipe_is_plain_data():
+    for name, recipe in robustdip.RECIPES.items():
+        assert recipe.name == name
+        assert recipe.source
+        fields = json.loads(json.dumps(dataclasses.asdict(recipe)))
+        assert robustdip.Recipe(**fields) == recipe
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            recipe.steps = 1

@@ -1,0 +1,380 @@
+"""Files to arrays: nothing is lost, every bad file is one FileError, no file is ever harmed."""
+
+import io
+import os
+import resource
+import struct
+import time
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from overparam.files import FileError
+from robustdip.images.reading import (
+    Picture,
+    check_output,
+    read_image,
+    write_image,
+)
+
+SIZES = [(1, 1), (2, 3), (31, 33), (1, 4096)]
+DEPTHS = {"uint8": np.uint8, "uint16": np.uint16}
+
+
+def noise(*shape, dtype=np.uint8, seed=0):
+    high = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(0, high, shape, dtype, endpoint=True)
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width, height, depth, colour, rows=b"", extra=b""):
+    """A PNG by the book, independent of the code under test."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + data
+
+
+def png16(samples, extra=b""):
+    height, width, bands = samples.shape
+    # Filter 1: each byte less the one a pixel before, which shows that whole pixels are seen.
+    data = samples.astype(">u2").view(np.uint8).reshape(height, -1)
+    before = np.pad(data, ((0, 0), (2 * bands, 0)))[:, : data.shape[1]]
+    rows = b"".join(b"\1" + row.tobytes() for row in data - before)
+    return png(width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[bands], rows, extra)
+
+
+def encoded(image, form, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def split(samples):
+    """(H, W, 1 to 4) samples as the pixels and alpha that must come out."""
+    colours = 1 if samples.shape[2] < 3 else 3
+    alpha = samples[..., colours] if samples.shape[2] > colours else None
+    return samples[..., 0] if colours == 1 else samples[..., :3], alpha
+
+
+def assert_holds(picture, samples):
+    pixels, alpha = split(samples)
+    np.testing.assert_array_equal(picture.pixels, pixels, strict=True)
+    assert (picture.alpha is None) == (alpha is None)
+    if alpha is not None:
+        np.testing.assert_array_equal(picture.alpha, alpha, strict=True)
+
+
+def refused(path):
+    start = time.perf_counter()
+    with pytest.raises(FileError) as caught:
+        read_image(path)
+    assert time.perf_counter() - start < 1
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"cannot read {str(path)!r}: ")
+    return message
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [(mode, form) for mode in ("1", "L", "LA", "RGB", "RGBA", "P") for form in ("PNG", "TIFF")]
+    + [("P+alpha", "PNG")],  # a TIFF palette has no alpha
+)
+def test_reads_every_8_bit_mode(tmp_path, mode, form, size):
+    opaque = Image.fromarray(noise(*size, 3))
+    image = opaque.convert("P") if mode.startswith("P") else opaque.convert(mode)
+    if "A" in mode:
+        image.putalpha(Image.fromarray(noise(*size, seed=1)))
+    options = {"transparency": bytes(range(256))} if mode == "P+alpha" else {}
+    image.save(tmp_path / "x", form, **options)
+    with Image.open(tmp_path / "x") as oracle:
+        bands = {"1": "L", "P": "RGB", "P+alpha": "RGBA"}.get(mode, mode)
+        expected = np.asarray(oracle.convert(bands)).reshape(*size, -1)
+    assert_holds(read_image(tmp_path / "x"), expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_reads_16_bit_png_exactly(tmp_path, bands, size):
+    samples = noise(*size, bands, dtype=np.uint16)
+    (tmp_path / "x.png").write_bytes(png16(samples))
+    assert_holds(read_image(tmp_path / "x.png"), samples)
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_16_bit_transparent_colour_is_matched_in_16_bits(tmp_path, bands):
+    samples = noise(4, 5, bands, dtype=np.uint16)
+    samples[0, 1] = samples[0, 0] ^ 1  # equal in the high byte only
+    key = chunk(b"tRNS", samples[0, 0].astype(">u2").tobytes())
+    (tmp_path / "x.png").write_bytes(png16(samples, key))
+    alpha = np.full((4, 5, 1), 65535, np.uint16)
+    alpha[0, 0] = 0
+    assert_holds(read_image(tmp_path / "x.png"), np.concatenate([samples, alpha], axis=2))
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_reads_16_bit_tiff_exactly(tmp_path, bands, compression, byteorder):
+    samples = noise(131, 203, bands, dtype=np.uint16)
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        samples.squeeze(2) if bands == 1 else samples,
+        photometric="minisblack" if bands == 1 else "rgb",
+        extrasamples=["unassalpha"] if bands == 4 else None,
+        compression=compression,
+        byteorder=byteorder,
+    )
+    assert_holds(read_image(tmp_path / "x.tif"), samples)
+
+
+def test_16_bit_layouts_that_would_lose_depth_are_refused(tmp_path):
+    samples = noise(3, 5, 7, dtype=np.uint16)
+    for compression in (None, "zlib"):
+        tifffile.imwrite(
+            tmp_path / "x", samples, photometric="rgb", planarconfig="separate",
+            compression=compression,
+        )  # fmt: skip
+        assert "separate planes" in refused(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"P6 2 1 65535\n" + bytes(12))
+    assert "16-bit colour PPM" in refused(tmp_path / "x")
+
+
+def test_16_bit_white_is_zero_and_grey_ppm(tmp_path):
+    samples = noise(5, 7, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", samples, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif").pixels, 65535 - samples)
+    (tmp_path / "x.ppm").write_bytes(b"P5 7 5 65535\n" + samples.astype(">u2").tobytes())
+    assert_holds(read_image(tmp_path / "x.ppm"), samples[..., None])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".webp", ".bmp", ".ppm"])
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+def test_writes_what_it_can_hold_exactly_and_refuses_the_rest(tmp_path, bands, depth, suffix):
+    path, alpha, deep = tmp_path / f"x{suffix}", bands in (2, 4), depth == "uint16"
+    holds = not (
+        (alpha and suffix in (".bmp", ".ppm"))
+        or (deep and suffix in (".webp", ".bmp", ".ppm"))
+        or (deep and bands == 2 and suffix.lower() in (".tif", ".tiff"))
+    )
+    for size in SIZES:
+        samples = noise(*size, bands, dtype=DEPTHS[depth])
+        picture = Picture(*split(samples))
+        if holds:
+            check_output(path, force=True, image=picture)
+            write_image(path, picture)
+            if suffix == ".webp" and bands < 3:  # has no grey
+                samples = np.dstack([samples[..., :1]] * 3 + [samples[..., 1:]])
+            assert_holds(read_image(path), samples)
+        else:
+            with pytest.raises(FileError, match=r"use \.png"):
+                check_output(path, image=picture)
+            with pytest.raises(FileError, match=r"use \.png"):
+                write_image(path, picture)
+            assert not list(tmp_path.iterdir())
+
+
+def test_jpeg_is_close_and_refuses_depth_and_alpha(tmp_path):
+    smooth = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    write_image(tmp_path / "x.jpg", smooth)
+    assert np.abs(read_image(tmp_path / "x.jpg").pixels.astype(int) - smooth).max() < 8
+    with pytest.raises(FileError, match=r"8 bits a sample and the image has 16; use \.png"):
+        write_image(tmp_path / "y.jpg", noise(2, 2, dtype=np.uint16))
+    with pytest.raises(FileError, match=r"alpha; use \.png"):
+        write_image(tmp_path / "y.jpg", Picture(noise(2, 2), noise(2, 2)))
+    with pytest.raises(FileError, match="at most 16383"):
+        write_image(tmp_path / "y.webp", noise(1, 16384))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]
+
+
+@pytest.mark.parametrize("orientation", range(10))  # 0 and 9 mean nothing
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_stands_upright(tmp_path, form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(24, 40, 3)).save(tmp_path / "x", form, exif=exif)
+    with Image.open(tmp_path / "x") as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    assert_holds(read_image(tmp_path / "x"), expected)
+    assert expected.shape == ((40, 24, 3) if 5 <= orientation <= 8 else (24, 40, 3))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "depth"),
+    [(".png", 8), (".png", 16), (".tif", 8), (".tif", 16), (".jpg", 8), (".webp", 8)],
+)
+def test_profile_is_kept_and_gps_dropped(tmp_path, suffix, depth):
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N"}  # the GPS block
+    profile = bytes(range(256)) * 3
+    source, out = tmp_path / "in.png", tmp_path / f"out{suffix}"
+    source.write_bytes(encoded(Image.new("RGB", (8, 8)), "PNG", exif=exif, icc_profile=profile))
+    picture = read_image(source)
+    write_image(out, Picture(picture.pixels.astype(f"uint{depth}"), None, picture.icc_profile))
+    assert read_image(out).icc_profile == profile
+    with Image.open(source) as before, Image.open(out) as after:
+        assert before.getexif().get_ifd(0x8825)
+        assert not after.getexif().get_ifd(0x8825)
+    with pytest.raises(FileError, match="profile"):
+        write_image(tmp_path / "x.bmp", picture)
+
+
+@pytest.mark.parametrize("side", [10_000, 30_000, 2**31 - 1])
+def test_bombs_are_refused_before_decoding(tmp_path, side):
+    (tmp_path / "x.png").write_bytes(png(side, side, 8, 2, bytes(20_000)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert str(side * side) in refused(tmp_path / "x.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the caller's filters do not matter
+        refused(tmp_path / "x.png")
+
+
+PHOTO = Image.fromarray(noise(40, 50, 3))
+SOUND = {
+    "png": encoded(PHOTO, "PNG"),
+    "png16": png16(noise(40, 50, 3, dtype=np.uint16)),
+    "jpeg": encoded(PHOTO, "JPEG", exif=Image.Exif()),
+    "tiff": encoded(PHOTO, "TIFF", compression="tiff_lzw"),
+    "webp": encoded(PHOTO, "WEBP", lossless=True),
+    "bmp": encoded(PHOTO, "BMP"),
+    "ppm": encoded(PHOTO, "PPM"),
+}
+
+
+@pytest.mark.parametrize("form", SOUND)
+def test_damaged_bytes_open_or_raise_image_error(tmp_path, form):
+    rng, path, opened = np.random.default_rng(7), tmp_path / "x", 0
+    for trial in range(100):
+        data = bytearray(SOUND[form])
+        if trial % 2:
+            del data[rng.integers(len(data)) :]
+        else:  # half of the flips in the header, where they do most harm
+            for place in rng.integers(len(data) if trial % 4 else 200, size=rng.integers(1, 5)):
+                data[place] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        try:
+            read_image(path)
+            opened += 1
+        except FileError:
+            refused(path)
+    assert opened < 100
+
+
+def test_what_is_no_image_is_refused_in_one_line(tmp_path):
+    (tmp_path / "text.png").write_text("this is not an image\n")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "two\nlines.png").write_text("text")
+    known = "(PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
+    assert known in refused(tmp_path / "text.png")
+    assert known in refused(tmp_path / "empty.png")
+    assert known in refused(tmp_path / "two\nlines.png")
+    assert "No such file" in refused(tmp_path / "dangling.png")
+    assert "No such file" in refused(tmp_path / "missing.png")
+    assert "folder" in refused(tmp_path)
+    assert "pipe or a device" in refused(tmp_path / "fifo.png")
+    assert "pipe or a device" in refused("/dev/zero")
+    assert "too long" in refused(tmp_path / ("x" * 300))
+    assert "null" in refused(tmp_path / "x\0.png")
+
+
+def test_frames_and_foreign_colours_are_refused(tmp_path):
+    path, frames = tmp_path / "x", [Image.fromarray(noise(4, 4, 3, seed=k)) for k in range(3)]
+    for form in ("PNG", "TIFF", "WEBP"):
+        frames[0].save(path, form, save_all=True, append_images=frames[1:])
+        assert "3 frames or pages" in refused(path)
+    frames[0].save(path, "GIF")
+    assert "not an image" in refused(path)
+    for form in ("JPEG", "TIFF"):
+        Image.new("CMYK", (4, 4)).save(path, form)
+        assert "CMYK" in refused(path)
+    for mode in ("F", "I", "LAB"):
+        Image.new(mode, (4, 4)).save(path, "TIFF")
+        assert f"pixels are {mode};" in refused(path)
+    frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
+    assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
+
+
+@pytest.mark.parametrize("fault", ["replace", "fsync", "open"])
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, fault):
+    path, old, new = tmp_path / "x.png", noise(3, 3), noise(5, 5)
+    write_image(path, old)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    if fault == "open":
+        monkeypatch.setattr(Path, "open", fail)
+    else:
+        monkeypatch.setattr(os, fault, fail)
+    with pytest.raises(FileError, match=r"cannot write .*No space left"):
+        write_image(path, new)
+    monkeypatch.undo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.png"]
+    np.testing.assert_array_equal(read_image(path).pixels, old)
+    write_image(path, new)
+    np.testing.assert_array_equal(read_image(path).pixels, new)
+
+
+def test_check_output(tmp_path, monkeypatch):
+    source, other = tmp_path / "in.png", tmp_path / "other.png"
+    write_image(source, noise(2, 2))
+    (tmp_path / "soft.png").symlink_to(source)
+    (tmp_path / "hard.png").hardlink_to(source)
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "fifo.png")
+    check_output(other, inputs=[source])
+    other.touch()
+    check_output(other, inputs=[source, tmp_path / "missing"], force=True)
+    with pytest.raises(FileError, match="exists already"):
+        check_output(other)
+    for alias in ("in.png", "soft.png", "hard.png", "folder.png/../in.png"):
+        with pytest.raises(FileError, match="is an input"):
+            check_output(tmp_path / alias, inputs=[source], force=True)
+    for name, why in [
+        ("x.gif", r"suffix '.gif'; use one of .png, .tif"),
+        ("x", "suffix ''"),
+        ("none/x.png", "does not exist; make it first"),
+        ("folder.png", "folder"),
+        ("fifo.png", "pipe or a device"),
+        ("x" * 300 + ".png", "too long"),
+    ]:
+        with pytest.raises(FileError, match=why):
+            check_output(tmp_path / name, force=True)
+        with pytest.raises(FileError, match=why):
+            write_image(tmp_path / name, noise(2, 2))
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(FileError, match="not writable"):
+        check_output(tmp_path / "new.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["-x.png", "a b.png", "bild-\u00e4\u2603.png", "a\nb.png", "x" * 251 + ".png"]
+)
+def test_any_name_works(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write_image(name, noise(2, 3))
+    assert read_image(name).pixels.shape == (2, 3)
+
+
+def test_picture_refuses_other_arrays():
+    with pytest.raises(TypeError, match="float64"):
+        Picture(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
+        Picture(noise(2, 2, 4))
+    with pytest.raises(ValueError, match="alpha"):
+        Picture(noise(2, 2), noise(2, 3))
+    with pytest.raises(TypeError, match="alpha"):
+        Picture(noise(2, 2), noise(2, 2, dtype=np.uint16))

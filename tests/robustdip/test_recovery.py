@@ -1,0 +1,534 @@
+"""`denoise` on arrays: any size and type, the same result for the same seed, clear refusals."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import robustdip.fitting.loop
+import robustdip.recovery
+from overparam.devices import pick_device
+from robustdip import RECIPES, Recipe, corrupt, denoise, fit
+from robustdip.recovery import DivergedError, NotEnoughMemoryError, memory_needed
+
+ROOT = Path(__file__).parents[2]
+# The recipes with a network small enough for tests, and s early; the rest is untouched.
+EARLY = {"width": 16, "steps": 30, "onset": 0, "refresh": 0}
+SMALL = {name: replace(recipe, **EARLY) for name, recipe in RECIPES.items()}
+DEFAULT, PAPER = SMALL["default"], SMALL["paper"]
+DTYPES = (np.uint8, np.uint16, np.float32, np.float64)
+
+
+def picture(*shape, dtype=np.float32, seed=0):
+    """A smooth image, 30 % of its elements replaced by black or white."""
+    ramps = np.add.outer(np.linspace(0, 2, shape[0]), np.linspace(0, 3, shape[1]))
+    smooth = 0.5 + 0.3 * np.sin(ramps[..., None] + np.arange(shape[2] if shape[2:] else 1))
+    rng = np.random.default_rng(seed)
+    bad = corrupt(smooth.reshape(shape), "salt-and-pepper", 0.3, rng=rng)[0]
+    if np.issubdtype(dtype, np.floating):
+        return bad.astype(dtype)
+    return np.rint(bad * np.iinfo(dtype).max).astype(dtype)
+
+
+def identical(one, other):
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name))
+        for name in ("image", "corruption", "mask")
+    )
+
+
+@dataclass
+class Scripted:
+    """Stands in for `Step`: counts how often its loss, which waits for the device, is asked for."""
+
+    number: int
+    steps: int
+    value: float
+    looks: list[int] = field(default_factory=list)
+
+    image = corruption = np.zeros((2, 2, 1), np.float32)
+    mask = np.zeros((2, 2, 1), bool)
+    deviation = None
+
+    @property
+    def loss(self):
+        self.looks.append(self.number)
+        return self.value
+
+
+def scripted(monkeypatch, losses=lambda number: 0.1, *, then=None):
+    """Let `denoise` run through steps with these losses; returns the steps at which it looked."""
+    looks = []
+
+    def fit(image, recipe, **_):
+        for number in range(1, recipe.steps + 1):
+            yield Scripted(number, recipe.steps, losses(number), looks)
+            if then is not None:
+                then(number)
+
+    monkeypatch.setattr(robustdip.recovery, "fit", fit)
+    return looks
+
+
+# --- what comes out ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3, 3), (31, 33, 2), (64, 65, 4), (37, 100, 1)])
+def test_any_size_and_type_comes_back_as_it_came(shape):
+    results = []
+    for dtype in DTYPES:
+        image = picture(*shape, dtype=dtype)
+        image.flags.writeable = False
+        result = denoise(image, recipe=DEFAULT, steps=3)
+        integer = np.issubdtype(dtype, np.integer)
+        assert result.image.dtype == (dtype if integer else np.float32)
+        assert result.corruption.dtype == np.float32
+        assert result.mask.dtype == bool
+        assert result.image.shape == result.corruption.shape == result.mask.shape == shape
+        assert 0 <= result.image.min() <= result.image.max() <= (1 if not integer else 65535)
+        results.append(result)
+    assert identical(results[2], results[3])  # float64 is rounded to float32, nothing else
+
+
+def test_memory_layout_does_not_matter():
+    image = picture(20, 30, 3)
+    expected = denoise(image, recipe=DEFAULT, steps=3)
+    wide = np.zeros((40, 30, 3), np.float32)
+    wide[::2] = image
+    for same in (np.asfortranarray(image), image[::-1].copy()[::-1], wide[::2], image.tolist()):
+        assert identical(denoise(same, recipe=DEFAULT, steps=3), expected)
+    one_channel = denoise(image[..., :1], recipe=DEFAULT, steps=3)
+    grey = denoise(image[..., 0], recipe=DEFAULT, steps=3)
+    assert np.array_equal(grey.image, one_channel.image[..., 0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_image_is_the_input_less_the_corruption(dtype):
+    image = picture(40, 50, 3, dtype=dtype)
+    result = denoise(image, recipe=DEFAULT)
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    left = image / white - result.corruption
+    half_a_level = 0.5 / white if white > 1 else 0
+    assert np.abs(left - result.image / white).max() < half_a_level + 1e-6
+    assert np.abs(result.corruption).max() <= 1
+    assert 0.1 < result.mask.mean() < 0.6  # 30 % is corrupted: the fit has found out
+    error = np.abs(result.corruption)
+    assert error[result.mask].mean() > 10 * error[~result.mask].mean()
+
+
+def test_the_result_tells_what_was_run():
+    steps = []
+    result = denoise(
+        picture(8, 9), recipe="dip-l2", steps=7, seed=5, device="cpu", on_step=steps.append
+    )
+    assert result.recipe == replace(RECIPES["dip-l2"], steps=7)
+    assert (result.seed, result.device, result.steps, result.status) == (5, "cpu", 7, "completed")
+    assert 0 < result.seconds < 60
+    assert [(step.number, step.steps) for step in steps] == [(n, 7) for n in range(1, 8)]
+    assert [record["step"] for record in result.history] == list(range(1, 8))
+    assert all(record.keys() == {"step", "loss"} for record in result.history)
+    assert not result.corruption.any()  # dip-l2 has no s
+    assert not result.mask.any()
+    assert "history" not in repr(result)
+
+
+def test_fit_yields_the_steps_that_denoise_returns():
+    image = picture(20, 20, 3)
+    result = denoise(image, recipe=DEFAULT, seed=3)
+    for step in fit(image, DEFAULT, seed=3):
+        shape = (step.image.shape, step.corruption.shape, step.mask.shape)
+        assert shape == ((20, 20, 3),) * 3
+    assert step.number == step.steps == DEFAULT.steps
+    assert np.array_equal(step.image, result.image)
+    assert np.array_equal(step.mask, result.mask)
+    assert step.loss == result.history[-1]["loss"]
+
+
+def test_history_has_some_hundred_looks_and_the_last(monkeypatch):
+    scripted(monkeypatch)
+    for steps in (1, 99, 100, 995, 10_007):
+        history = denoise(picture(2, 2, 1), steps=steps).history
+        assert history[-1]["step"] == steps
+        assert min(steps, 100) <= len(history) <= 200
+        assert len({record["step"] for record in history}) == len(history)
+
+
+def test_a_reference_only_reports():
+    image = picture(20, 30, 3)
+    for clean in (np.full((20, 30, 3), 0.5), np.zeros((20, 30, 3))):
+        steps = []
+        result = denoise(
+            image,
+            recipe=DEFAULT,
+            reference=clean,
+            on_step=lambda step, steps=steps: steps.append(step.image),
+        )
+        assert identical(result, denoise(image, recipe=DEFAULT))
+        for record, seen in zip(result.history, steps, strict=True):
+            error = np.mean((seen.astype(np.float64) - clean) ** 2)
+            assert record["psnr"] == pytest.approx(-10 * np.log10(error), abs=1e-3)
+
+
+# --- the same seed, the same result; nothing else touched ----------------------------------
+
+
+def digest(names, image):
+    results = [denoise(image, recipe=SMALL[name], seed=1) for name in names]
+    parts = [part for r in results for part in (r.image, r.corruption, r.mask)]
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def test_one_seed_gives_one_result_here_and_in_another_process(one_thread):
+    names, image = ["default", "paper"], picture(40, 33, 3)
+    here = digest(names, image)
+    assert digest(names, image) == here
+    script = (
+        "import torch, tests.robustdip.test_recovery as t\n"
+        "torch.set_num_threads(1)\n"
+        f"print(t.digest({names}, t.picture(40, 33, 3)))"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    there = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert there.stdout.strip() == here, there.stderr
+
+
+def test_another_seed_gives_another_result():
+    image = picture(16, 16)
+    one, other = (denoise(image, recipe=PAPER, steps=5, seed=seed) for seed in (0, 1))
+    assert not np.array_equal(one.image, other.image)
+    assert not np.array_equal(one.corruption, other.corruption)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_padding_cannot_be_seen(name, monkeypatch):
+    image = picture(20, 70, 3)
+    expected = denoise(image, recipe=SMALL[name])
+    assert expected.mask.any() == (name == "default")  # s takes part, where it is that fast
+    padded = robustdip.fitting.loop._padded
+    filled = []
+
+    def fill(*args, **options):
+        y, inside = padded(*args, **options)
+        noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(len(filled)))
+        filled.append(int((inside == 0).sum()))
+        return torch.where(inside > 0, y, noise), inside
+
+    monkeypatch.setattr(robustdip.fitting.loop, "_padded", fill)
+    for _ in range(2):
+        assert identical(denoise(image, recipe=SMALL[name]), expected)
+    assert filled == [3 * (64 * 96 - 20 * 70)] * 2
+
+
+def test_global_state_is_left_alone():
+    def state():
+        cudnn = torch.backends.cudnn
+        return (
+            torch.get_rng_state().numpy().tobytes(),
+            repr(np.random.get_state()),  # noqa: NPY002
+            random.getstate(),
+            (torch.get_num_threads(), torch.get_num_interop_threads()),
+            (cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32),
+            (torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype()),
+            (torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")),
+            torch.get_float32_matmul_precision(),
+            repr(np.geterr()),
+            dict(os.environ),
+        )
+
+    before = state()
+    for recipe in SMALL.values():
+        denoise(picture(8, 8, 3), recipe=recipe, steps=2)
+    assert state() == before
+
+
+# --- what is refused, and when -------------------------------------------------------------
+
+
+@pytest.fixture
+def no_step(monkeypatch):
+    """A refusal that comes after the first step is no refusal."""
+
+    def fit(*_, **__):
+        pytest.fail("the fit was started")
+
+    monkeypatch.setattr(robustdip.recovery, "fit", fit)
+
+
+GOOD = picture(4, 5, 3)
+HOLED = GOOD.copy()
+HOLED[0, 0, :2] = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"image": HOLED}, ValueError, "image has 2 values that are not finite"),
+        ({"image": -HOLED}, ValueError, "2 values that are not finite"),
+        ({"reference": HOLED}, ValueError, "reference has 2 values"),
+        ({"image": GOOD + 1.5}, ValueError, r"from 1.5 to 2.5; floats must be in \[0, 1\]"),
+        ({"image": GOOD - 1}, ValueError, "from -1 to 0"),
+        ({"image": GOOD.astype(int)}, TypeError, "image is int64"),
+        ({"image": GOOD > 0.5}, TypeError, "image is bool"),
+        ({"image": GOOD * 1j}, TypeError, "complex"),
+        ({"image": "photo.png"}, ValueError, r"shape \(\)"),
+        ({"image": GOOD[:0]}, ValueError, r"\(0, 5, 3\)"),
+        ({"image": GOOD[None]}, ValueError, r"\(1, 4, 5, 3\); \(H, W\) or \(H, W, 1 to 4\)"),
+        ({"image": GOOD[0, 0]}, ValueError, r"\(3,\)"),
+        ({"image": np.zeros((2, 2, 5))}, ValueError, r"\(2, 2, 5\)"),
+        ({"reference": GOOD[:3]}, ValueError, r"\(3, 5, 3\), the image \(4, 5, 3\)"),
+        ({"recipe": "best"}, ValueError, "no recipe 'best'; there are " + ", ".join(RECIPES)),
+        ({"steps": 0}, ValueError, "steps is 0; at least 1"),
+        ({"device": "gpu"}, ValueError, "'gpu'; auto, cpu, cuda, cuda:N or mps is needed"),
+        ({"device": "meta"}, ValueError, "'meta'"),
+        ({"device": "cuda:99"}, ValueError, "'cuda:99' is not there"),
+    ],
+)
+def test_refused_before_the_first_step(no_step, arguments, error, message):
+    with pytest.raises(error, match=message):
+        denoise(**{"image": GOOD} | arguments)
+
+
+def test_auto_takes_what_is_there(monkeypatch):
+    present = {"cuda": False, "mps": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: present["cuda"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(present["cuda"]))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: present["mps"])
+    assert pick_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="'mps' is not there"):
+        pick_device("mps")
+    with pytest.raises(ValueError, match=r"'cuda' is not there \(0 CUDA devices\)"):
+        pick_device("cuda")
+    present["mps"] = True
+    assert pick_device("auto").type == pick_device("mps").type == "mps"
+    present["cuda"] = True
+    assert pick_device("auto").type == "cuda"
+    assert pick_device("cuda:0").index == 0
+    with pytest.raises(ValueError, match=r"'cuda:1' is not there \(1 CUDA devices\)"):
+        pick_device("cuda:1")
+
+
+# --- what goes wrong on the way ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [replace(PAPER, lr=1e30), replace(PAPER, corruption_lr=1.0), replace(DEFAULT, lr=1e30)],
+    ids=["network", "corruption", "muon"],
+)
+def test_a_fit_that_diverges_says_so_within_20_steps(recipe):
+    seen = []
+    recipe = replace(recipe, steps=100_000)  # looked at every 1000 steps, for the history
+    with pytest.raises(DivergedError) as caught:
+        denoise(picture(16, 16, 3), recipe=recipe, on_step=lambda step: seen.append(step.number))
+    assert len(seen) <= 20
+    for part in (f"recipe '{recipe.name}'", f"lr={recipe.lr:g}", f"={recipe.corruption_lr:g}"):
+        assert part in str(caught.value)
+
+
+def test_a_late_divergence_is_seen_without_looking_at_every_step(monkeypatch):
+    looks = scripted(monkeypatch, lambda number: 0.1 if number < 9_057 else float("nan"))
+    with pytest.raises(DivergedError, match="loss is nan at step 90"):
+        denoise(picture(2, 2, 1), steps=20_000)
+    assert looks[-1] <= 9_057 + 20
+    assert len(looks) <= 9_077 / 20 + 200
+    # Nor is it returned when the last step, or Ctrl-C, comes before the next look.
+    scripted(monkeypatch, lambda number: 0.1 if number < 1_999 else float("inf"))
+    with pytest.raises(DivergedError, match="loss is inf at step 1999"):
+        denoise(picture(2, 2, 1), steps=1_999)
+
+    def stop(number):
+        if number == 9_058:
+            raise KeyboardInterrupt
+
+    scripted(monkeypatch, lambda number: 0.1 if number < 9_057 else float("nan"), then=stop)
+    with pytest.raises(DivergedError, match="step 9058"):
+        denoise(picture(2, 2, 1), steps=20_000)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 25])
+def test_ctrl_c_returns_the_last_step(stop_at):
+    image, seen = picture(16, 17, 3), []
+
+    def stop(step):
+        seen.append((step.image, step.corruption, step.mask))
+        if step.number == stop_at:
+            raise KeyboardInterrupt
+
+    result = denoise(image, recipe=DEFAULT, steps=1000, on_step=stop)
+    assert result.status == "interrupted"
+    assert result.steps == stop_at == len(seen)
+    assert result.recipe.steps == 1000
+    assert result.history[-1]["step"] == stop_at
+    last = (result.image, result.corruption, result.mask)
+    assert all(np.array_equal(a, b) for a, b in zip(last, seen[-1], strict=True))
+
+
+def test_ctrl_c_before_the_first_step_has_nothing_to_return(monkeypatch):
+    def fit(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(robustdip.recovery, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        denoise(GOOD)
+
+
+@pytest.mark.parametrize("text", ["mine", "an illegal memory access was encountered"])
+def test_other_errors_pass_through(text):
+    def fail(step):
+        raise RuntimeError(text)
+
+    with pytest.raises(RuntimeError, match=text):
+        denoise(GOOD, recipe=DEFAULT, on_step=fail)
+
+
+# --- memory --------------------------------------------------------------------------------
+
+
+def test_what_will_not_fit_is_refused_with_advice(monkeypatch, no_step):
+    monkeypatch.setattr(robustdip.recovery, "_memory_free", lambda device: 2 * 10**9)
+    big = np.zeros((2000, 3000, 3), np.uint8)
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        denoise(big)
+    needed = memory_needed(big.shape, RECIPES["default"])
+    assert f"3000x2000 needs about {needed / 1e9:.1f} GB" in str(caught.value)
+    assert "2.0 GB free" in str(caught.value)
+    assert "make the image smaller" in str(caught.value)
+    assert isinstance(caught.value, MemoryError)
+
+
+def test_the_limit_is_the_estimate(monkeypatch):
+    needed = memory_needed((8, 8, 1), replace(DEFAULT, steps=2))
+    for free, fits in ((needed, True), (needed - 1, False), (None, True)):
+        monkeypatch.setattr(robustdip.recovery, "_memory_free", lambda device, free=free: free)
+        if fits:
+            denoise(picture(8, 8), recipe=DEFAULT, steps=2)
+        else:
+            with pytest.raises(NotEnoughMemoryError):
+                denoise(picture(8, 8), recipe=DEFAULT, steps=2)
+
+
+def test_the_estimate_grows_with_the_area_and_the_width():
+    recipe = RECIPES["default"]
+    one = memory_needed((512, 512, 3), recipe)
+    assert 3.4 < memory_needed((1024, 1024, 3), recipe) / one <= 4
+    assert 1.5 < memory_needed((512, 512, 3), replace(recipe, width=2 * recipe.width)) / one < 4
+    assert memory_needed((1, 1), recipe) == memory_needed((64, 64, 3), recipe)  # both are padded
+    # Long and thin, turned or not, it is the padded area that counts.
+    assert memory_needed((1, 4096), recipe) == memory_needed((4096, 1), recipe)
+
+
+def test_free_memory_is_what_the_system_says(monkeypatch):
+    free = robustdip.recovery._memory_free(torch.device("cpu"))
+    if sys.platform == "linux":
+        assert 10**7 < free < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    else:
+        assert free is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB)"),
+    ],
+    ids=["cuda", "cpu", "mps"],
+)
+def test_running_out_of_memory_on_the_way_has_the_same_advice(monkeypatch, error):
+    def fail(number):
+        raise error
+
+    scripted(monkeypatch, then=fail)
+    with pytest.raises(NotEnoughMemoryError, match=r"ran out of memory .*\(2, 2, 1\); make") as out:
+        denoise(picture(2, 2, 1))
+    assert out.value.__cause__ is error
+
+
+# --- recipes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_survives_json_and_runs(name):
+    fields = json.loads(json.dumps(asdict(RECIPES[name])))
+    recipe = Recipe(**fields)
+    assert recipe == RECIPES[name]
+    assert identical(
+        denoise(GOOD, recipe=replace(recipe, width=16), steps=2),
+        denoise(GOOD, recipe=replace(RECIPES[name], width=16), steps=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (np.zeros((8, 8, 3), np.uint8), "uint8"),
+        (np.zeros((8, 8)), r"\(8, 8\)"),
+        (np.full((8, 8, 1), 2.0), "2.0"),
+        (np.full((8, 8, 1), np.nan), "nan"),
+    ],
+)
+def test_fit_refuses_at_the_call(image, why):
+    with pytest.raises(ValueError, match=why):
+        fit(image, DEFAULT)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"separation": "evidence "},
+        {"optimizer": "rmsprop"},
+        {"width": 8},
+        {"steps": 0},
+        {"loss": "l3"},
+    ],
+)
+def test_recipes_refuse_what_they_do_not_know(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(DEFAULT, **wrong)
+
+
+def test_a_short_run_gives_the_networks_image_and_not_the_input():
+    noisy = picture(40, 40, 3)
+    result = denoise(noisy, recipe=replace(RECIPES["default"], width=16, steps=12))
+    assert np.abs(result.image - noisy).mean() > 0.02
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (16, 16)])
+def test_tiny_clean_images_come_back(shape):
+    """Nothing is corrupted: a constant of any size is recovered by the default recipe itself."""
+    image = np.full(shape, 0.2, np.float32)
+    result = denoise(image, recipe=replace(RECIPES["default"], width=16, steps=250))
+    assert np.abs(result.image - image).max() < 0.03
+
+
+def test_several_networks_share_one_s_and_their_mean_is_the_image():
+    image = picture(40, 50, 3)
+    several = replace(DEFAULT, networks=3, steps=4)
+    *_, last = fit(image, several)
+    assert last.image.shape == last.mask.shape == image.shape
+    assert not np.array_equal(last.image, denoise(image, recipe=DEFAULT, steps=4).image)
+    again = denoise(image, recipe=several)
+    assert np.array_equal(again.image, last.image)
+    one = memory_needed(image.shape, DEFAULT)
+    assert one < memory_needed(image.shape, several) < 3 * one
+    with pytest.raises(ValueError, match="'descent' is of one network"):
+        replace(RECIPES["paper"], networks=2)
+    with pytest.raises(ValueError, match="networks is 0"):
+        replace(DEFAULT, networks=0)
+    with pytest.raises(ValueError, match=r"finest is 1\.5"):
+        replace(DEFAULT, finest=1.5)

@@ -1,0 +1,186 @@
+"""Known corruption: the statistics asked for, a truthful mask, nothing else touched."""
+
+import copy
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from robustdip.synthetic import KINDS, corrupt, random_valued, salt_and_pepper, text
+
+BY_ELEMENT = KINDS[:2]
+BY_SHAPE = KINDS[2:]
+SHAPES = [(1, 1), (2, 3), (1, 40), (31, 33), (64, 65, 3), (20, 30, 4), (2, 3, 1)]
+
+
+def clean(*shape, seed=1):
+    """An image with no 0 and no 1, so that every extreme value is corruption."""
+    return np.random.default_rng(seed).uniform(0.1, 0.9, shape)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def assert_binomial(count, total, probability):
+    # 5 standard deviations: by luck once in two million.
+    allowed = 5 * np.sqrt(total * probability * (1 - probability))
+    assert abs(count - total * probability) <= allowed
+
+
+def test_kinds():
+    assert KINDS == ("salt-and-pepper", "random-valued", "text", "scratches", "missing-lines")
+
+
+@settings(derandomize=True, max_examples=50, deadline=None)
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(SHAPES),
+    st.floats(0, 1),
+    st.sampled_from(["float32", "float64"]),
+    st.booleans(),
+)
+def test_the_mask_tells_the_truth(kind, shape, amount, dtype, per_pixel):
+    image = clean(*shape).astype(dtype)
+    before = image.copy()
+    corrupted, mask = corrupt(image, kind, amount, rng=rng(), per_pixel=per_pixel)
+    np.testing.assert_array_equal(image, before)
+    assert corrupted.dtype == image.dtype
+    assert corrupted.shape == mask.shape == shape
+    assert mask.dtype == bool
+    np.testing.assert_array_equal(corrupted[~mask], image[~mask])
+    assert (corrupted[mask] != image[mask]).all()  # equal by chance once in 2**24
+    assert corrupted.min() >= 0
+    assert corrupted.max() <= 1
+    for array in (corrupted, mask):  # the caller owns both
+        array[...] = 1
+    np.testing.assert_array_equal(image, before)
+    if len(shape) == 3 and (per_pixel or kind in BY_SHAPE):
+        mask = corrupt(image, kind, amount, rng=rng(), per_pixel=per_pixel)[1]
+        assert (mask == mask[..., :1]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_nothing_and_everything(kind, shape):
+    image = clean(*shape)
+    corrupted, mask = corrupt(image, kind, 0, rng=rng())
+    assert not mask.any()
+    np.testing.assert_array_equal(corrupted, image)
+    assert corrupt(image, kind, 1, rng=rng())[1].all()
+
+
+@pytest.mark.parametrize("per_pixel", [False, True])
+@pytest.mark.parametrize("amount", [0.1, 0.3, 0.7])
+@pytest.mark.parametrize("kind", BY_ELEMENT)
+def test_realised_amount_is_binomial(kind, amount, per_pixel):
+    image = clean(200, 210, 3)
+    mask = corrupt(image, kind, amount, rng=rng(), per_pixel=per_pixel)[1]
+    draws = mask[..., 0] if per_pixel else mask
+    assert_binomial(draws.sum(), draws.size, amount)
+    # Neighbours are independent: pairs side by side are both bad with probability amount**2.
+    pairs = draws[:, 0::2] & draws[:, 1::2]
+    assert_binomial(pairs.sum(), pairs.size, amount**2)
+    any_bad = mask.any(axis=2)
+    assert_binomial(any_bad.sum(), any_bad.size, amount if per_pixel else 1 - (1 - amount) ** 3)
+
+
+@pytest.mark.parametrize("per_pixel", [False, True])
+def test_salt_and_pepper_values(per_pixel):
+    corrupted, mask = salt_and_pepper(clean(200, 210, 3), 0.5, rng=rng(), per_pixel=per_pixel)
+    values = corrupted[mask].reshape(-1, 3)[:, 0] if per_pixel else corrupted[mask]
+    assert set(np.unique(values)) == {0.0, 1.0}
+    assert_binomial(values.sum(), values.size, 0.5)
+    same = (corrupted == corrupted[..., :1]).all(axis=2)[mask.all(axis=2)]
+    assert same.mean() == 1 if per_pixel else same.mean() < 0.5
+
+
+@pytest.mark.parametrize("per_pixel", [False, True])
+def test_random_values_are_uniform_and_independent(per_pixel):
+    corrupted, mask = random_valued(clean(200, 210, 3), 0.5, rng=rng(), per_pixel=per_pixel)
+    values = corrupted[mask]
+    for level in (0.1, 0.25, 0.5, 0.9):
+        assert_binomial((values < level).sum(), values.size, level)
+    all_bad = corrupted[mask.all(axis=2)]
+    assert abs(np.corrcoef(all_bad[:, 0], all_bad[:, 1])[0, 1]) < 5 / np.sqrt(len(all_bad))
+
+
+@pytest.mark.parametrize("amount", [0.003, 0.05, 0.3, 0.8])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["text", "scratches"])
+def test_area_is_met_to_the_pixel(kind, shape, amount):
+    mask = corrupt(clean(*shape), kind, amount, rng=rng())[1]
+    area = shape[0] * shape[1]
+    covered = mask.reshape(area, -1)[:, 0].sum()
+    assert covered == round(amount * area)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("amount", [0.1, 0.5])
+def test_missing_lines_are_whole_and_stuck(amount, seed):
+    corrupted, mask = corrupt(clean(41, 60, 3), "missing-lines", amount, rng=rng(seed))
+    rows, columns = mask.all(axis=(1, 2)), mask.all(axis=(0, 2))
+    lines, axis = (rows, 0) if rows.any() else (columns, 1)
+    np.testing.assert_array_equal(mask.any(axis=(1 - axis, 2)), lines)
+    assert lines.sum() == round(amount * lines.size)
+    lost = np.moveaxis(corrupted, axis, 0)[lines].reshape(lines.sum(), -1)
+    assert (lost == lost[:, :1]).all()
+    assert set(lost[:, 0]) <= {0.0, 1.0}
+
+
+def test_missing_lines_take_both_directions_and_both_values():
+    results = [corrupt(clean(8, 8), "missing-lines", 0.5, rng=rng(k)) for k in range(40)]
+    assert {bool(mask[0].all() or mask[:, 0].sum() == 4) for _, mask in results} == {True, False}
+    assert {value for corrupted, mask in results for value in corrupted[mask]} == {0.0, 1.0}
+
+
+def test_a_word_has_one_colour():
+    corrupted, mask = text(clean(96, 96, 3), 0.005, rng=rng())  # 46 pixels: one word, cut
+    assert len(np.unique(corrupted[mask.all(axis=2)], axis=0)) == 1
+
+
+def test_scratches_are_thin_and_change_colour():
+    corrupted, mask = corrupt(clean(100, 100, 3), "scratches", 0.002, rng=rng())
+    bad = mask.all(axis=2)
+    assert len(np.unique(corrupted[bad], axis=0)) > 10
+    neighbours = sum(np.roll(bad, step, axis)[bad] for step in (-1, 1) for axis in (0, 1))
+    assert neighbours.mean() < 2.5  # a filled patch has 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_generator_same_result_and_no_global_state(kind):
+    np.random.seed(3)  # noqa: NPY002
+    random.seed(3)
+    state = copy.deepcopy(np.random.get_state()[1]), random.getstate()  # noqa: NPY002
+    image = clean(40, 50, 3)
+    first, second, other = (corrupt(image, kind, 0.2, rng=rng(seed)) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+    assert (first[0] != other[0]).any()
+    np.testing.assert_array_equal(np.random.get_state()[1], state[0])  # noqa: NPY002
+    assert random.getstate() == state[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_arguments_are_named(kind):
+    image = clean(4, 5)
+    for amount in (-0.1, 1.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"amount is {amount}"):
+            corrupt(image, kind, amount, rng=rng())
+    with pytest.raises(TypeError, match="uint8"):
+        corrupt(np.zeros((4, 5), np.uint8), kind, 0.1, rng=rng())
+    for shape in [(4,), (0, 4), (1, 2, 3, 4)]:
+        with pytest.raises(ValueError, match="shape"):
+            corrupt(np.zeros(shape), kind, 0.1, rng=rng())
+    for value in (np.nan, 2.0, -1.0):
+        with pytest.raises(ValueError, match="outside"):
+            corrupt(np.full((4, 5), value), kind, 0.1, rng=rng())
+
+
+def test_unknown_kind_suggests():
+    with pytest.raises(ValueError, match=r"scratches, missing-lines; did you mean 'scratches'\?"):
+        corrupt(clean(2, 2), "scratch", 0.1, rng=rng())
+    with pytest.raises(ValueError, match=r"missing-lines$"):
+        corrupt(clean(2, 2), "gaussian", 0.1, rng=rng())

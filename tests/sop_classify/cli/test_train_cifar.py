@@ -1,0 +1,210 @@
+"""The command `train-cifar`: a run folder, the last epoch first, one clear line for bad input."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from robustdip.__main__ import app
+from tests.helpers.labels import small_data
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--recipe", "cpu", "--epochs", "2", "--set", "batch_size=32", "--device", "cpu"]
+
+
+def train(*arguments):
+    return CliRunner().invoke(app, ["train-cifar", *map(str, arguments)])
+
+
+def lines(text):
+    return [line for line in text.splitlines() if line]
+
+
+@pytest.fixture
+def npz(tmp_path):
+    data = small_data()
+    path = tmp_path / "small.npz"
+    np.savez(
+        path,
+        train_images=data.train_images,
+        train_labels=data.train_labels,
+        test_images=data.test_images,
+        test_labels=data.test_labels,
+        class_names=np.array(data.class_names),
+        cifar10n_worse=np.roll(data.train_labels, 1),
+    )
+    return path
+
+
+def test_a_run_is_a_folder(npz, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["--data", npz, "--noise", "0.25", "--out", out, "--json", *SMALL]
+    result = train(*arguments)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    keys = {"accuracy", "best_accuracy", "memorized", "noise_rate", "estimated_noise_rate"}
+    assert keys | {"issues_auroc", "seconds", "run"} <= summary.keys()
+    assert summary["run"] == str(out)
+    assert summary["noise_rate"] == 0.25
+    assert 0 <= summary["accuracy"] <= summary["best_accuracy"] <= 1
+    names = {path.name for path in out.iterdir()} - {"curves.png"}
+    assert names == {
+        "run.json",
+        "metrics.csv",
+        "labels.npz",
+        "checkpoint.safetensors",
+        "label_issues.csv",
+        "transition_matrix.csv",
+    }
+    labels = np.load(out / "labels.npz")
+    assert (labels["given_labels"] != labels["true_labels"]).sum() == 24
+    with (out / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["test_accuracy"]) == summary["accuracy"]
+    with (out / "label_issues.csv").open() as file:
+        issues = list(csv.DictReader(file))
+    assert list(issues[0]) == [
+        "index",
+        "is_label_issue",
+        "label_score",
+        "given_label",
+        "predicted_label",
+    ]
+    assert sorted(int(row["index"]) for row in issues) == list(range(96))
+    assert issues[0]["given_label"] in ("c0", "c1", "c2")
+
+    description = json.loads((out / "run.json").read_text())
+    assert description["status"] == "completed"
+    assert description["recipe"]["epochs"] == 2
+    assert description["noise"]["realised_rate"] == 0.25
+    # A run that is there is not written over, and a finished one has nothing left to do.
+    again = train(*arguments)
+    assert again.exit_code == 1
+    assert re.fullmatch(r"error: .*is not empty.*\n", again.stderr)
+    resumed = train(*arguments, "--resume")
+    assert resumed.exit_code == 0
+    assert json.loads(resumed.stdout) == summary
+
+
+def test_what_people_read(npz, tmp_path):
+    result = train("--data", npz, "--noise", "0.25", "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0
+    assert "24 of 96 labels are wrong (25.00%)" in result.stderr
+    assert "warning: a label is given up after 7 epochs of contradiction, and there are 2" in (
+        result.stderr
+    )
+    assert re.search(r"epoch 2/2: loss [\d.]+, test accuracy [\d.]+%", result.stderr)
+    first, *_, last = lines(result.stdout)
+    assert re.fullmatch(r"test accuracy, last epoch: [\d.]+ % \(best [\d.]+ %\)", first)
+    assert last == str(tmp_path / "run")
+
+
+def test_labels_of_unknown_truth(npz, tmp_path):
+    result = train("--data", npz, "--out", tmp_path / "run", "--json", "-q", *SMALL)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    summary = json.loads(result.stdout)
+    assert summary["noise_rate"] is summary["memorized"] is summary["issues_auroc"] is None
+    assert 0 <= summary["estimated_noise_rate"] <= 1
+
+
+def test_methods_and_kinds_of_noise(npz, tmp_path):
+    for i, arguments in enumerate(
+        [
+            ["--method", "ce", "--noise", "0.2", "--noise-type", "instance"],
+            ["--method", "sop+", "--noise", "0.2", "--limit", "60"],
+        ]
+    ):
+        out = tmp_path / str(i)
+        result = train("--data", npz, "--out", out, *arguments, "--json", "-q", *SMALL)
+        assert result.exit_code == 0, result.output
+        assert (out / "label_issues.csv").exists()
+
+
+def test_the_labels_of_people(npz, tmp_path):
+    # small.npz has three classes; labels of CIFAR-10N must fit its ten.
+    result = train("--data", npz, "--noise-type", "worst", "--out", tmp_path / "run", *SMALL)
+    labels = np.load(npz)
+    assert result.exit_code == 0, result.output
+    saved = np.load(tmp_path / "run" / "labels.npz")
+    np.testing.assert_array_equal(saved["given_labels"], labels["cifar10n_worse"])
+    missing = train("--data", npz, "--noise-type", "aggre", "--out", tmp_path / "b", *SMALL)
+    assert missing.exit_code == 1
+    assert "it has no 'aggre_label'" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--noise", "1"], r"--noise is 1.0; a fraction in \[0, 1\) is needed"),
+        (["--noise", "-0.1"], r"--noise is -0.1"),
+        (["--noise", "0.2", "--noise-type", "worst"], "people made the 'worst' labels"),
+        (["--noise", "0.2", "--noise-type", "asymmetric"], "cifar10.*10 classes"),
+        (["--noise-type", "instance"], "--noise-type instance needs --noise"),
+        (["--mapping", "cifar10"], "--mapping cifar10 is of asymmetric noise"),
+        (["--human-labels", "x.pt"], "--human-labels needs a --noise-type of aggre"),
+        (["--limit", "2"], "cannot keep 2 training examples"),
+        (["--limit", "97"], "cannot keep 97"),
+        (["--set", "epoch=3"], "no setting 'epoch'; did you mean 'epochs'"),
+        (["--set", "batch_size=x"], "batch_size is 'x'; a whole number is needed"),
+        (["--set", "momentum"], "has no value; write momentum=VALUE"),
+        (["--set", "network=vgg"], "network is 'vgg'; use one of fast"),
+        (["--data", "nothing.npz"], "cannot read 'nothing.npz'"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(npz, tmp_path, arguments, why):
+    out = tmp_path / "run"
+    result = train("--data", npz, "--out", out, *SMALL, *arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = lines(result.stderr)
+    assert re.match(f"error: .*{why}", line), line
+    assert not out.exists()
+
+
+def test_usage_errors_exit_2(npz):
+    assert train("--data", npz, "--resume").exit_code == 2
+    assert train("--method", "magic").exit_code == 2
+    assert train("--device", "tpu").exit_code == 2
+
+
+def test_a_changed_setting_on_resume_is_named(npz, tmp_path):
+    out = tmp_path / "run"
+    start = ["--data", npz, "--noise", "0.25", "--out", out, *SMALL]
+    assert train(*start).exit_code == 0
+    changed = train(*start, "--resume", "--set", "lr=0.5", "--seed", "3")
+    assert changed.exit_code == 1
+    (line,) = lines(changed.stderr)
+    assert "recipe.lr" in line
+    assert "seed" in line
+
+
+def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path, hears_ctrl_c):
+    out = tmp_path / "run"
+    command = [sys.executable, "cli.py", "train-cifar", "--data", npz, "--noise", "0.25", "--out"]
+    command += [out, "--json", *SMALL, "--epochs", "100000"]
+    with subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        metrics = out / "metrics.csv"
+        while not metrics.exists() or metrics.read_text().count("\n") < 3:
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert re.search(r"interrupted: \d+ of 100000 epochs are in .*; go on with --resume", stderr)
+    assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+    assert not list(out.glob("*.part"))

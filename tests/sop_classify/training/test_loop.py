@@ -1,0 +1,288 @@
+"""Training: what it reports is what happened, the truth guides nothing, one seed is one result."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sop_classify.data.image_data import channel_statistics
+from sop_classify.methods.sop import SOPLoss, alpha_for
+from sop_classify.training.loop import DivergedError, Training
+from sop_classify.training.optimizers import image_scale, schedule
+from tests.helpers.labels import noisy, run, small_data, small_recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("method", ["ce", "sop", "sop+"])
+def test_every_method_learns(method):
+    data = small_data()
+    recipe = small_recipe(method, "epochs=6", "ema=0.8")
+    training = Training(data, data.train_labels, recipe, device="cpu")
+    epochs = run(training)
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5, 6]
+    assert epochs[-1].test_accuracy > 0.9
+    assert epochs[-1].test_accuracy_flips > 0.9
+    assert epochs[-1].test_accuracy_ema_flips is not None
+    assert epochs[-1].train_fit > epochs[0].train_fit
+    assert all(math.isfinite(epoch.train_loss) for epoch in epochs)
+
+
+def test_the_truth_is_only_reported():
+    data = small_data()
+    given = noisy(data.train_labels, 30)
+    known = Training(data, given, small_recipe(), true_labels=data.train_labels, device="cpu")
+    unknown = Training(data, given, small_recipe(), device="cpu")
+    for with_truth, without in zip(run(known), run(unknown), strict=True):
+        assert with_truth.train_loss == without.train_loss
+        assert without.memorized is without.recovered is without.u_wrong is None
+        assert 0 <= with_truth.memorized + with_truth.recovered <= 1
+    for name, value in known.state_dict().items():
+        torch.testing.assert_close(value, unknown.state_dict()[name], rtol=0, atol=0)
+
+
+def test_the_labels_of_the_data_are_not_read():
+    data = small_data()
+    given = noisy(data.train_labels, 30)
+    other = dataclasses.replace(data, train_labels=np.roll(data.train_labels, 1))
+    a = Training(data, given, small_recipe(), device="cpu")
+    b = Training(other, given, small_recipe(), device="cpu")
+    assert [e.train_loss for e in run(a)] == [e.train_loss for e in run(b)]
+
+
+def test_the_reports_are_what_the_network_predicts():
+    data = small_data()
+    given = noisy(data.train_labels, 30)
+    training = Training(data, given, small_recipe(), true_labels=data.train_labels, device="cpu")
+    *_, last = run(training)
+    probability = training.predict(data.test_images)
+    torch.testing.assert_close(probability.sum(1), torch.ones(30))
+    accuracy = (probability.argmax(1).numpy() == data.test_labels).mean()
+    assert last.test_accuracy == pytest.approx(accuracy)
+    mirrored = training.predict(data.test_images[:, :, ::-1].copy())
+    both = training.predict(data.test_images, flips=True)
+    torch.testing.assert_close(both, (probability + mirrored) / 2, rtol=0, atol=2e-3)
+    up, down = training.loss.parts(training.given)
+    wrong = given != data.train_labels
+    assert last.u_wrong == pytest.approx(float(up[wrong].mean()))
+    assert last.v_clean == pytest.approx(float(down[~wrong].sum(1).mean()))
+    assert training.predict_training_images().shape == (96, 3)
+    # Evaluation leaves the network in training mode, and its statistics alone.
+    assert training.network.training
+
+
+def test_probability_is_the_average_with_weights_1_2_3():
+    data = small_data()
+    training = Training(data, data.train_labels, small_recipe("ce", "epochs=3"), device="cpu")
+    seen = []
+    observe = training._observe
+
+    def watched(logits, index):
+        seen.append((training.epoch, index, logits.softmax(1)))
+        return observe(logits, index)
+
+    training._observe = watched
+    run(training)
+    expected = torch.zeros(96, 3, dtype=torch.float64)
+    wrong = torch.zeros(96, dtype=torch.int64)
+    for epoch, index, probability in seen:
+        expected[index] += (epoch + 1) * probability.double() / 6
+        wrong[index] += probability.argmax(1) != training.given[index]
+    torch.testing.assert_close(training.probability.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(training.disagreements, wrong)
+
+
+def test_one_seed_one_result_and_nothing_global_is_touched():
+    data = small_data()
+    state = torch.get_rng_state()
+
+    def trained(seed):
+        training = Training(data, data.train_labels, small_recipe("sop+"), seed=seed, device="cpu")
+        run(training)
+        return training.state_dict()
+
+    first, again, other = trained(1), trained(1), trained(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["network.head.weight"], other["network.head.weight"])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("settings", [(), ("ema=0.9", "optimizer=sgd", "lr=0.01")])
+def test_a_state_continues_bit_for_bit(settings):
+    data = small_data()
+    given = noisy(data.train_labels, 30)
+    recipe = small_recipe("sop", "epochs=3", *settings)
+    whole = Training(data, given, recipe, device="cpu")
+    first = Training(data, given, recipe, device="cpu")
+    epochs = first.epochs()
+    next(epochs)
+    saved = {name: value.clone() for name, value in first.state_dict().items()}
+    second = Training(data, given, recipe, seed=7, device="cpu")
+    second.load_state_dict(saved)
+    run(whole), run(second)
+    ours, theirs = second.state_dict(), whole.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def test_a_state_of_another_training_is_refused():
+    data = small_data()
+    training = Training(data, data.train_labels, small_recipe(), device="cpu")
+    state = training.state_dict()
+    with pytest.raises(ValueError, match=r"no 'loss\.u' of shape \(96, 1\)"):
+        training.load_state_dict({k: v for k, v in state.items() if k != "loss.u"})
+    with pytest.raises(ValueError, match=r"no 'probability' of shape \(96, 3\)"):
+        training.load_state_dict(state | {"probability": torch.zeros(95, 3)})
+
+
+@pytest.mark.parametrize("colour", ["grey", "two channels"])
+def test_pictures_without_colour_are_learned(colour):
+    """Most directions of their patches are empty, and no channel may stay so."""
+    data = small_data(classes=2)
+
+    def fade(images):
+        faded = images.copy()
+        if colour == "grey":
+            faded[:] = images[..., :1]
+        else:
+            faded[..., 2] = 7
+        return faded
+
+    data = dataclasses.replace(
+        data, train_images=fade(data.train_images), test_images=fade(data.test_images)
+    )
+    training = Training(data, data.train_labels, small_recipe("ce", "epochs=8"), device="cpu")
+    *_, last = run(training)
+    assert last.test_accuracy > 0.9
+    assert all(value.isfinite().all() for value in training.state_dict().values())
+
+
+def test_a_network_of_the_users_own():
+    data = small_data()
+    torch.manual_seed(0)
+    mine = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
+    recipe = small_recipe("sop", "optimizer=sgd", "lr=0.01", "epochs=4")
+    training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
+    epochs = run(training)
+    assert training.network is mine
+    assert epochs[-1].test_accuracy > 0.6
+
+
+def test_bad_labels():
+    data = small_data()
+    for given, message in [
+        (data.train_labels[:-1], r"shape \(95,\)"),
+        (data.train_labels.astype(float), "dtype float64"),
+        (data.train_labels - 1, "run from -1 to 1; there are 3 classes"),
+        (data.train_labels + 1, "run from 1 to 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Training(data, given, small_recipe(), device="cpu")
+
+
+def test_divergence_is_an_error_that_names_the_rate():
+    data = small_data()
+    recipe = small_recipe("ce", "optimizer=sgd", "lr=1e30")
+    mine = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 64), nn.Linear(64, 3))
+    training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
+    with pytest.raises(DivergedError, match=r"epoch 1; a lower lr than 1e\+30"):
+        run(training)
+
+
+def test_batches_are_of_one_size_and_cover_every_example_once():
+    data = small_data(number=97)
+    training = Training(data, data.train_labels, small_recipe(), device="cpu")
+    seen = []
+    observe = training._observe
+    training._observe = lambda logits, index: (seen.append(index), observe(logits, index))[1]
+    next(training.epochs())
+    assert sorted(len(index) for index in seen) == [24, 24, 24, 25]  # not 32, 32, 32 and 1
+    assert sorted(torch.cat(seen).tolist()) == list(range(97))
+    assert isinstance(training.loss, SOPLoss)
+    assert training.loss.alpha_v == alpha_for(
+        training.recipe.activation_epochs, batch_size=24, init=training.recipe.init
+    )
+    assert training.loss.alpha_u == training.loss.alpha_v * 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (("schedule=linear", "lr=1"), [1, 1, 1 / 1.8, 0.25 / 0.9]),
+        (("schedule=steps", "milestones=1,2", "lr=1"), [1, 1, 0.1, 0.1]),
+        (("schedule=cosine", "final_lr=0.2", "lr=1"), [1, 1, 0.6, 0.6]),
+    ],
+)
+def test_schedules(settings, expected):
+
+    recipe = small_recipe("ce", *settings)
+    rates = [schedule(recipe, done) for done in (0, 0.1, 1, 1.5)]
+    assert rates == pytest.approx(expected)
+
+
+def test_progress_is_told_before_every_batch():
+    data = small_data()
+    told = []
+    training = Training(data, data.train_labels, small_recipe("ce"), device="cpu")
+    list(training.epochs(on_batch=told.append))
+    assert told == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3])
+
+
+def test_channel_statistics():
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3), dtype=np.uint8)
+    images[..., 2] = 9
+    mean, std = channel_statistics(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std[:2], images[..., :2].std((0, 1, 2)), rtol=1e-12)
+    assert std[2] == 1
+
+
+def test_images_grow_to_their_full_size():
+    recipe = small_recipe("sop", "epochs=10", "start_scale=0.5", "full_scale_at=0.5")
+
+    scales = [image_scale(recipe, epoch) for epoch in range(10)]
+
+    assert scales == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("method", ["ce", "sop+"])
+def test_the_network_sees_small_images_first_and_is_tested_on_full_ones(method):
+    recipe = small_recipe(method, "epochs=4", "start_scale=0.5", "full_scale_at=0.5")
+    data = small_data(side=28)
+    training = Training(data, data.train_labels, recipe, device="cpu")
+    sides = []
+    training.network.register_forward_pre_hook(
+        lambda network, args: sides.append((network.training, args[0].shape[2]))
+    )
+
+    seen = []
+    for _ in training.epochs():
+        seen.append(
+            (  # of the epoch's batches and of its test
+                {side for train, side in sides if train},
+                {side for train, side in sides if not train},
+            )
+        )
+        sides.clear()
+
+    # Half, three quarters, full, full of 28 pixels, in whole multiples of 4.
+    assert seen == [({12}, {28}), ({20}, {28}), ({28}, {28}), ({28}, {28})]
+
+
+def test_tests_may_be_rare_and_change_nothing():
+    data = small_data()
+    rare = small_recipe("sop", "epochs=5", "test_every=2", "ema=0.8")
+    often = dataclasses.replace(rare, test_every=1)
+    some, all_of_them = (
+        run(Training(data, data.train_labels, r, device="cpu")) for r in (rare, often)
+    )
+    assert [e.test_accuracy is not None for e in some] == [False, True, False, True, True]
+    assert some[-1].test_accuracy_ema_flips is not None
+    untested = [f.name for f in dataclasses.fields(some[0]) if getattr(some[0], f.name) is None]
+    assert {"test_accuracy", "test_accuracy_ema", "test_accuracy_ensemble"} <= set(untested)
+    for few, many in zip(some, all_of_them, strict=True):
+        assert few.train_loss == many.train_loss
+        assert few.test_accuracy in (None, many.test_accuracy)
