@@ -5,8 +5,16 @@
 >>> result.image, result.corruption, result.mask
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "restore":
+        raise AttributeError("robustdip.restore is now robustdip.denoise(image, method=...)")
+    return _lazy_name(name)

@@ -1,3 +1,5 @@
+__version__: str
+
 from .fitting.loop import Step as Step
 from .fitting.loop import fit as fit
 from .images.reading import (
@@ -9,6 +11,9 @@ from .images.reading import (
 from .images.reading import (
     write_image as write_image,
 )
+from .methods import METHODS as METHODS
+from .methods import Method as Method
+from .methods import register as register
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .recovery import (
@@ -22,8 +27,5 @@ from .recovery import (
 )
 from .recovery import (
     denoise as denoise,
-)
-from .recovery import (
-    restore as restore,
 )
 from .synthetic import corrupt as corrupt

@@ -13,7 +13,7 @@ import typer
 
 from overparam.terminal import errors, known_device, progress
 from robustdip import __version__
-from robustdip.methods import CLASSICAL, FITS, INTERPOLATIONS, METHODS, check_method
+from robustdip.methods import METHODS, check_method, names
 from sop_classify.cli.compare_methods import compare_methods
 from sop_classify.cli.train_cifar import train_cifar
 
@@ -93,8 +93,9 @@ def denoise(
             "--recipe",
             metavar="NAME",
             callback=_known_method,
-            help=f"A network's fit: {', '.join(FITS)}. Classical: {', '.join(CLASSICAL)}. "
-            f"Interpolation, needs --mask: {', '.join(INTERPOLATIONS)}.",
+            help=f"Fit of a network: {', '.join(names('fit'))}. "
+            f"Classical: {', '.join(names('classical'))}. "
+            f"Interpolation, needs --mask: {', '.join(names('interpolation'))}.",
         ),
     ] = "default",
     mask: Annotated[
@@ -267,10 +268,10 @@ def _denoise_one(
         mask = _mask_like(source, mask)
 
     # Only now, when nothing cheap is left to go wrong.
-    from robustdip.recovery import restore
+    from robustdip.recovery import denoise as recover
 
     with progress(image.name, quiet=quiet) as show:
-        result = restore(
+        result = recover(
             source.pixels,
             mask=mask,
             reference=clean,
@@ -391,9 +392,9 @@ def _save_extras(save: dict[str, Path | None], source: "Picture", result: "Denoi
 
     size = from_float(np.abs(result.corruption), np.uint8)
     maps = {"corruption": (result.corruption, size)}
-    if result.deviation is not None:
-        shown = from_float((10 * result.deviation).clip(0, 1), np.uint8)
-        maps["uncertainty"] = (result.deviation, shown)
+    if result.uncertainty is not None:
+        shown = from_float((10 * result.uncertainty).clip(0, 1), np.uint8)
+        maps["uncertainty"] = (result.uncertainty, shown)
     for what, (values, picture) in maps.items():
         path = save[what]
         if path is not None and path.suffix.lower() in _ARRAYS:

@@ -1,72 +1,161 @@
-"""The names of all methods, and what each can be told. Imports no torch: `--help` lists them."""
+"""The catalogue of methods: each is declared once, with what it can be told.
 
-from robustdip.recipes import RECIPES
+This module imports no torch, so that the command line can list and check methods at once. A method
+is implemented where its entry says: a recipe in `robustdip.recipes`, a function in
+`robustdip.classical`.
+"""
 
-__all__ = ["CLASSICAL", "FITS", "INTERPOLATIONS", "METHODS", "check_method"]
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
-FITS = tuple(RECIPES)
-"""Fits of a network, by `robustdip.denoise`: blind, or on the elements that a mask leaves."""
+__all__ = ["DEFAULT", "METHODS", "Method", "check_method", "names", "register"]
 
-CLASSICAL = (
-    "median",
-    "adaptive-median",
-    "two-phase",
-    "tv-l1",
-    "extremes-linear",
-    "extremes-biharmonic",
-)
-"""Blind methods without a network, of `robustdip.classical.METHODS`."""
+Kind = Literal["fit", "classical", "interpolation"]
 
-INTERPOLATIONS = ("linear", "biharmonic")
-"""Those of `robustdip.classical.interpolate`, which need a mask."""
 
-METHODS = (*FITS, *CLASSICAL, *INTERPOLATIONS)
-"""All of them."""
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A way to recover an image.
+
+    Attributes
+    ----------
+    name : str
+        As in `denoise(method=...)` and `denoise --method`.
+    summary : str
+        What it does, in a few words.
+    kind : {"fit", "classical", "interpolation"}
+        "fit": a network is fitted, by a recipe. "classical": no network; blind. "interpolation":
+        elements of a given mask are filled from the others.
+    where : str
+        "module:MAPPING". The mapping holds the implementation under the method's name: a `Recipe`;
+        a function of the image; or a function of image and mask. Images are (H, W, C) float32.
+    takes_mask : bool
+        Whether the method can use a mask of known corruption.
+    gives_uncertainty : bool
+        Whether it estimates the standard deviation of each element without a mask.
+    """
+
+    name: str
+    summary: str
+    kind: Kind
+    where: str
+    takes_mask: bool = False
+    gives_uncertainty: bool = False
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether there is nothing to do without a mask."""
+        return self.kind == "interpolation"
+
+    def load(self) -> Any:
+        """The implementation; imports its module."""
+        module, _, mapping = self.where.partition(":")
+        return getattr(importlib.import_module(module), mapping)[self.name]
+
+
+def _fit(name: str, summary: str, **facts: bool) -> Method:
+    return Method(
+        name=name, summary=summary, kind="fit", where="robustdip.recipes:RECIPES", **facts
+    )
+
+
+def _classical(name: str, summary: str) -> Method:
+    where = "robustdip.classical:METHODS"
+    return Method(name=name, summary=summary, kind="classical", where=where)
+
+
+def _interpolation(name: str, summary: str) -> Method:
+    where = "robustdip.classical:INTERPOLATIONS"
+    return Method(name=name, summary=summary, kind="interpolation", where=where, takes_mask=True)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        _fit(
+            "default",
+            "deep image prior plus s, estimated from the image",
+            takes_mask=True,
+            gives_uncertainty=True,
+        ),
+        _fit("paper", "the published deep image prior plus s, 150,000 steps"),
+        _fit("dip-l1", "deep image prior without s, absolute loss", takes_mask=True),
+        _fit("dip-l2", "deep image prior without s, squared loss", takes_mask=True),
+        _fit("dip-es-wmv", "dip-l2 with early stopping (ES-WMV)", takes_mask=True),
+        _classical("median", "median of a window"),
+        _classical("adaptive-median", "median of windows that grow with the noise"),
+        _classical("two-phase", "adaptive median, then an edge-preserving fit"),
+        _classical("tv-l1", "total variation with absolute loss"),
+        _classical("extremes-linear", "pure black and white filled linearly"),
+        _classical("extremes-biharmonic", "pure black and white filled by smooth surfaces"),
+        _interpolation("linear", "linear interpolation over the mask"),
+        _interpolation("biharmonic", "smooth surfaces over the mask"),
+    )
+}
+"""All methods by name, in the order in which they are listed."""
+
+DEFAULT = "default"
+
+
+def register(method: Method) -> None:
+    """Add a method of your own to `METHODS`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if method.name in METHODS:
+        raise ValueError(f"there is a method {method.name!r} already; choose another name")
+    METHODS[method.name] = method
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """The names of all methods of one kind."""
+    return tuple(_named(kind))
+
+
+def _named(kind: Kind) -> Iterator[str]:
+    return (name for name, method in METHODS.items() if method.kind == kind)
 
 
 def check_method(
-    method: str,
+    name: str,
     *,
     mask: bool = False,
     steps: int | None = None,
     device: str = "auto",
     uncertainty: bool = False,
 ) -> None:
-    """Raise ValueError, in one line, for a method that is unknown or is told what it cannot use.
+    """Raise ValueError for an unknown method, or one that is told what it cannot use.
 
     Parameters
     ----------
-    method : str
+    name : str
         One of `METHODS`.
     mask : bool
-        Whether a mask is given: needed by `INTERPOLATIONS`, and of no use to `CLASSICAL` or to a
-        recipe whose separation is "descent".
+        Whether a mask is given.
     steps : int or None
-        Instead of the recipe's: None without a recipe.
+        Gradient steps instead of the recipe's; only for a fit.
     device : str
-        "auto" without a recipe.
+        Anything but "auto" is only for a fit.
     uncertainty : bool
-        Whether a standard deviation is wanted: of a recipe that models s or is told the mask.
+        Whether a standard deviation is wanted.
     """
-    if method not in METHODS:
-        raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
-    if method in INTERPOLATIONS and not mask:
-        raise ValueError(f"method {method!r} fills the elements of a mask; give one")
-    if mask and (method in CLASSICAL or _estimates_always(method)):
-        able = [name for name in METHODS if name not in CLASSICAL and not _estimates_always(name)]
-        raise ValueError(f"method {method!r} takes no mask; {', '.join(able)} do")
-    if method not in FITS and steps is not None:
-        raise ValueError(f"method {method!r} takes no steps; {', '.join(FITS)} do")
-    if method not in FITS and device != "auto":
-        raise ValueError(f"method {method!r} runs on the CPU alone; leave the device at 'auto'")
-    if uncertainty and not (method in FITS and (mask or _judges(method))):
-        able = [name for name in FITS if _judges(name)]
-        raise ValueError(f"method {method!r} knows no uncertainty; {', '.join(able)} does")
-
-
-def _judges(method: str) -> bool:
-    return RECIPES[method].separation == "evidence"
-
-
-def _estimates_always(method: str) -> bool:
-    return method in RECIPES and RECIPES[method].separation == "descent"
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
+    method, fits = METHODS[name], names("fit")
+    if method.needs_mask and not mask:
+        raise ValueError(f"method {name!r} fills the elements of a mask; give one")
+    if mask and not method.takes_mask:
+        able = [other.name for other in METHODS.values() if other.takes_mask]
+        raise ValueError(f"method {name!r} takes no mask; {', '.join(able)} do")
+    if method.kind != "fit" and steps is not None:
+        raise ValueError(f"method {name!r} takes no steps; {', '.join(fits)} do")
+    if method.kind != "fit" and device != "auto":
+        raise ValueError(f"method {name!r} runs on the CPU only; leave the device at 'auto'")
+    if uncertainty and not (method.gives_uncertainty or (method.kind == "fit" and mask)):
+        able = [other.name for other in METHODS.values() if other.gives_uncertainty]
+        raise ValueError(f"method {name!r} gives no uncertainty; {', '.join(able)} does")

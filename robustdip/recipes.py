@@ -1,7 +1,13 @@
-"""Named, frozen settings. A recipe is data: `fit` and `denoise` read it, nothing else changes."""
+"""Named, frozen settings: everything that decides a fit, thresholds included."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from robustdip.corruption.base import CorruptionSettings, Penalty
+from robustdip.corruption.descent import Descent, NoCorruption
+from robustdip.corruption.known_mask import KnownMask
+from robustdip.corruption.mixture import Mixture
+from robustdip.fitting.optimizers import ConstantRate, DecayingRate
 
 __all__ = ["DEFAULT", "RECIPES", "Recipe"]
 
@@ -13,42 +19,45 @@ class Recipe:
     Attributes
     ----------
     name, source : str
-        What it is called and where its numbers come from.
+        The name, and where the numbers come from.
     steps : int
-        Gradient steps. The decay of the rate is stated in fractions of it.
+        Gradient steps.
     networks : int
-        Fitted beside each other from different starts, with one s: the image is their mean, which
-        errs less than any, and where they differ it is uncertain.
+        Networks fitted side by side from different starts, with one s. The image is their mean,
+        which errs less than each of them.
     width, finest, scales, skip, published_net
-        See `robustdip.fitting.network.SkipUNet`; `finest` as a fraction of the width, 16 at the least.
+        See `robustdip.fitting.network.SkipUNet`; `finest` is a fraction of the width, and at least
+        16 channels.
     code_channels, code_scale : int, float
-        Channels of the fixed network input z, and its range: uniform in [0, code_scale].
+        Channels of the network's fixed random input z, and its range: uniform in [0, code_scale].
     jitter : float
         Standard deviation of the normal noise added to z at each step.
     optimizer : {"sgd", "adam", "muon"}
-        Descent on theta. "muon": orthogonalised momentum for the convolutions, Adam for the rest.
-        The rate of the other two is constant.
+        Descent of the network. "muon": orthogonalised momentum for the convolutions, Adam for the
+        rest.
     lr : float
-        Rate of theta (SGD: of the mean loss; Muon: spectral norm of an update).
+        Full rate of the network (SGD: for the mean loss; Muon: spectral norm of an update).
+    rate : ConstantRate or DecayingRate
+        The rate over the steps, as a fraction of `lr`.
     loss : {"l2", "l1"}
-        Mean square, or the smooth absolute value √(r² + 0.01²), of what x + s leaves of y.
-    separation : {"descent", "evidence", "none"}
-        How s is found: u, v by gradient descent at every step; by the closed-form flow whose start
-        and rate are estimated from the data (`robustdip.corruption.mixture`); or not at all.
-    corruption_lr, corruption_init : float
-        For "descent": η per element of the summed loss, and the scale of the random start.
-    onset : float
-        For "evidence": steps, per pixel of the image's side, that theta has to find detail before
-        what it misses is taken for corruption. Not a fraction of the run: in a longer one, and on a
-        smaller image sooner, the network would begin to learn the noise. Where s finds most to be
-        corrupted it is sooner.
-    refresh : float
-        For "evidence": s is grown anew every so many steps, again per pixel of the side.
+        Mean square, or smooth absolute value, of what x + s leaves of y.
+    rounding : float
+        See `robustdip.corruption.base.Penalty`.
+    corruption_model : CorruptionSettings
+        How s is found: `Mixture`, `Descent` (published) or `NoCorruption`.
+    known_mask : KnownMask or None
+        The model of s where a mask is given; None if the recipe takes no mask.
     average : float
         Decay of the running average of the network's outputs, which is the result; 0 for none.
     window, patience : int
-        Early stopping (`robustdip.fitting.early_stopping.EarlyStopping`); both 0 for none. The result is
-        then the output detected, and `steps` the most that are taken. Only without s.
+        Early stopping (`robustdip.fitting.early_stopping.EarlyStopping`); both 0 for none. The
+        result is then the detected output, and `steps` the largest number of steps. Only with
+        `NoCorruption`.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or settings contradict each other.
     """
 
     name: str
@@ -65,22 +74,17 @@ class Recipe:
     jitter: float = 1 / 30
     optimizer: Literal["sgd", "adam", "muon"] = "muon"
     lr: float = 0.02
+    rate: ConstantRate | DecayingRate = DecayingRate()
     loss: Literal["l2", "l1"] = "l1"
-    separation: Literal["descent", "evidence", "none"] = "evidence"
-    corruption_lr: float = 0.0
-    corruption_init: float = 1e-5
-    onset: float = 0.0
-    refresh: float = 0.1
+    rounding: float = 0.01
+    corruption_model: CorruptionSettings = Mixture()
+    known_mask: KnownMask | None = KnownMask()
     average: float = 0.98
     window: int = 0
     patience: int = 0
 
     def __post_init__(self) -> None:
-        known = {
-            "optimizer": ("sgd", "adam", "muon"),
-            "loss": ("l2", "l1"),
-            "separation": ("descent", "evidence", "none"),
-        }
+        known = {"optimizer": ("sgd", "adam", "muon"), "loss": ("l2", "l1")}
         for name, values in known.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {values}")
@@ -89,22 +93,28 @@ class Recipe:
                 raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
         if not 0 < self.finest <= 1:
             raise ValueError(
-                f"finest is {self.finest}; a fraction of the width, up to 1, is needed"
+                f"finest is {self.finest}; a fraction of the width in (0, 1] is needed"
             )
-        if self.separation == "descent" and self.loss != "l2":
-            raise ValueError("separation 'descent' is defined for loss 'l2', the published one")
-        if self.separation == "descent" and self.networks > 1:
-            raise ValueError(f"networks is {self.networks}; separation 'descent' is of one network")
+        model, kind = self.corruption_model, type(self.corruption_model).__name__
+        if model.squared_loss_only and self.loss != "l2":
+            raise ValueError(f"loss is {self.loss!r}; corruption model {kind} needs 'l2'")
+        if model.one_network_only and self.networks > 1:
+            raise ValueError(f"networks is {self.networks}; corruption model {kind} needs 1")
         if (self.window, self.patience) != (0, 0) and (self.window < 2 or self.patience < 1):
             raise ValueError(
                 f"window is {self.window} and patience {self.patience}; early stopping needs a "
                 "window from 2 and a patience from 1, and both are 0 without it"
             )
-        if self.window and self.separation != "none":
+        if self.window and not isinstance(model, NoCorruption):
             raise ValueError(
-                f"separation is {self.separation!r} and window {self.window}; early stopping needs "
-                "separation 'none'"
+                f"window is {self.window} and the corruption model {kind}; early stopping needs "
+                "NoCorruption"
             )
+
+    @property
+    def penalty(self) -> Penalty:
+        """Loss of one element."""
+        return Penalty(self.loss, self.rounding)
 
 
 _PAPER = Recipe(
@@ -116,21 +126,22 @@ _PAPER = Recipe(
     published_net=True,
     optimizer="sgd",
     lr=1.0,
+    rate=ConstantRate(),
     loss="l2",
-    separation="descent",
-    # Published: 500 on the mean loss of a 512x512 colour image. Per element it is this, for every
-    # size; the mean would make the threshold of s depend on the size of the image.
-    corruption_lr=500 / (512 * 512 * 3),
+    # Published: 500 for the mean loss of a 512x512 colour image. This is the rate per element, for
+    # every size; a mean loss would make the threshold of s depend on the size of the image.
+    corruption_model=Descent(lr=500 / (512 * 512 * 3)),
+    known_mask=None,
     average=0.0,
 )
 
 _DEFAULT = Recipe(
     name="default",
-    source="robustdip; see robustdip.corruption.mixture, and benchmarks/results for what it measured",
+    source="robustdip; derived in robustdip.corruption.mixture, measured in docs/benchmarks.md",
     steps=600,
     width=64,
     finest=0.5,
-    onset=0.8,  # 200 steps at 256x256
+    corruption_model=Mixture(),
 )
 
 RECIPES = {
@@ -139,8 +150,14 @@ RECIPES = {
         _DEFAULT,
         _PAPER,
         # The same network and descent without s: what over-parameterization alone does.
-        replace(_DEFAULT, name="dip-l1", source="default, s = 0", separation="none"),
-        replace(_DEFAULT, name="dip-l2", source="default, s = 0", separation="none", loss="l2"),
+        replace(_DEFAULT, name="dip-l1", source="default, s = 0", corruption_model=NoCorruption()),
+        replace(
+            _DEFAULT,
+            name="dip-l2",
+            source="default, s = 0",
+            corruption_model=NoCorruption(),
+            loss="l2",
+        ),
         replace(
             _DEFAULT,
             name="dip-es-wmv",
@@ -149,8 +166,9 @@ RECIPES = {
             steps=5000,
             optimizer="adam",
             lr=0.01,
+            rate=ConstantRate(),
             loss="l2",
-            separation="none",
+            corruption_model=NoCorruption(),
             average=0.0,
             window=100,
             patience=1000,

@@ -12,14 +12,19 @@ is another or `amount` is outside [0, 1].
 import difflib
 import string
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from overparam.checks import check_real
+from robustdip.inputs import check_floats
+
 __all__ = [
     "KINDS",
+    "Kind",
     "corrupt",
     "missing_lines",
     "random_valued",
@@ -181,9 +186,32 @@ def missing_lines(image: NDArray[Any], amount: float, *, rng: np.random.Generato
     return corrupted, mask
 
 
-_DRAWN_BY_ELEMENT = {"salt-and-pepper": salt_and_pepper, "random-valued": random_valued}
-_DRAWN_BY_SHAPE = {"text": text, "scratches": scratches, "missing-lines": missing_lines}
-KINDS = (*_DRAWN_BY_ELEMENT, *_DRAWN_BY_SHAPE)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of corruption.
+
+    Attributes
+    ----------
+    draw : callable
+        ``draw(image, amount, *, rng)`` returns the corrupted image and the mask, as the functions
+        of this module do.
+    by_element : bool
+        It hits each element alone, and `draw` takes `per_pixel` too, to hit all channels of a pixel
+        together. Otherwise it never splits a pixel.
+    """
+
+    draw: Callable[..., Corrupted]
+    by_element: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "salt-and-pepper": Kind(salt_and_pepper, by_element=True),
+    "random-valued": Kind(random_valued, by_element=True),
+    "text": Kind(text),
+    "scratches": Kind(scratches),
+    "missing-lines": Kind(missing_lines),
+}
+"""All kinds by name; a kind of your own is one more entry."""
 
 
 def corrupt(
@@ -194,7 +222,7 @@ def corrupt(
     rng: np.random.Generator,
     per_pixel: bool = False,
 ) -> Corrupted:
-    """Corrupt an image in one of the ways of this module, by name.
+    """Corrupt an image in a way chosen by its name.
 
     Parameters
     ----------
@@ -202,11 +230,12 @@ def corrupt(
     kind : str
         One of `KINDS`.
     amount : float
-        In [0, 1]: the probability of an element for the first two kinds, the fraction of the
-        area for the others.
+        In [0, 1]: the probability of an element for kinds that are drawn by element, the fraction
+        of the area for the others.
     rng : numpy.random.Generator
     per_pixel : bool
-        For the first two kinds; the others never split a pixel.
+        Hit all channels of a pixel together; only for kinds that are drawn by element, the others
+        never split a pixel.
 
     Returns
     -------
@@ -225,24 +254,21 @@ def corrupt(
     >>> bool((corrupted[~mask] == 0.5).all()), sorted(set(corrupted[mask].tolist()))
     (True, [0.0, 1.0])
     """
-    if kind in _DRAWN_BY_ELEMENT:
-        return _DRAWN_BY_ELEMENT[kind](image, amount, rng=rng, per_pixel=per_pixel)
-    if kind in _DRAWN_BY_SHAPE:
-        return _DRAWN_BY_SHAPE[kind](image, amount, rng=rng)
-    close = difflib.get_close_matches(kind, KINDS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"unknown kind of corruption {kind!r}: use one of {', '.join(KINDS)}{hint}")
+    if kind not in KINDS:
+        close = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"unknown kind of corruption {kind!r}: use one of {', '.join(KINDS)}{hint}"
+        )
+    chosen = KINDS[kind]
+    if chosen.by_element:
+        return chosen.draw(image, amount, rng=rng, per_pixel=per_pixel)
+    return chosen.draw(image, amount, rng=rng)
 
 
 def _check(image: NDArray[Any], amount: float) -> None:
-    if not np.issubdtype(image.dtype, np.floating):
-        raise TypeError(f"the image is {image.dtype}; floating point in [0, 1] is needed")
-    if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f"the image has shape {image.shape}; (H, W) or (H, W, C) is needed")
-    if not (image.min() >= 0 and image.max() <= 1):  # written so that NaN fails
-        raise ValueError("the image has values outside [0, 1]; scale it first")
-    if not 0 <= amount <= 1:
-        raise ValueError(f"amount is {amount}; a fraction in [0, 1] is needed")
+    check_floats(image, "image")
+    check_real("amount", amount, least=0, most=1)
 
 
 def _paint(

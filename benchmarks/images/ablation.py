@@ -16,7 +16,7 @@ run resumes. The variants:
     two-networks    the mean of two, for twice the work
     no-average      the result is the last output, not a running average
     half-steps, twice-steps
-    frozen-mask     s is grown once, at the onset, and never again
+    frozen-mask     s is estimated once, at the onset, and never again
     no-covariance   R = I: a pixel's channels tell nothing about each other's residuals
     global-covariance  one R for the whole image instead of one around each block
     no-histogram    p_c = 1: any value is as likely for a corrupted element

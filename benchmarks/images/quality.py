@@ -191,12 +191,12 @@ def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
     begin = time.perf_counter()
     if recipe is not None:
         told: dict[str, Any] = {"mask": bad} if method == ORACLE else {}
-        result = denoise(noisy, recipe=recipe, seed=case["seed"], device=device, **told)
+        result = denoise(noisy, method=recipe, seed=case["seed"], device=device, **told)
         if result.status == "interrupted":  # it returns what it has, which is no measurement
             raise KeyboardInterrupt
         image, extra = result.image, {"device": result.device}
-        if result.deviation is not None:
-            extra |= calibration(image - clean, result.deviation)
+        if result.uncertainty is not None:
+            extra |= calibration(image - clean, result.uncertainty)
         if method != ORACLE and recipe.separation != "none":
             mask = result.mask
     elif method in INTERPOLATED:

@@ -1,124 +1,164 @@
-"""Which part of the residual y − x is corruption: what every model of s offers, and two of them.
+"""What the fit asks of a model of s, and the loss that all models share.
 
-`Descent` is the published method: u and v descend at every step, with the network. `NoCorruption`
-is the plain deep image prior. What the default does is `robustdip.corruption.mixture`.
+A model of s comes in two parts. Its *settings* are a frozen dataclass that stands in a recipe
+(`robustdip.recipes.Recipe.corruption_model`); `CorruptionSettings.start` makes the *model* of one
+image from them, which changes from step to step. What a model says after a step is an `Estimate`,
+which later steps leave as it is.
 """
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from overparam import SparseCorruption
-from robustdip.recipes import Recipe
+__all__ = [
+    "CorruptionModel",
+    "CorruptionSettings",
+    "Detector",
+    "Estimate",
+    "Penalty",
+    "Problem",
+    "data_loss",
+]
 
-__all__ = ["Descent", "NoCorruption", "Separation", "data_loss", "penalty"]
 
-_JUDGED = 0.1  # |s| from which "descent" calls an element corrupted: 25 of 255 grey levels
+class Estimate(Protocol):
+    """The image and the corruption after one step; all tensors are (1, C, H, W), float32.
 
-
-class Separation(Protocol):
-    """What `fit` asks of a model of s. All tensors are (1, C, H, W), float32 if not said.
-
-    `clean` is the fraction of the elements that it takes for clean at present.
+    Values are computed when they are asked for.
     """
 
-    clean: float
+    @property
+    def image(self) -> Tensor:
+        """The recovered image; may leave [0, 1] slightly."""
+        ...
+
+    @property
+    def corruption(self) -> Tensor:
+        """s."""
+        ...
+
+    @property
+    def corrupted(self) -> Tensor:
+        """The elements judged corrupted, bool."""
+        ...
+
+    @property
+    def uncertainty(self) -> Tensor | None:
+        """Standard deviation of the error of `image`; None without a model of it."""
+        ...
+
+
+class CorruptionModel(Protocol):
+    """The model of s for one image, as the fit uses it.
+
+    Attributes
+    ----------
+    clean_fraction : float
+        Fraction of the elements that the model takes for clean at present.
+    """
+
+    clean_fraction: float
 
     def loss(self, x: Tensor) -> Tensor:
-        """Mean loss of the network's output."""
+        """Mean loss, a scalar, of the network's output x, shape (1, C, H, W)."""
         ...
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
         """Update s after step `number`, given the output and its running average."""
         ...
 
-    def restored(self, average: Tensor) -> Tensor:
-        """The recovered image."""
-        ...
-
-    def corruption(self, average: Tensor) -> Tensor:
-        """s."""
-        ...
-
-    def corrupted(self) -> Tensor:
-        """The elements judged corrupted, bool."""
-        ...
-
-    def deviation(self, average: Tensor) -> Tensor | None:
-        """Standard deviation of the error of `restored`; None without a model of it."""
+    def estimate(self, average: Tensor) -> Estimate:
+        """What the model says now, given the running average of the outputs."""
         ...
 
 
-def data_loss(residual: Tensor, weight: Tensor, inside: Tensor, kind: str) -> Tensor:
-    """Mean over the real elements of weight · ρ(residual), in float32."""
-    return (weight * penalty(residual, kind)).sum() / inside.sum()
+class Detector(Protocol):
+    """Finds damage that a residual cannot show, before the first step; a frozen dataclass."""
+
+    def find(self, y: Tensor, valid: Tensor) -> Tensor:
+        """The elements that are certainly corrupted.
+
+        Parameters
+        ----------
+        y, valid : Tensor, float32, shape (1, C, H, W)
+            As in `Problem`.
+
+        Returns
+        -------
+        Tensor, bool, shape (1, C, H, W)
+        """
+        ...
 
 
-def penalty(residual: Tensor, kind: str) -> Tensor:
-    """ρ: the square, or the absolute value rounded off."""
-    # 0.01 = 2.5 grey levels: below it the absolute value is rounded off, for a smooth descent.
-    return residual**2 if kind == "l2" else (residual**2 + 1e-4).sqrt()
+class CorruptionSettings(Protocol):
+    """The settings of a model of s: a frozen dataclass.
+
+    Attributes
+    ----------
+    squared_loss_only : bool
+        The model is defined for the squared loss only.
+    one_network_only : bool
+        The model needs the output of a single network.
+    gives_uncertainty : bool
+        `Estimate.uncertainty` is not None.
+    """
+
+    squared_loss_only: ClassVar[bool]
+    one_network_only: ClassVar[bool]
+    gives_uncertainty: ClassVar[bool]
+
+    def start(self, problem: "Problem") -> CorruptionModel:
+        """The model for one image, before the first step."""
+        ...
 
 
-class NoCorruption:
-    """s = 0: the plain deep image prior."""
+@dataclass(frozen=True)
+class Penalty:
+    """Loss of a residual: its square, or its absolute value rounded off near 0.
 
-    clean = 1.0
+    Parameters
+    ----------
+    kind : {"l2", "l1"}
+    rounding : float
+        ε of √(r² + ε²), which makes the absolute value smooth. 0.01 are 2.5 of 255 grey levels.
+    """
 
-    def __init__(self, recipe: Recipe, y: Tensor, inside: Tensor) -> None:
-        self.y, self.inside, self.kind = y, inside, recipe.loss
+    kind: Literal["l2", "l1"] = "l1"
+    rounding: float = 0.01
 
-    def loss(self, x: Tensor) -> Tensor:
-        return data_loss(x - self.y, self.inside, self.inside, self.kind)
-
-    def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        pass
-
-    def restored(self, average: Tensor) -> Tensor:
-        return average
-
-    def corruption(self, average: Tensor) -> Tensor:
-        return torch.zeros_like(self.y)
-
-    def corrupted(self) -> Tensor:
-        return torch.zeros_like(self.y, dtype=torch.bool)
-
-    def deviation(self, average: Tensor) -> None:
-        return None
+    def __call__(self, residual: Tensor) -> Tensor:
+        if self.kind == "l2":
+            return residual**2
+        return (residual**2 + self.rounding**2).sqrt()
 
 
-class Descent:
-    """s = u∘u − v∘v by gradient descent beside the network (arXiv 2006.08857, equation 4)."""
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One image to fit, as a model of s sees it.
 
-    clean = 1.0  # not estimated: the published rates are constant
+    Attributes
+    ----------
+    y : Tensor, float32, shape (1, C, H, W)
+        The corrupted image in [0, 1], padded to a grid that the network can halve.
+    valid : Tensor, float32, shape (1, C, H, W)
+        1 for elements of the image, 0 for padding, which comes last in each direction.
+    penalty : Penalty
+        Loss of one element.
+    steps : int
+        Length of the fit.
+    generator : torch.Generator
+        On the CPU, for whatever is random.
+    """
 
-    def __init__(
-        self, recipe: Recipe, y: Tensor, inside: Tensor, *, generator: torch.Generator
-    ) -> None:
-        self.y, self.inside, self.kind = y, inside, recipe.loss
-        self.lr = recipe.corruption_lr
-        self.s = SparseCorruption(
-            y.shape, init=recipe.corruption_init, generator=generator, device=y.device
-        )
-        self.value = self.s().detach()
+    y: Tensor
+    valid: Tensor
+    penalty: Penalty
+    steps: int
+    generator: torch.Generator
 
-    def loss(self, x: Tensor) -> Tensor:
-        return data_loss(x + self.value - self.y, self.inside, self.inside, self.kind)
 
-    def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        # The gradient of Σ(x + s − y)² with the s of this step's loss: both descend together.
-        self.s.step(2 * (x + self.value - self.y) * self.inside, lr=self.lr)
-        self.value = self.s().detach()
-
-    def restored(self, average: Tensor) -> Tensor:
-        return average
-
-    def corruption(self, average: Tensor) -> Tensor:
-        return self.value
-
-    def corrupted(self) -> Tensor:
-        return self.value.abs() > _JUDGED
-
-    def deviation(self, average: Tensor) -> None:
-        return None
+def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:
+    """Mean over the valid elements of weight · penalty(residual); all are (1, C, H, W)."""
+    return (weight * penalty(residual)).sum() / valid.sum()

@@ -1,14 +1,14 @@
-"""The image prior: a U-Net with skip connections (Ulyanov, Vedaldi and Lempitsky, 2018)."""
+"""The image prior: a U-Net with skip connections, and its fixed random input."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["SkipUNet"]
+__all__ = ["FixedInput", "SkipUNet"]
 
 
 class SkipUNet(nn.Module):
-    """Encoder-decoder with thin skip connections, ending in a sigmoid.
+    """Encoder-decoder with thin skip connections, ending in a sigmoid (Ulyanov et al., CVPR 2018).
 
     The layout is the "skip" network of Deep Image Prior (arXiv 1711.10925, supplementary material)
     in the configuration of You et al. (arXiv 2006.08857). Scale i halves the grid:
@@ -27,8 +27,8 @@ class SkipUNet(nn.Module):
     width : int
         Channels of every scale.
     finest : int, optional
-        Channels of up_0, the decoder at full resolution; `width` if None. More than half of the
-        work is there, and detail needs few of them.
+        Channels of up_0, the decoder at full resolution; `width` if None. At equal widths more than
+        half of the work is there, and detail needs few channels.
     scales : int
         Number of halvings; height and width of z must be multiples of ``2**scales``.
     skip : int
@@ -36,8 +36,8 @@ class SkipUNet(nn.Module):
     published : bool
         True: reflection padding, convolution biases and a normalisation of every joined tensor, as
         in the published script. False: zero padding inside the convolution, which copies nothing,
-        and neither of the other two, since the batch normalisation after
-        each convolution cancels its bias and most of the scale. Same convolutions, same widths.
+        and neither of the other two, since the batch normalisation after each convolution cancels
+        its bias and most of the scale. The convolutions and widths are the same.
     generator : torch.Generator, optional
         Source of the initial weights (PyTorch's default distribution).
     """
@@ -66,6 +66,8 @@ class SkipUNet(nn.Module):
                 padding=kernel // 2,
                 bias=published,
                 padding_mode="reflect" if published and kernel > 1 else "zeros",
+                device="cpu",
+                dtype=torch.float32,
             )
             return nn.Sequential(conv, _norm(cout), nn.LeakyReLU(0.2, inplace=True))
 
@@ -78,8 +80,10 @@ class SkipUNet(nn.Module):
             out = width if i or finest is None else finest
             up = nn.Sequential(block(joined, out, 3), block(out, out, 1))
             self.up.append(nn.Sequential(_norm(joined), up) if published else up)
-        self.head = nn.utils.skip_init(nn.Conv2d, finest or width, out_channels, 1)
-        # Initialised here from an argument, not by the layers from PyTorch's global generator.
+        self.head = nn.utils.skip_init(
+            nn.Conv2d, finest or width, out_channels, 1, device="cpu", dtype=torch.float32
+        )
+        # The layers would draw from PyTorch's global generator.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 bound = (module.weight[0].numel()) ** -0.5  # kaiming_uniform_(a=√5): PyTorch's own
@@ -104,6 +108,63 @@ class SkipUNet(nn.Module):
         return torch.sigmoid(self.head(x).float())
 
 
+class FixedInput:
+    """The network's fixed random input z, uniform in [0, scale], with fresh jitter at every call.
+
+    Parameters
+    ----------
+    channels : int
+    size : tuple of int
+        Height and width of the grid.
+    scale, jitter : float
+        Range of z, and standard deviation of the normal noise that each call adds to it.
+    fresh : bool
+        Draw new normal numbers at every call, as published. Otherwise they are read from a random
+        place of a table twice as long as z, which is as good: drawing 32 normal numbers a pixel is
+        a large part of a step on a CPU, where the generator is serial.
+    generator : torch.Generator
+        On the CPU: draws z, the places and the seed of the jitter's own generator.
+    device, dtype
+        Of the result.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: tuple[int, int],
+        *,
+        scale: float,
+        jitter: float,
+        fresh: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        # Drawn as (H, W, channels) and viewed as channels_last: that needs no copy, and PyTorch's
+        # normal generator is faster on contiguous memory.
+        shape = (1, *size, channels)
+        z = torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32) * scale
+        self.z = z.to(device, dtype)
+        self.jitter, self.places = jitter, generator
+        seed = int(torch.randint(2**31, (), generator=generator, device="cpu"))
+        self.normal = torch.Generator(device).manual_seed(seed)
+        self.table = None if fresh else self._normal((2 * z.numel(),), torch.float32).to(dtype)
+
+    def __call__(self) -> Tensor:
+        """z plus jitter, shape (1, channels, H, W), channels_last."""
+        if self.table is None:
+            noise = self._normal(self.z.shape, self.z.dtype)
+        else:
+            count = self.z.numel()
+            place = int(torch.randint(count, (), generator=self.places, device="cpu"))
+            noise = self.table[place : place + count].view_as(self.z)
+        return (self.z + noise).permute(0, 3, 1, 2)
+
+    def _normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        drawn = torch.randn(shape, generator=self.normal, device=self.z.device, dtype=dtype)
+        return drawn.mul_(self.jitter)
+
+
 def _norm(channels: int) -> nn.BatchNorm2d:
     """Batch normalisation by the image's own statistics: a fit never leaves training mode."""
-    return nn.BatchNorm2d(channels, track_running_stats=False)
+    return nn.BatchNorm2d(channels, track_running_stats=False, device="cpu", dtype=torch.float32)

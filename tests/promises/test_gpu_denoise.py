@@ -10,6 +10,7 @@ from skimage import data
 from robustdip import RECIPES, corrupt, denoise, fit
 from robustdip.quality import psnr
 from robustdip.recovery import memory_needed
+from tests.helpers.images import with_mixture
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,7 +41,7 @@ def test_the_start_is_the_cpus(scene):
 def test_deterministic_algorithms_do_not_raise_and_repeat(scene):
     torch.use_deterministic_algorithms(True, warn_only=False)
     try:
-        recipe = replace(RECIPES["default"], steps=20, onset=0, refresh=0.05)
+        recipe = with_mixture(replace(RECIPES["default"], steps=20), onset=0, refresh=0.05)
         runs = [[s.loss for s in fit(scene[1], recipe, device="cuda")] for _ in range(2)]
     finally:
         torch.use_deterministic_algorithms(False)

@@ -1,10 +1,10 @@
 """Promise: the last step is the result. No best moment to stop, no need to know the amount.
 
 A 64x64 piece of a photograph, half of its elements corrupted, the default recipe untouched.
-benchmarks/images/no_early_stopping.py measures more conditions. The thresholds of falls are those of the
-promise; FLOOR is mean - 4 standard deviations of the last step of `curve` over seeds 0 to 9. Those
-runs lay at 0.04 ± 0.04 dB (salt-and-pepper) and 0.05 ± 0.06 (random-valued) below their best, and
-fell by 9.3 ± 0.4 (l1) and 4.4 ± 0.4 dB (l2) without s; four of them, run three times as long,
+benchmarks/images/no_early_stopping.py measures more conditions. The thresholds of falls are those
+of the promise; FLOOR is mean - 4 standard deviations of the last step of `curve` over seeds 0 to 9.
+Those runs ended 0.04 ± 0.04 dB (salt-and-pepper) and 0.05 ± 0.06 (random-valued) below their best,
+and fell by 9.3 ± 0.4 (l1) and 4.4 ± 0.4 dB (l2) without s; four of them, run three times as long,
 changed by 0.04 dB at most.
 """
 

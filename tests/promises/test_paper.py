@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from skimage import data
 
-from robustdip.fitting.loop import _Code, fit
-from robustdip.fitting.network import SkipUNet
+from robustdip.corruption.descent import Descent
+from robustdip.fitting.loop import fit
+from robustdip.fitting.network import FixedInput, SkipUNet
 from robustdip.recipes import RECIPES
 
 WIDTH, SIDE, STEPS = 16, 64, 500
@@ -57,8 +58,8 @@ def test_the_recipe_holds_the_published_numbers():
     assert (paper.steps, paper.width, paper.scales, paper.skip) == (150_000, 128, 5, 4)
     assert (paper.optimizer, paper.lr, paper.loss) == ("sgd", 1.0, "l2")
     assert (paper.code_channels, paper.code_scale, paper.jitter) == (32, 0.1, 1 / 30)
-    assert (paper.separation, paper.corruption_init, paper.average) == ("descent", 1e-5, 0.0)
-    assert paper.corruption_lr == pytest.approx(6.3578e-4, rel=1e-4)
+    assert (paper.corruption_model.init, paper.average) == (1e-5, 0.0)
+    assert paper.corruption_model.lr == pytest.approx(6.3578e-4, rel=1e-4)
     # 2.2 million parameters: the published network at width 128.
     net = SkipUNet(32, 3, width=128, published=True)
     assert sum(p.numel() for p in net.parameters()) == 2_217_831
@@ -72,13 +73,22 @@ def derivation(corrupted, recipe, outputs=None):
     start = torch.Generator().manual_seed(0)
     net = SkipUNet(32, 3, width=WIDTH, published=True, generator=start)
     w = {name: p.detach().double().requires_grad_() for name, p in net.named_parameters()}
-    code = _Code(recipe, torch.Size((SIDE, SIDE)), generator=start, device=torch.device("cpu"))
+    code = FixedInput(
+        recipe.code_channels,
+        (SIDE, SIDE),
+        scale=recipe.code_scale,
+        jitter=recipe.jitter,
+        fresh=True,
+        generator=start,
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
     shape = (1, 3, SIDE, SIDE)
     u, v = (torch.randn(shape, generator=start).double().mul(1e-5) for _ in range(2))
     y = torch.from_numpy(corrupted.transpose(2, 0, 1).copy())[None].double()
     theta = torch.optim.SGD(w.values(), lr=recipe.lr)
     # The mean loss of the published script: its rate is ours times the number of elements.
-    rate = recipe.corruption_lr * y.numel()
+    rate = recipe.corruption_model.lr * y.numel()
     sparse = torch.optim.SGD([u.requires_grad_(), v.requires_grad_()], lr=rate)
     for number in range(recipe.steps):
         x = published_forward(w, code().double()) if outputs is None else outputs[number]
@@ -91,9 +101,14 @@ def derivation(corrupted, recipe, outputs=None):
         yield loss.item(), (u * u - v * v).detach()[0].permute(1, 2, 0).numpy()
 
 
+def output(step):
+    """The network's output: without an average it is the image."""
+    return torch.from_numpy(step.image.transpose(2, 0, 1).copy())[None].double()
+
+
 def compare(corrupted, recipe, *, forced):
     """Largest relative error of the loss and absolute error of s; largest |s|."""
-    ours = [(s.loss, s.corruption, s._output.double()) for s in fit(corrupted, recipe, seed=0)]
+    ours = [(s.loss, s.corruption, output(s)) for s in fit(corrupted, recipe, seed=0)]
     outputs = [output for *_, output in ours] if forced else None
     theirs = list(derivation(corrupted, recipe, outputs))
     loss = max(abs(a[0] - b[0]) / b[0] for a, b in zip(ours, theirs, strict=True))
@@ -110,10 +125,10 @@ def test_500_steps_of_s_and_loss_at_the_published_rates(corrupted):
 
 
 def test_500_steps_in_which_s_comes_to_life(corrupted):
-    recipe = replace(RECIPES["paper"], width=WIDTH, steps=500, corruption_lr=0.02)
+    recipe = replace(RECIPES["paper"], width=WIDTH, steps=500, corruption_model=Descent(lr=0.02))
     loss, s, largest = compare(corrupted, recipe, forced=True)
     assert largest > 0.5
-    assert loss < 1e-4  # float32, u and v grown over 500 factors
+    assert loss < 1e-4  # float32, u and v estimated over 500 factors
     assert s < 1e-4
 
 
@@ -123,7 +138,7 @@ def test_the_whole_algorithm_runs_as_published(corrupted):
     The normalisation of the deepest, 2x2 features amplifies float32's rounding some tenfold a
     step, so two steps are compared to seven digits and the long run as a curve.
     """
-    recipe = replace(RECIPES["paper"], width=WIDTH, corruption_lr=0.02)
+    recipe = replace(RECIPES["paper"], width=WIDTH, corruption_model=Descent(lr=0.02))
     loss, s, largest = compare(corrupted, replace(recipe, steps=2), forced=False)
     assert loss < 1e-6
     assert s < 1e-4 * largest

@@ -95,7 +95,7 @@ def test_the_negative_recovers_as_the_negative(name):
         (np.zeros((1, 4, 4, 3)), ValueError, r"\(1, 4, 4, 3\)"),
         (np.full((4, 4), 255.0), ValueError, "255"),
         (np.full((4, 4), -0.1), ValueError, "-0.1"),
-        (np.full((4, 4), np.nan), ValueError, "nan"),
+        (np.full((4, 4), np.nan), ValueError, "16 values that are not finite"),
     ],
 )
 def test_bad_images_are_refused(name, image, error, message):
@@ -303,6 +303,7 @@ def test_two_phase_reaches_the_minimum_of_a_general_solver(camera):
         options={"maxfun": 10**6, "ftol": 1e-12, "gtol": 1e-4},
     )
     recovered = 255 * two_phase(corrupted).astype(np.float64)
+    recovered[~flagged] = observed[~flagged]  # which float32 has rounded
     reached = functional(recovered, observed, flagged)
     assert free(255 * start[flagged]) > best.fun + 100  # the start is not the answer
     assert reached <= best.fun + 1e-3

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from robustdip.corruption.base import data_loss
-from robustdip.corruption.mixture import Evidence
+from robustdip.corruption.mixture import MixtureModel
 from robustdip.recipes import RECIPES
 from robustdip.synthetic import corrupt
-from tests.helpers.images import tensor
+from tests.helpers.images import model_of, tensor, with_mixture
 
-RECIPE = replace(RECIPES["default"], steps=100_000, onset=100.0)  # never over in these tests
+RECIPE = with_mixture(replace(RECIPES["default"], steps=100_000), onset=100.0)
+# The onset is never reached in these tests.
 SIDE = 192
 
 
@@ -22,14 +23,14 @@ def ramp() -> np.ndarray:
     return np.linspace(0.65, 0.95, SIDE)[:, None, None] * np.ones((SIDE, 1)) * channels
 
 
-def admitted(kind: str, amount: float, *, seed: int = 0) -> tuple[Evidence, torch.Tensor]:
+def admitted(kind: str, amount: float, *, seed: int = 0) -> tuple[MixtureModel, torch.Tensor]:
     """The separation before the onset, once it has seen the clean image; the elements bad."""
     noisy, bad = corrupt(ramp(), kind, amount, rng=np.random.default_rng(seed))
     y, guess = tensor(noisy), tensor(ramp())
-    evidence = Evidence(RECIPE, y, torch.ones_like(y))
+    model = model_of(y, recipe=RECIPE)
     for growth in range(2, 6):
-        evidence.step(guess, guess, growth * evidence.refresh)
-    return evidence, tensor(bad) > 0
+        model.step(guess, guess, growth * model.refresh)
+    return model, tensor(bad) > 0
 
 
 @pytest.mark.parametrize("amount", [0.3, 0.5, 0.7, 0.85])
@@ -37,14 +38,14 @@ def admitted(kind: str, amount: float, *, seed: int = 0) -> tuple[Evidence, torc
 def test_the_loss_is_that_of_the_clean_elements(kind: str, amount: float):
     """Over seeds 0 to 9 the loss differs by 0.0115 at most, its rise from one output to the next
     by 0.0009; without the correction by 0.010 to 0.30, and on random values by 0.007 to 0.019."""
-    evidence, bad = admitted(kind, amount)
-    clean, y, inside = tensor(ramp()), evidence.y, evidence.inside
+    model, bad = admitted(kind, amount)
+    clean, y, inside = tensor(ramp()), model.problem.y, model.problem.valid
 
     def only_clean(x: torch.Tensor) -> torch.Tensor:
-        return data_loss(x - y, inside * ~bad, inside, "l1")
+        return data_loss(x - y, inside * ~bad, inside, RECIPE.penalty)
 
     outputs = [clean + offset for offset in torch.linspace(-0.4, 0.04, 12)]
-    found = torch.stack([evidence.loss(x) for x in outputs])
+    found = torch.stack([model.loss(x) for x in outputs])
     wanted = torch.stack([only_clean(x) for x in outputs])
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.015)
     # Its slope is what theta follows, and has to be right where the differences are constant too.
@@ -52,40 +53,42 @@ def test_the_loss_is_that_of_the_clean_elements(kind: str, amount: float):
 
 
 def test_the_gradient_is_that_of_the_loss():
-    evidence, _ = admitted("random-valued", 0.7)
+    model, _ = admitted("random-valued", 0.7)
     x = (tensor(ramp()) - 0.1003).requires_grad_()
-    evidence.loss(x).backward()
+    model.loss(x).backward()
     assert x.grad is not None
     with torch.no_grad():
         step = 0.5 / 255
-        rise = evidence.loss(x + step) - evidence.loss(x - step)
+        rise = model.loss(x + step) - model.loss(x - step)
     # Of −0.29 the weighted residuals alone make −0.07: the rest is what is subtracted.
     assert float(x.grad.sum()) == pytest.approx(float(rise) / (2 * step), rel=0.02)
 
 
 def test_brightness_comes_through_though_most_is_wrong():
     """Under 85 % random values the l1 fit is the median of all, which is too dark here by 0.2."""
-    evidence, _ = admitted("random-valued", 0.85)
+    model, _ = admitted("random-valued", 0.85)
     offsets = torch.linspace(-0.4, 0.1, 101)
 
-    def best(evidence: Evidence) -> float:
-        losses = [evidence.loss(tensor(ramp()) + offset) for offset in offsets]
+    def best(model: MixtureModel) -> float:
+        losses = [model.loss(tensor(ramp()) + offset) for offset in offsets]
         return float(offsets[torch.stack(losses).argmin()])
 
-    assert best(evidence) == pytest.approx(0, abs=0.006)
-    fresh = Evidence(RECIPE, evidence.y, evidence.inside)
+    assert best(model) == pytest.approx(0, abs=0.006)
+    fresh = model_of(model.problem.y, recipe=RECIPE)
     assert best(fresh) < -0.15
 
 
 def test_from_the_onset_on_s_alone_decides():
-    recipe = replace(RECIPE, onset=0.5)
+    recipe = with_mixture(RECIPE, onset=0.5)
     noisy, _ = corrupt(ramp(), "random-valued", 0.7, rng=np.random.default_rng(0))
     y, guess = tensor(noisy), tensor(ramp())
-    evidence = Evidence(recipe, y, torch.ones_like(y))
-    number = 2 * evidence.refresh
-    evidence.step(guess, guess, number)
-    assert number < evidence.onset
-    assert float(evidence.weight.min()) > 0.9
-    evidence.step(guess, guess, -(-evidence.onset // evidence.refresh) * evidence.refresh)
-    left = data_loss(guess + 0.1 - y, 1 - evidence.share, evidence.inside, "l1")
-    torch.testing.assert_close(evidence.loss(guess + 0.1), left)
+    model = model_of(y, recipe=recipe)
+    number = 2 * model.refresh
+    model.step(guess, guess, number)
+    assert number < model.onset
+    assert float(model.weight.min()) > 0.9
+    model.step(guess, guess, -(-model.onset // model.refresh) * model.refresh)
+    left = data_loss(
+        guess + 0.1 - y, 1 - model.corrupted_probability, model.problem.valid, RECIPE.penalty
+    )
+    torch.testing.assert_close(model.loss(guess + 0.1), left)

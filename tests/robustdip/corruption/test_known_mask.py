@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-import robustdip.fitting.loop
 from robustdip import RECIPES, corrupt, denoise, fit
-from robustdip.corruption.mixture import BLOCK, Evidence, KnownMask, _covariance
-from robustdip.fitting.loop import separation_for
+from robustdip.corruption.channels import BLOCK, ChannelCovariance
+from robustdip.corruption.known_mask import KnownMask
+from tests.helpers.images import array, problem, tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = {
-    name: replace(RECIPES[name], width=16, steps=12, onset=0.8, refresh=0.05)
+    name: replace(RECIPES[name], width=16, steps=12, known_mask=KnownMask(refresh=0.05))
     for name in ("default", "dip-l1", "dip-l2", "dip-es-wmv")
 }
 DEFAULT = SMALL["default"]
+PARTS = ("image", "corruption", "corrupted", "uncertainty")
 
 
 def scene(*shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,16 +32,9 @@ def scene(*shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return clean, noisy.astype(np.float32), mask
 
 
-def tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))[None].contiguous()
-
-
-def told(noisy: np.ndarray, mask: np.ndarray) -> KnownMask:
-    y, bad = tensor(noisy), tensor(mask)
-    generator = torch.Generator().manual_seed(0)
-    model = separation_for(DEFAULT, y, torch.ones_like(y), generator=generator, bad=bad)
-    assert type(model) is KnownMask
-    return model
+def told(noisy: np.ndarray, mask: np.ndarray):
+    """The model of s for a known mask."""
+    return DEFAULT.known_mask.start(problem(tensor(noisy), recipe=DEFAULT), tensor(mask))
 
 
 # --- what comes back -----------------------------------------------------------------------
@@ -67,10 +61,10 @@ def test_clean_elements_come_back_bit_for_bit_at_every_step(name, shape):
 @pytest.mark.parametrize("name", SMALL)
 def test_masked_values_are_never_read(name):
     _, noisy, mask = scene(20, 45, 3)
-    one = denoise(noisy, mask=mask, recipe=SMALL[name])
+    one = denoise(noisy, mask=mask, method=SMALL[name])
     for value in (0.0, 1.0, np.random.default_rng(5).random(noisy.shape)):
         other = np.where(mask, value, noisy).astype(np.float32)
-        result = denoise(other, mask=mask, recipe=SMALL[name])
+        result = denoise(other, mask=mask, method=SMALL[name])
         np.testing.assert_array_equal(result.image, one.image)
         np.testing.assert_array_equal(result.mask, mask)
         np.testing.assert_allclose(other - result.corruption, noisy - one.corruption, atol=1e-6)
@@ -79,16 +73,17 @@ def test_masked_values_are_never_read(name):
         ]
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2", "f2", "f4", ">f4", "f8"])
 def test_type_and_shape_are_kept(dtype):
     clean, noisy, mask = scene(11, 13)
+    dtype = np.dtype(dtype)
     image = noisy.astype(dtype)
     if np.issubdtype(dtype, np.integer):
         image = np.rint(noisy * np.iinfo(dtype).max).astype(dtype)
-    result = denoise(image, mask=mask, recipe=DEFAULT)
-    assert result.image.dtype == (np.float32 if dtype == np.float64 else dtype)
+    result = denoise(image, mask=mask, method=DEFAULT)
+    assert result.image.dtype == dtype
     assert result.image.shape == result.mask.shape == clean.shape
-    np.testing.assert_array_equal(result.image[~mask], image.astype(result.image.dtype)[~mask])
+    np.testing.assert_array_equal(result.image[~mask], image[~mask])
     np.testing.assert_array_equal(result.mask, mask)
 
 
@@ -96,16 +91,16 @@ def test_a_mask_of_pixels_serves_all_channels():
     _, noisy, _ = scene(14, 15, 3)
     pixels = np.random.default_rng(2).random((14, 15)) < 0.3
     whole = np.repeat(pixels[..., None], 3, axis=2)
-    one, other = (denoise(noisy, mask=mask, recipe=DEFAULT) for mask in (pixels, whole))
+    one, other = (denoise(noisy, mask=mask, method=DEFAULT) for mask in (pixels, whole))
     np.testing.assert_array_equal(one.image, other.image)
     np.testing.assert_array_equal(one.mask, whole)
-    listed = denoise(noisy, mask=pixels.tolist(), recipe=DEFAULT)
+    listed = denoise(noisy, mask=pixels.tolist(), method=DEFAULT)
     np.testing.assert_array_equal(listed.image, one.image)
 
 
 def test_nothing_masked_returns_the_image():
     _, noisy, _ = scene(12, 10, 3)
-    result = denoise(noisy, mask=np.zeros((12, 10), bool), recipe=DEFAULT)
+    result = denoise(noisy, mask=np.zeros((12, 10), bool), method=DEFAULT)
     np.testing.assert_array_equal(result.image, noisy)
     assert not result.mask.any()
     assert not result.corruption.any()
@@ -115,35 +110,15 @@ def test_the_last_clean_element_is_enough():
     _, noisy, mask = scene(6, 5, 3)
     mask[:] = True
     mask[3, 2, 1] = False
-    result = denoise(noisy, mask=mask, recipe=DEFAULT)
+    result = denoise(noisy, mask=mask, method=DEFAULT)
     assert np.isfinite(result.image).all()
     assert result.image[3, 2, 1] == noisy[3, 2, 1]
-
-
-@pytest.mark.parametrize("name", ["default", "dip-l2"])
-def test_the_padding_cannot_be_seen(name, monkeypatch):
-    _, noisy, mask = scene(21, 67, 3)
-    expected = denoise(noisy, mask=mask, recipe=SMALL[name])
-    padded = robustdip.fitting.loop._padded
-    calls = []
-
-    def fill(*args, **options):
-        values, inside = padded(*args, **options)
-        noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(len(calls)))
-        calls.append(int((inside == 0).sum()))
-        return torch.where(inside > 0, values, noise), inside
-
-    monkeypatch.setattr(robustdip.fitting.loop, "_padded", fill)
-    result = denoise(noisy, mask=mask, recipe=SMALL[name])
-    assert calls == [3 * (64 * 96 - 21 * 67)] * 2  # the image's padding and the mask's
-    for part in ("image", "corruption", "mask"):
-        np.testing.assert_array_equal(getattr(result, part), getattr(expected, part))
 
 
 def test_dead_pixels_are_recovered():
     clean, noisy, mask = scene(40, 44, 3)
     recipe = replace(RECIPES["default"], width=16, steps=150)
-    result = denoise(np.where(mask, 1.0, noisy), mask=mask, recipe=recipe)
+    result = denoise(np.where(mask, 1.0, noisy), mask=mask, method=recipe)
     error = np.abs(result.image - clean)[mask]
     assert error.mean() < 0.03 < 0.15 < np.abs(noisy - clean)[mask].mean()
 
@@ -160,35 +135,35 @@ def test_masked_elements_follow_the_clean_channels_of_their_pixel(channels):
     patterns = np.array(list(product((False, True), repeat=channels)))
     mask = patterns[rng.integers(len(patterns), size=(16, 16))]
     model = told(noisy, mask)
-    model.grow(tensor(average))
+    model.reestimate(tensor(average))
     ones = torch.ones(1, channels, 16, 16)
-    covariances = _covariance(tensor(average), ones).double().numpy()
+    covariances = ChannelCovariance().around(tensor(average), ones).double().numpy()
     expected = noisy.copy()
     for row, column in np.ndindex(16, 16):
         bad, residual = mask[row, column], noisy[row, column] - average[row, column]
         covariance = covariances[row // BLOCK, column // BLOCK]
         gain = covariance[np.ix_(bad, ~bad)] @ np.linalg.inv(covariance[np.ix_(~bad, ~bad)])
         expected[row, column, bad] = average[row, column, bad] + gain @ residual[~bad]
-    restored = model.restored(tensor(average))[0].permute(1, 2, 0).numpy()
+    restored = array(model.estimate(tensor(average)).image)
     np.testing.assert_allclose(restored, expected, atol=2e-5)
-    np.testing.assert_array_equal(model.corrupted()[0].permute(1, 2, 0).numpy(), mask)
+    np.testing.assert_array_equal(array(model.estimate(tensor(average)).corrupted), mask)
 
 
 def test_nothing_but_the_gains_and_the_scale_is_estimated():
     _, noisy, mask = scene(64, 64, 3)
     model = told(noisy, mask)
     fixed = {name: value.clone() for name, value in vars(model).items() if torch.is_tensor(value)}
-    clean = model.clean
+    clean = model.clean_fraction
     assert clean == pytest.approx(1 - mask.mean())
     x = tensor(np.random.default_rng(7).random(noisy.shape))
     for number in range(1, DEFAULT.steps + 1):
         model.step(x, x, number)
-    assert model.clean == clean
+    assert model.clean_fraction == clean
     changed = [
         name for name, value in fixed.items() if not torch.equal(value, getattr(model, name))
     ]
     assert sorted(changed) == ["gain", "scale"]
-    weight = model.weight[0].permute(1, 2, 0).numpy()
+    weight = array(model.weight)
     np.testing.assert_array_equal(weight, 1 - mask.astype(np.float32))
     one_hot = model.posterior
     assert set(one_hot.unique().tolist()) == {0, 1}
@@ -203,12 +178,6 @@ def test_the_loss_is_the_mean_over_the_image_of_the_clean_residuals():
     assert float(told(noisy, mask).loss(tensor(x))) == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_mask_nothing_is_different():
-    y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    model = separation_for(DEFAULT, y, torch.ones_like(y), generator=torch.Generator())
-    assert type(model) is Evidence
-
-
 # --- what is refused -----------------------------------------------------------------------
 
 
@@ -218,11 +187,11 @@ IMAGE = scene(4, 5, 3)[1]
 @pytest.mark.parametrize(
     ("mask", "recipe", "error", "message"),
     [
-        (np.zeros((4, 5), bool), "paper", ValueError, "recipe 'paper' always estimates s"),
+        (np.zeros((4, 5), bool), "paper", ValueError, "'paper' (always estimates s|takes no mask)"),
         (np.ones((4, 5), bool), "default", ValueError, "marks every element as corrupted"),
         (np.ones((4, 5, 3), bool), "dip-l1", ValueError, "marks every element as corrupted"),
         (np.zeros((5, 4), bool), "default", ValueError, r"mask has shape \(5, 4\); \(4, 5\) or"),
-        (np.zeros((4, 5, 1), bool), "default", ValueError, r"\(4, 5\) or \(4, 5, 3\) is needed"),
+        (np.zeros((4, 5, 2), bool), "default", ValueError, r"\(4, 5\) or \(4, 5, 3\) is needed"),
         (np.zeros(20, bool), "default", ValueError, r"mask has shape \(20,\)"),
         (np.zeros((4, 5)), "default", TypeError, "mask is float64; bool is needed"),
         (np.full((4, 5), 255, np.uint8), "default", TypeError, "mask is uint8; bool is needed"),
@@ -237,11 +206,44 @@ def test_refused_at_the_call(mask, recipe, error, message):
         pytest.fail("the fit was started")
 
     with pytest.raises(error, match=message):
-        denoise(IMAGE, mask=mask, recipe=recipe, on_step=fail)
+        denoise(IMAGE, mask=mask, method=recipe, on_step=fail)
 
 
-def test_a_mask_does_not_allow_what_is_no_image():
-    holed = IMAGE.copy()
-    holed[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="1 values that are not finite"):
-        denoise(holed, mask=np.isnan(holed))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0, 7.5])
+def test_any_value_may_stand_under_the_mask(value):
+    _, noisy, mask = scene(20, 45, 3)
+    expected = denoise(noisy, mask=mask, method=DEFAULT)
+    holed = np.where(mask, np.float32(value), noisy)
+    result = denoise(holed, mask=mask, method=DEFAULT)
+    np.testing.assert_array_equal(result.image, expected.image)
+    steps = list(fit(holed, DEFAULT, mask=mask))
+    np.testing.assert_array_equal(steps[-1].image, expected.image)
+    missing = denoise(np.ma.masked_array(holed, mask), method=DEFAULT)
+    np.testing.assert_array_equal(missing.image, expected.image)
+    with pytest.raises(ValueError, match=r"values that are not finite|ranges from"):
+        denoise(holed, mask=mask & (np.arange(3) > 0), method=DEFAULT)
+    with pytest.raises(ValueError, match="a masked array and a mask"):
+        denoise(np.ma.masked_array(holed, mask), mask=mask)
+
+
+@pytest.mark.parametrize("name", ["default", "dip-l2"])
+def test_the_padding_does_not_matter(name):
+    """What stands in the padding of y changes nothing, whatever it is."""
+    _, noisy, mask = scene(21, 67, 3)
+    y = torch.zeros(1, 3, 64, 96)
+    valid, bad = torch.zeros_like(y), torch.zeros_like(y)
+    valid[..., :21, :67] = 1
+    y[..., :21, :67], bad[..., :21, :67] = tensor(noisy), tensor(mask)
+    x = torch.rand(y.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for filling in (0.0, 0.7):
+        filled = torch.where(valid > 0, y, filling)
+        recipe = SMALL[name]
+        model = recipe.known_mask.start(
+            problem(filled, valid, recipe=recipe), torch.where(valid > 0, bad, filling)
+        )
+        model.step(x, x, recipe.steps)
+        estimate = model.estimate(x)
+        found.append([model.loss(x), *(getattr(estimate, n)[..., :21, :67] for n in PARTS)])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

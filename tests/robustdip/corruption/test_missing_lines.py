@@ -6,9 +6,8 @@ import torch
 from skimage import data
 
 from robustdip import corrupt
-from robustdip.corruption.missing_lines import lost_lines
-from robustdip.corruption.mixture import Evidence
-from tests.helpers.images import RECIPE, tensor
+from robustdip.corruption.missing_lines import MissingLines
+from tests.helpers.images import model_of, tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +21,7 @@ def photo(name: str) -> np.ndarray:
 
 def found(image: np.ndarray) -> np.ndarray:
     y = tensor(image)
-    return lost_lines(y, torch.ones_like(y))[0].permute(1, 2, 0).numpy()
+    return MissingLines().find(y, torch.ones_like(y))[0].permute(1, 2, 0).numpy()
 
 
 def lost(clean: np.ndarray, amount: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +125,7 @@ def test_padding_changes_nothing():
     noisy, _ = lost(photo("chelsea")[:70, :100], 0.1, seed=0)
     y, inside = torch.zeros(2, 1, 3, 96, 128)
     y[:, :, :70, :100], inside[:, :, :70, :100] = tensor(noisy), 1
-    padded = lost_lines(y, inside)[0].permute(1, 2, 0).numpy()
+    padded = MissingLines().find(y, inside)[0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(padded[:70, :100], found(noisy))
     assert padded.sum() == found(noisy).sum() > 0
 
@@ -136,10 +135,10 @@ def test_a_lost_element_is_corrupted_however_well_the_network_fits_it():
     noisy[20, :, 1] = 0.8
     noisy[:, 30] = 0
     y = tensor(noisy)
-    evidence = Evidence(RECIPE, y, torch.ones_like(y))
+    evidence = model_of(y)
     known = torch.from_numpy(found(noisy)).permute(2, 0, 1)
     assert known.sum() == 95 + 3 * 64  # where they cross only the column is found
     assert not evidence.weight[0, known].any()
-    evidence.grow(y)  # a network that has learned the lines
-    assert (evidence.share[0, known] == 1).all()
-    assert (evidence.share[0, [0, 2], 20] < 0.5).float().mean() > 0.9  # the other two channels
+    evidence.reestimate(y)  # a network that has learned the lines
+    assert (evidence.corrupted_probability[0, known] == 1).all()
+    assert (evidence.corrupted_probability[0, [0, 2], 20] < 0.5).float().mean() > 0.9

@@ -1,4 +1,4 @@
-"""Promise: s is grown by the mathematics that the module states, and finds what is planted."""
+"""Promise: s is estimated by the mathematics that the module states, and finds what is planted."""
 
 import math
 
@@ -7,22 +7,22 @@ import pytest
 import torch
 
 from overparam import SparseCorruption
-from robustdip.corruption.mixture import BLOCK, Evidence, _clean_channels, _covariance
+from robustdip.corruption.channels import BLOCK, ChannelCovariance, conditionals
 from robustdip.synthetic import corrupt
-from tests.helpers.images import RECIPE, grown, scene, tensor
+from tests.helpers.images import array, corrupted, estimated, model_of, scene, tensor
 
 
 def test_one_channel_is_the_gradient_flow_of_u_and_v():
     """b of every element equals s/r of u, v descending from the start and for the time stated."""
     clean, guess = scene(channels=1)
     noisy, _ = corrupt(clean, "random-valued", 0.1, rng=np.random.default_rng(1))
-    evidence = grown(noisy, guess)
+    model = estimated(noisy, guess)
     # One more expectation: its b comes from these estimates (and R = 1 for one channel).
-    scale, density, odds = evidence.scale, evidence.density, evidence.odds
-    evidence.grow(tensor(guess), sweeps=1)
-    residual = (evidence.y - tensor(guess)).double()
-    density = density[evidence.level]  # which is evidence for large residuals only
-    density = torch.where(residual.abs() > evidence.evident, density, density.clamp(max=1))
+    scale, density, odds = model.scale, model.value_density, model.prior
+    model.reestimate(tensor(guess), sweeps=1)
+    residual = (model.problem.y - tensor(guess)).double()
+    density = density[model.level]  # which is model for large residuals only
+    density = torch.where(residual.abs() > model.settings.evident, density, density.clamp(max=1))
     start = 2 * scale * density * odds[1] / odds[0]  # γ²/|r|
 
     s = SparseCorruption(residual.shape, init=1.0, dtype=torch.float64)
@@ -37,7 +37,10 @@ def test_one_channel_is_the_gradient_flow_of_u_and_v():
     decided = start < 0.02  # the closed form needs γ² ≪ |r|
     assert decided.float().mean() > 0.5
     torch.testing.assert_close(
-        (s().detach() / residual)[decided], evidence.share.double()[decided], atol=0.02, rtol=0
+        (s().detach() / residual)[decided],
+        model.corrupted_probability.double()[decided],
+        atol=0.02,
+        rtol=0,
     )
 
 
@@ -49,7 +52,7 @@ def test_volume_is_the_integral_of_the_density(channels: int):
     covariance = root @ root.T
     patterns = torch.zeros(1, channels)
     precision, gain, log_volume = (
-        values[:, 0, 0] for values in _clean_channels(patterns, covariance[None, None])
+        values[:, 0, 0] for values in conditionals(patterns, covariance[None, None])
     )
     torch.testing.assert_close(precision[0] @ covariance, torch.eye(channels), atol=1e-4, rtol=0)
     assert torch.equal(gain[0], torch.eye(channels))
@@ -66,7 +69,7 @@ def test_gain_is_the_regression_on_the_clean_channels():
     first = torch.tensor([[1.0, 0.8, 0.3], [0.8, 2.0, 0.5], [0.3, 0.5, 0.7]])
     covariance = torch.stack([first, first.flip(0, 1)])[:, None]
     patterns = torch.tensor([[0.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-    precision, gain, log_volume = _clean_channels(patterns, covariance)
+    precision, gain, log_volume = conditionals(patterns, covariance)
     assert gain.shape == precision.shape == (2, 2, 1, 3, 3)
     for place in range(2):
         block, across = (covariance[place, 0][[0, 2]][:, columns] for columns in ([0, 2], 1))
@@ -89,21 +92,21 @@ def test_amount_and_places_are_found(kind: str, per_pixel: bool, amount: float):
     clean, guess = scene()
     rng = np.random.default_rng(2)
     noisy, mask = corrupt(clean, kind, amount, rng=rng, per_pixel=per_pixel)
-    evidence = grown(noisy, guess)
+    model = estimated(noisy, guess)
     wrong = np.abs(noisy - clean) > 0.15  # nobody can see, nor needs to, a smaller change
-    found = evidence.corrupted()[0].permute(1, 2, 0).numpy()
+    found = array(corrupted(model))
     assert found[wrong].mean() > 0.95
     assert mask[found].mean() > 0.93
-    assert float(evidence.share.mean()) == pytest.approx(amount, abs=0.06)
-    together = float(evidence.odds[0] + evidence.odds[-1])
+    assert float(model.corrupted_probability.mean()) == pytest.approx(amount, abs=0.06)
+    together = float(model.prior[0] + model.prior[-1])
     assert together > 0.93 if per_pixel else together < 0.8
 
 
 def test_nothing_is_found_where_nothing_is_wrong():
     clean, guess = scene()
-    evidence = grown(clean, guess)
-    assert evidence.corrupted().float().mean() < 0.01
-    assert evidence.corruption(tensor(guess)).abs().mean() < 2e-3
+    model = estimated(clean, guess)
+    assert corrupted(model).float().mean() < 0.01
+    assert model.estimate(tensor(guess)).corruption.abs().mean() < 2e-3
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.2])
@@ -119,10 +122,10 @@ def test_a_frequent_value_is_no_proof_of_corruption(picture: str, amount: float)
     rng = np.random.default_rng(6)
     guess = clean + rng.laplace(0, 0.01, (64, 64, 1)) + rng.laplace(0, 0.003, clean.shape)
     noisy, mask = corrupt(clean, "random-valued", amount, rng=rng)
-    evidence = grown(noisy, guess)
-    found = evidence.corrupted()[0].permute(1, 2, 0).numpy()
+    model = estimated(noisy, guess)
+    found = array(corrupted(model))
     assert found[~mask].mean() < 0.04
-    restored = evidence.restored(tensor(guess))[0].permute(1, 2, 0).numpy()
+    restored = array(model.estimate(tensor(guess)).image)
     assert np.abs(restored - clean).max() < 0.2
 
 
@@ -131,7 +134,7 @@ def test_salt_and_pepper_are_known_by_their_values():
     clean, guess = scene()
     guess[20:24, 20:24] += 0.1
     noisy, mask = corrupt(clean, "salt-and-pepper", 0.3, rng=np.random.default_rng(3))
-    found = grown(noisy, guess).corrupted()[0].permute(1, 2, 0).numpy()
+    found = array(corrupted(estimated(noisy, guess)))
     assert not (found & ~mask)[18:26, 18:26].any()
     assert (found & ~mask).mean() < 0.002
 
@@ -144,8 +147,8 @@ def test_detail_missed_in_all_channels_is_kept_and_carried_over():
     missed[16:48, 16:48] = rng.normal(0, 0.1, (32, 32, 1))
     guess = clean - missed + rng.laplace(0, 0.005, clean.shape)
     noisy, mask = corrupt(clean, "random-valued", 0.3, rng=rng)
-    evidence = grown(noisy, guess)
-    restored = evidence.restored(tensor(guess))[0].permute(1, 2, 0).numpy()
+    model = estimated(noisy, guess)
+    restored = array(model.estimate(tensor(guess)).image)
     only_one = mask & (mask.sum(axis=2, keepdims=True) == 1) & (np.abs(missed) > 0.05)
     assert np.abs(restored - clean)[only_one].mean() < 0.4 * np.abs(guess - clean)[only_one].mean()
 
@@ -159,11 +162,11 @@ def test_the_padding_says_nothing():
         y[..., :40, :40], x[..., :40, :40] = tensor(noisy), tensor(guess)
         inside = torch.zeros_like(y)
         inside[..., :40, :40] = 1
-        evidence = Evidence(RECIPE, y, inside)
-        evidence.grow(x)
-        assert not evidence.share[..., 40:, :].any()
-        assert not evidence.share[..., 40:].any()
-        shares.append(evidence.share)
+        model = model_of(y, inside)
+        model.reestimate(x)
+        assert not model.corrupted_probability[..., 40:, :].any()
+        assert not model.corrupted_probability[..., 40:].any()
+        shares.append(model.corrupted_probability)
     torch.testing.assert_close(shares[0], shares[1], atol=2e-3, rtol=0)
 
 
@@ -172,7 +175,7 @@ def test_covariance_is_that_of_the_differences_around_each_block():
     x = torch.rand(1, 3, 32, 36, generator=torch.Generator().manual_seed(0))
     inside = torch.zeros_like(x)
     inside[..., :29, :34] = 1
-    found = _covariance(x, inside)
+    found = ChannelCovariance().around(x, inside)
     assert found.shape == (32 // BLOCK, 36 // BLOCK, 3, 3)
     image = x[0].double().numpy()[:, :29, :34]
     products = np.zeros((32, 36, 3, 3))
@@ -194,7 +197,7 @@ def test_covariance_is_that_of_the_differences_around_each_block():
 def test_covariance_without_differences_or_colour(value: float):
     flat = torch.full((1, 3, 64, 64), value)
     unit = torch.eye(3).expand(16, 16, 3, 3)
-    torch.testing.assert_close(_covariance(flat, torch.ones_like(flat)), unit)
+    torch.testing.assert_close(ChannelCovariance().around(flat, torch.ones_like(flat)), unit)
     one = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    grey = _covariance(one.expand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
+    grey = ChannelCovariance().around(one.expand(1, 3, 64, 64), torch.ones(1, 3, 64, 64))
     torch.testing.assert_close(grey, 0.95 + 0.05 * unit, atol=1e-5, rtol=0)

@@ -9,9 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from robustdip import corrupt
-from robustdip.corruption.mixture import Evidence
-from robustdip.corruption.printed_text import overlays
-from tests.helpers.images import RECIPE, tensor
+from robustdip.corruption.printed_text import PrintedText
+from tests.helpers.images import model_of, tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,7 +21,7 @@ def photo(name: str) -> np.ndarray:
 
 def found(image: np.ndarray) -> np.ndarray:
     y = tensor(image)
-    return overlays(y, torch.ones_like(y))[0, 0].numpy()
+    return PrintedText().find(y, torch.ones_like(y))[0, 0].numpy()
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
@@ -119,7 +118,7 @@ def test_alpha_and_padding_change_nothing():
     inside = torch.zeros_like(y)
     y[:, :, :192, :256], inside[:, :, :192, :256] = 1, 1
     y[:, :3, :192, :256] = tensor(noisy)
-    padded = overlays(y, inside)[0, 0].numpy()
+    padded = PrintedText().find(y, inside)[0, 0].numpy()
     np.testing.assert_array_equal(padded[:192, :256], alone)
     assert not padded[192:].any()
     assert not padded[:, 256:].any()
@@ -128,11 +127,11 @@ def test_alpha_and_padding_change_nothing():
 def test_a_printed_pixel_is_corrupted_however_well_the_network_fits_it():
     noisy, mask = corrupt(photo("astronaut"), "text", 0.1, rng=np.random.default_rng(0))
     y = tensor(noisy)
-    evidence = Evidence(RECIPE, y, torch.ones_like(y))
+    evidence = model_of(y)
     printed = torch.from_numpy(found(noisy))
     assert not evidence.weight[0, :, printed].any()
-    evidence.grow(y)  # a network that has learned the letters
-    assert (evidence.share[0, :, printed] == 1).all()
+    evidence.reestimate(y)  # a network that has learned the letters
+    assert (evidence.corrupted_probability[0, :, printed] == 1).all()
     evidence.onset = 10**6
     evidence.step(y, y, evidence.refresh * 2)
     assert not evidence.weight[0, :, printed].any()

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from robustdip import corrupt
-from robustdip.corruption.scratches import _SCALE, Streaks
-from tests.helpers.images import grown, scene, tensor
+from robustdip.corruption.scratches import Scratches
+from tests.helpers.images import corrupted, estimated, scene, tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+SCALE = Scratches().scale
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 4, 9), (3, 7, 5), (2, 6, 6)])
@@ -30,10 +31,12 @@ def test_density_is_the_formula(shape):
                 continue
             both = math.prod(float(bad[end]) for end in ends)
             apart = sum(np.abs(y[row, column].astype(float) - y[end]).sum() for end in ends)
-            total += both * math.exp(-apart / (2 * _SCALE)) / (2 * _SCALE) ** channels
+            total += both * math.exp(-apart / (2 * SCALE)) / (2 * SCALE) ** channels
             weight += both
         expected[row, column] = total / max(1.0, weight)
-    density = Streaks(tensor(y)).density(torch.tensor(bad, dtype=torch.float32)[None, None])
+    density = (
+        Scratches().start(tensor(y)).density(torch.tensor(bad, dtype=torch.float32)[None, None])
+    )
     np.testing.assert_allclose(density[0, 0].numpy(), expected, rtol=2e-4, atol=1e-6)
 
 
@@ -49,10 +52,10 @@ def test_a_scratch_that_the_network_has_half_learned_is_found_whole(colour):
     # At every second pixel of the line the network has learned most of it.
     learned = scratch & (np.arange(96) % 2 == 0)
     guess = np.where(learned[..., None], noisy + 0.22 * (guess - noisy), guess)
-    evidence = grown(noisy, guess)
-    assert evidence.corrupted()[0].all(dim=0).numpy()[scratch].mean() > 0.97
-    assert evidence.corrupted()[0].any(dim=0).numpy()[~scratch].mean() < 0.01
-    assert evidence.continued > 0.7
+    evidence = estimated(noisy, guess)
+    assert corrupted(evidence)[0].all(dim=0).numpy()[scratch].mean() > 0.97
+    assert corrupted(evidence)[0].any(dim=0).numpy()[~scratch].mean() < 0.01
+    assert evidence.continued_fraction > 0.7
 
     places = rng.permutation(clean[..., 0].size)[: int(scratch.sum())]
     scattered = np.zeros(scratch.size, bool)
@@ -62,9 +65,9 @@ def test_a_scratch_that_the_network_has_half_learned_is_found_whole(colour):
     noisy = np.where(scattered[..., None], colour, clean)
     half = scattered & (rng.random(scattered.shape) < 0.5)
     guess = np.where(half[..., None], noisy + 0.22 * (guess - noisy), guess)
-    alone = grown(noisy, guess)
-    assert alone.corrupted()[0].all(dim=0).numpy()[half].mean() < 0.4
-    assert alone.continued < 0.1
+    alone = estimated(noisy, guess)
+    assert corrupted(alone)[0].all(dim=0).numpy()[half].mean() < 0.4
+    assert alone.continued_fraction < 0.1
 
 
 @pytest.mark.parametrize("kind", ["random-valued", "salt-and-pepper"])
@@ -72,4 +75,4 @@ def test_a_scratch_that_the_network_has_half_learned_is_found_whole(colour):
 def test_noise_does_not_run_on(kind, amount):
     clean, guess = scene(side=96)
     noisy, _ = corrupt(clean, kind, amount, rng=np.random.default_rng(0))
-    assert grown(noisy, guess).continued < 1e-3
+    assert estimated(noisy, guess).continued_fraction < 1e-3

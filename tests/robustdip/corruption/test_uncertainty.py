@@ -1,32 +1,27 @@
-"""Promise: the deviation is the mixture's, ranks the errors, and is neither boast nor alarm."""
+"""Promise: the uncertainty is the mixture's, ranks the errors, and is neither boast nor alarm."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import spearmanr
 
-from robustdip import RECIPES, corrupt, denoise, restore
-from tests.helpers.images import grown, scene, tensor
+from robustdip import RECIPES, corrupt, denoise
+from tests.helpers.images import array, estimated, scene, tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = replace(RECIPES["default"], width=16, steps=6)
-
-
-def array(values: torch.Tensor) -> np.ndarray:
-    return values[0].permute(1, 2, 0).double().numpy()
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_it_is_the_formula_of_the_module(channels):
     clean, guess = scene(channels=channels)
     noisy, _ = corrupt(clean, "random-valued", 0.4, rng=np.random.default_rng(0))
-    evidence = grown(noisy, guess)
-    share, scale = array(evidence.share), array(evidence.scale)
+    model = estimated(noisy, guess)
+    share, scale = array(model.corrupted_probability), array(model.scale)
     residual = noisy - guess
     square = share * (channels + 1) * scale**2 + 3 * share * (1 - share) * residual**2
-    found = array(evidence.deviation(tensor(guess)))
+    found = array(model.estimate(tensor(guess)).uncertainty)
     np.testing.assert_allclose(found, np.sqrt(square), rtol=1e-3, atol=1e-5)
 
 
@@ -35,16 +30,16 @@ def test_it_is_the_formula_of_the_module(channels):
 def test_the_errors_of_a_known_network_are_ranked_and_covered(kind, amount):
     clean, guess = scene()
     noisy, mask = corrupt(clean, kind, amount, rng=np.random.default_rng(1))
-    evidence = grown(noisy, guess)
-    error = np.abs(array(evidence.restored(tensor(guess))) - clean)
-    deviation = array(evidence.deviation(tensor(guess)))
-    # Of ten seeds, least and most: rank correlation .70 to .85, within two deviations .976 to 1,
-    # ratio .34 to .69 (the clean channels carry more over than the formula counts on), times as
-    # uncertain 2.6 to 55.
-    assert spearmanr(error, deviation, axis=None)[0] > 0.65
-    assert (error <= 2 * deviation + 1e-6).mean() > 0.96
-    assert 0.3 < np.sqrt((error**2).mean() / (deviation**2).mean()) < 0.8
-    assert deviation[mask].mean() > 2.3 * deviation[~mask].mean()
+    model = estimated(noisy, guess)
+    error = np.abs(array(model.estimate(tensor(guess)).image) - clean)
+    uncertainty = array(model.estimate(tensor(guess)).uncertainty)
+    # Over ten seeds, smallest and largest: rank correlation .70 to .85, within two standard
+    # deviations .976 to 1, ratio .34 to .69 (the clean
+    # channels carry more over than the formula counts on), times as uncertain 2.6 to 55.
+    assert spearmanr(error, uncertainty, axis=None)[0] > 0.65
+    assert (error <= 2 * uncertainty + 1e-6).mean() > 0.96
+    assert 0.3 < np.sqrt((error**2).mean() / (uncertainty**2).mean()) < 0.8
+    assert uncertainty[mask].mean() > 2.3 * uncertainty[~mask].mean()
 
 
 def test_a_result_has_it_if_its_recipe_has_a_model_of_it():
@@ -52,15 +47,15 @@ def test_a_result_has_it_if_its_recipe_has_a_model_of_it():
     noisy, mask = corrupt(guess.clip(0, 1), "random-valued", 0.3, rng=np.random.default_rng(2))
     for shape in ((40, 40, 3), (40, 40)):
         image = noisy if len(shape) == 3 else noisy[..., 0]
-        result = denoise(image, recipe=SMALL)
-        assert result.deviation.shape == shape
-        assert result.deviation.dtype == np.float32
-        assert np.isfinite(result.deviation).all()
-        assert (result.deviation >= 0).all()
+        result = denoise(image, method=SMALL)
+        assert result.uncertainty.shape == shape
+        assert result.uncertainty.dtype == np.float32
+        assert np.isfinite(result.uncertainty).all()
+        assert (result.uncertainty >= 0).all()
     for name in ("dip-l1", "dip-l2", "paper"):
-        assert denoise(noisy, recipe=replace(RECIPES[name], width=16, steps=2)).deviation is None
-    assert restore(noisy, method="median").deviation is None
-    told = denoise(noisy, recipe=SMALL, mask=mask).deviation
+        assert denoise(noisy, method=replace(RECIPES[name], width=16, steps=2)).uncertainty is None
+    assert denoise(noisy, method="median").uncertainty is None
+    told = denoise(noisy, method=SMALL, mask=mask).uncertainty
     assert (told[mask] > 0).all()
     assert not told[~mask].any()
 
@@ -70,5 +65,5 @@ def test_more_of_the_same_noise_is_less_certain():
     means = []
     for amount in (0.1, 0.3, 0.6):
         noisy, _ = corrupt(clean, "random-valued", amount, rng=np.random.default_rng(3))
-        means.append(array(grown(noisy, guess).deviation(tensor(guess))).mean())
+        means.append(array(estimated(noisy, guess).estimate(tensor(guess)).uncertainty).mean())
     assert means == sorted(means)

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robustdip import RECIPES, denoise, fit
+from robustdip.corruption.mixture import Mixture
 from robustdip.fitting.early_stopping import EarlyStopping
-from robustdip.fitting.loop import _optimizers, _schedule
 from robustdip.fitting.network import SkipUNet
+from robustdip.fitting.optimizers import Rates, optimizers_for
 from robustdip.recovery import memory_needed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -210,7 +211,7 @@ def test_the_last_step_carries_the_detected_image(shape):
     assert [number for number, *_ in steps] == list(range(1, len(steps) + 1))
     assert [total for _, total, _ in steps] == [300] * (len(steps) - 1) + [len(steps)]
 
-    result = denoise(image, recipe=recipe, seed=1)
+    result = denoise(image, method=recipe, seed=1)
     np.testing.assert_array_equal(result.image, images[-1])
     assert (result.steps, result.status, result.recipe) == (len(steps), "completed", recipe)
     assert result.history[-1]["step"] == len(steps)
@@ -240,11 +241,12 @@ def test_the_recipe_is_the_published_one_on_the_network_of_dip_l2():
 
 def test_adam_has_all_weights_and_a_constant_rate():
     net = SkipUNet(4, 3, width=16)
-    (adam,) = optimizers = _optimizers(net, RECIPE)
+    (adam,) = optimizers = optimizers_for(net, RECIPE.optimizer, lr=RECIPE.lr)
+    rates = Rates(optimizers)
     assert type(adam) is torch.optim.Adam
     assert sum(len(group["params"]) for group in adam.param_groups) == len(list(net.parameters()))
     for number in (1, 10, 3000, 5000):
-        _schedule(optimizers, [0.01], RECIPE, number, reach=64.0)
+        rates.set(RECIPE.rate.factor(number, RECIPE.steps, clean_pixels=2048))
         assert [group["lr"] for group in adam.param_groups] == [0.01]
 
 
@@ -267,7 +269,7 @@ def test_memory_counts_the_window():
         ({"patience": 0}, "window is 100 and patience 0"),
         ({"window": 1}, "window is 1 and"),
         ({"patience": -1}, "patience -1"),
-        ({"separation": "evidence"}, "'evidence' and window 100; early stopping needs"),
+        ({"corruption_model": Mixture()}, "window is 100 and the corruption model Mixture"),
     ],
 )
 def test_recipes_refuse_half_an_early_stopping(wrong, message):

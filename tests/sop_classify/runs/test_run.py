@@ -25,12 +25,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from overparam.files import FileError
-from sop_classify.runs import run as runs
 from sop_classify.data.image_data import ImageData
-from sop_classify.training.networks import NETWORKS, FastNet
 from sop_classify.recipes import RECIPES
+from sop_classify.runs import run as runs
 from sop_classify.runs.run import Run, train
 from sop_classify.training.loop import DivergedError, Epoch, Training
+from sop_classify.training.networks import NETWORKS, FastNet
 
 FILES = ["checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json"]
 NOT_DRAWN = sorted([*FILES, "label_issues.csv", "transition_matrix.csv"])

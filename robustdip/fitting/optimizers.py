@@ -1,0 +1,116 @@
+"""How the network descends: optimizers, the path of their rates, and the precision of a step."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from overparam.devices import fastest_precision
+from overparam.muon import ConvolutionMuon
+
+__all__ = ["ConstantRate", "DecayingRate", "Rates", "autocast", "optimizers_for", "precision"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantRate:
+    """The published rate: the same at every step."""
+
+    def factor(self, number: int, steps: int, *, clean_pixels: float) -> float:
+        """1; see `DecayingRate.factor`."""
+        return 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecayingRate:
+    """Warm-up, then constant, then a linear decay; besides, a bound on the path of the weights.
+
+    Attributes
+    ----------
+    warm_up : int
+        Steps over which the rate rises from 0.
+    constant : float
+        Fraction of the steps before the linear decay begins.
+    final : float
+        Rate at the end, as a fraction of the full one.
+    bounded : bool
+        After `reach` steps the rate also falls like 1/step³. Then the distance that the weights can
+        still move is bounded, however many steps follow, and with it what they may overfit. With
+        less clean data a network overfits sooner, so the reach is the square root of twice the
+        number of clean pixels: the image's side if half of it is clean.
+    min_reach : float
+        Smallest reach: even for one pixel the network needs that many steps to fit anything.
+    """
+
+    warm_up: int = 20
+    constant: float = 0.5
+    final: float = 0.02
+    bounded: bool = True
+    min_reach: float = 64.0
+
+    def factor(self, number: int, steps: int, *, clean_pixels: float) -> float:
+        """The rate of a step as a fraction of the full one.
+
+        Parameters
+        ----------
+        number, steps : int
+            This step, counted from 1, and the last.
+        clean_pixels : float
+            Number of pixels taken for clean at present.
+        """
+        left = min(1.0, (1 - number / steps) / (1 - self.constant)) if self.constant < 1 else 1.0
+        reach = max(self.min_reach, math.sqrt(2 * clean_pixels)) if self.bounded else math.inf
+        bound = (reach / number) ** 3
+        return (self.final + (1 - self.final) * left) * min(1.0, number / self.warm_up, bound)
+
+
+class Rates:
+    """Sets the rates of several optimizers to a fraction of their first values."""
+
+    def __init__(self, optimizers: list[Optimizer]) -> None:
+        self._groups = list(chain.from_iterable(o.param_groups for o in optimizers))
+        self._full = [group["lr"] for group in self._groups]
+
+    def set(self, factor: float) -> None:
+        """Set each rate to `factor` times its full value."""
+        for group, full in zip(self._groups, self._full, strict=True):
+            group["lr"] = full * factor
+
+
+def optimizers_for(
+    network: nn.Module, kind: Literal["sgd", "adam", "muon"], *, lr: float
+) -> list[Optimizer]:
+    """The optimizers of a network: SGD or Adam for everything, or Muon with Adam for the rest."""
+    if kind == "sgd":
+        return [torch.optim.SGD(network.parameters(), lr=lr)]
+    if kind == "adam":
+        return [torch.optim.Adam(network.parameters(), lr=lr)]
+    # Muon orthogonalises the update of a matrix; a convolution is the matrix (out, kh·kw·in). Batch
+    # normalisation follows it, so that the scale of its weights, hence its rate, hardly matters.
+    # Matrices with a side below 16 are too small to gain from it.
+    matrices = [p for p in network.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
+    others = [p for p in network.parameters() if all(p is not m for m in matrices)]
+    return [
+        ConvolutionMuon(matrices, lr=lr),
+        torch.optim.Adam(others, lr=lr / 2, betas=(0.9, 0.99)),
+    ]
+
+
+def precision(device: torch.device, *, published: bool) -> torch.dtype:
+    """bfloat16 where the processor multiplies it faster; float32 for the published network."""
+    return torch.float32 if published else fastest_precision(device)
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
+    """A context in which the network computes in `dtype`.
+
+    Without the cache of converted weights: inside a caller's own autocast it would outlive the step
+    that changes the weights.
+    """
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype, cache_enabled=False)

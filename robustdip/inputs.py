@@ -1,0 +1,200 @@
+"""The one check of images and masks that come from a caller.
+
+Files are checked by `robustdip.images`; this is about arrays. Everything behind `check_image` works
+on float32 of shape (H, W, C) in [0, 1].
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from robustdip.images.picture import from_float, to_float
+
+__all__ = ["Given", "check_floats", "check_image", "check_mask", "check_reference", "fill_unread"]
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """An image as the methods take it, and how its result goes back.
+
+    Attributes
+    ----------
+    values : ndarray, float32, shape (H, W, C)
+        In [0, 1].
+    original : ndarray, shape (H, W) or (H, W, C)
+        As the caller gave it.
+    mask : ndarray of bool, shape (H, W, C), or None
+        True where an element is known to be corrupted.
+    """
+
+    values: NDArray[np.float32]
+    original: NDArray[Any]
+    mask: Mask | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the caller's image: (H, W) or (H, W, C)."""
+        return self.original.shape
+
+    def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """An image of the methods in the caller's shape, dtype and byte order.
+
+        Elements that a mask calls clean are those of the caller, which float32 may have rounded.
+        """
+        dtype = self.original.dtype
+        if not np.issubdtype(dtype, np.floating):
+            values = from_float(values, dtype.newbyteorder("="))
+        result = values.astype(dtype).reshape(self.shape)
+        if self.mask is None:
+            return result
+        return np.where(self.mask.reshape(self.shape), result, self.original).astype(dtype)
+
+
+def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
+    """Check an image and its mask, and convert the image to float32.
+
+    Parameters
+    ----------
+    image : array_like, shape (H, W) or (H, W, C)
+        uint8, uint16 or floats in [0, 1]; C is 1 to 4. The mask of a numpy masked array is taken
+        for `mask`. A CPU tensor and a Pillow image of mode L, RGB, RGBA or I;16 are arrays too.
+    mask : array_like of bool, shape (H, W) or that of `image`, optional
+        True where an element is known to be corrupted; such elements may have any value.
+
+    Returns
+    -------
+    Given
+
+    Raises
+    ------
+    TypeError
+        If the image or mask has another type.
+    ValueError
+        If a shape or range does not fit, a value is not finite, or the mask leaves no element.
+    """
+    if np.ma.isMaskedArray(image):
+        if mask is not None:
+            raise ValueError("image is a masked array and a mask is given too; give one of them")
+        array = np.ma.getdata(image)
+        mask = np.ma.getmaskarray(image) if np.ma.is_masked(image) else None
+    else:
+        array = _array(image, "image")
+    values = _shaped(array, "image")
+    known = None if mask is None else check_mask(mask, values.shape)
+    return Given(_normalised(values, "image", unread=known), array, known)
+
+
+def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
+    """Check the clean image of a report: values (H, W, C) like those of `given`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_image`; ValueError also if it has another shape than the image.
+    """
+    array = _array(reference, "reference")
+    values = _normalised(_shaped(array, "reference"), "reference", unread=None)
+    if values.shape != given.values.shape:
+        raise ValueError(
+            f"reference has shape {array.shape}, the image {given.shape}: they must agree"
+        )
+    return values
+
+
+def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = True) -> Mask:
+    """A mask for an image of shape (H, W, C), as a new array of that shape.
+
+    Parameters
+    ----------
+    mask : array_like of bool, shape (H, W) or (H, W, C)
+    shape : tuple of int
+        (H, W, C).
+    some_clean : bool
+        At least one element must be clean.
+
+    Raises
+    ------
+    TypeError
+        If it is not boolean.
+    ValueError
+        If its shape is neither (H, W) nor (H, W, C), or no element is clean and one must be.
+    """
+    array = np.asarray(mask)
+    if array.dtype != np.bool_:
+        raise TypeError(f"mask is {array.dtype}; bool is needed, True where corrupted")
+    if array.shape not in (shape, shape[:2], (*shape[:2], 1)):
+        raise ValueError(f"mask has shape {array.shape}; {shape[:2]} or {shape} is needed")
+    if some_clean and array.all():
+        raise ValueError("mask marks every element as corrupted; at least one must be clean")
+    return np.broadcast_to(array.reshape(*shape[:2], -1), shape).copy()
+
+
+def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None) -> None:
+    """Check an image of floats, (H, W) or (H, W, C) with any number of channels.
+
+    Raises
+    ------
+    TypeError
+        If it is not floating point.
+    ValueError
+        If its shape is another, it is empty, or a value that is not under `unread` is not finite or
+        not in [0, 1].
+    """
+    if not np.issubdtype(values.dtype, np.floating):
+        raise TypeError(f"{name} is {values.dtype}; floats in [0, 1] are needed")
+    if values.ndim not in (2, 3) or values.size == 0:
+        raise ValueError(f"{name} has shape {values.shape}; (H, W) or (H, W, C) is needed")
+    read = values if unread is None else values[~unread]
+    if read.size == 0:
+        return
+    finite = np.isfinite(read)
+    if not finite.all():
+        bad = int(read.size - finite.sum())
+        raise ValueError(
+            f"{name} has {bad} values that are not finite; replace them, or mark them in the mask"
+        )
+    if read.min() < 0 or read.max() > 1:
+        raise ValueError(
+            f"{name} ranges from {read.min():g} to {read.max():g}; floats must be in [0, 1]"
+        )
+
+
+def fill_unread(values: NDArray[Any], unread: Mask | None) -> NDArray[Any]:
+    """The floats, with 0 in place of values under `unread` that are not in [0, 1], such as NaN."""
+    if unread is None:
+        return values
+    return np.where(unread & ~((values >= 0) & (values <= 1)), 0, values).astype(values.dtype)
+
+
+def _array(image: Any, name: str) -> NDArray[Any]:
+    """The caller's image as an array; TypeError for what looks like one and is not."""
+    mode = getattr(image, "mode", None)
+    if isinstance(mode, str) and hasattr(image, "getbands"):  # Pillow, which need not be imported
+        if mode not in ("L", "RGB", "RGBA", "I;16"):
+            raise TypeError(f"{name} is a Pillow image of mode {mode}; convert it to L or RGB")
+    elif hasattr(image, "detach"):  # torch
+        if image.device.type != "cpu":
+            raise TypeError(f"{name} is a tensor on {image.device}; give a CPU tensor or an array")
+        image = image.detach().numpy()
+    return np.asarray(image)
+
+
+def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
+        raise ValueError(f"{name} has shape {array.shape}; (H, W) or (H, W, 1 to 4) is needed")
+    return array.reshape(*array.shape[:2], -1)
+
+
+def _normalised(array: NDArray[Any], name: str, *, unread: Mask | None) -> NDArray[np.float32]:
+    """Samples (H, W, C) as float32 in [0, 1]; 0 under `unread`, where integers may stand too."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)  # FITS is big-endian
+    if native.dtype in (np.uint8, np.uint16):
+        return to_float(native)
+    if not np.issubdtype(native.dtype, np.floating):
+        raise TypeError(f"{name} is {array.dtype}; uint8, uint16 or floats in [0, 1] are needed")
+    check_floats(native, name, unread=unread)
+    return fill_unread(native.astype(np.float32), unread)

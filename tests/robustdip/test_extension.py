@@ -1,0 +1,160 @@
+"""Promise: a model of s, a detector, a kind of corruption and a method are added from outside.
+
+Each toy below uses public names only, and is one class or function and one entry.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from robustdip import Method, corrupt, denoise, register
+from robustdip.corruption.base import data_loss
+from robustdip.methods import METHODS, check_method
+from robustdip.recipes import RECIPES
+from robustdip.synthetic import KINDS, Kind
+from tests.helpers.images import small
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A toy model of s: every residual above a fixed size."""
+
+    squared_loss_only: ClassVar[bool] = False
+    one_network_only: ClassVar[bool] = False
+    gives_uncertainty: ClassVar[bool] = False
+
+    size: float = 0.3
+
+    def start(self, problem):
+        return ThresholdModel(self.size, problem)
+
+
+class ThresholdModel:
+    clean_fraction = 1.0
+
+    def __init__(self, size, problem):
+        self.size, self.problem = size, problem
+
+    def loss(self, x):
+        problem = self.problem
+        return data_loss(x - problem.y, problem.valid, problem.valid, problem.penalty)
+
+    def step(self, x, average, number):
+        pass
+
+    def estimate(self, average):
+        residual = self.problem.y - average
+        return ThresholdEstimate(average, residual * (residual.abs() > self.size))
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdEstimate:
+    average: torch.Tensor
+    corruption: torch.Tensor
+    uncertainty: None = None
+
+    @property
+    def corrupted(self):
+        return self.corruption != 0
+
+    @property
+    def image(self):
+        return torch.where(self.corrupted, self.average, self.average + 0 * self.corruption)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corner:
+    """A toy detector: the corner of every image is corrupted."""
+
+    side: int = 3
+
+    def find(self, y, valid):
+        found = torch.zeros_like(y, dtype=torch.bool)
+        found[..., : self.side, : self.side] = True
+        return found
+
+
+def darkened(image, amount, *, rng):
+    """A toy kind of corruption: a random part of the rows is halved."""
+    rows = rng.random(len(image)) < amount
+    mask = np.zeros(image.shape, bool)
+    mask[rows] = True
+    return np.where(mask, image / 2, image), mask
+
+
+@pytest.fixture
+def image():
+    ramp = np.add.outer(np.linspace(0.2, 0.5, 24), np.linspace(0.0, 0.3, 20))
+    ramp[5, 6] = 1.0
+    return ramp.astype(np.float32)
+
+
+def test_a_model_of_s(image):
+    recipe = replace(small(steps=60), name="toy", corruption_model=Threshold(size=0.25))
+    result = denoise(image, method=recipe)
+    assert result.mask[5, 6]
+    assert result.corruption[5, 6] > 0.25
+    assert result.uncertainty is None
+    assert not denoise(image, method=replace(recipe, corruption_model=Threshold(size=2))).mask.any()
+
+
+def test_a_detector(image):
+    recipe = small(steps=10)
+    model = replace(recipe.corruption_model, detectors=(Corner(side=4),))
+    result = denoise(image, method=replace(recipe, corruption_model=model))
+    assert result.mask[:4, :4].all()
+    assert not denoise(image, method=recipe).mask[:4, :4].all()
+
+
+def test_a_kind_of_corruption(image, monkeypatch):
+    monkeypatch.setitem(KINDS, "darkened", Kind(darkened))
+    noisy, mask = corrupt(image, "darkened", 0.4, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(noisy[mask], image[mask] / 2)
+    assert 0 < mask.mean() < 1
+
+
+TOYS = {
+    "toy": replace(small(steps=3), name="toy"),
+    "half": lambda values: values / 2,
+}
+
+
+@pytest.fixture
+def catalogue():
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)
+
+
+def test_a_method(image, catalogue):
+    """A recipe and a function, each under a name of its own."""
+    register(Method(name="toy", summary="", kind="fit", where=f"{__name__}:TOYS"))
+    register(Method(name="half", summary="", kind="classical", where=f"{__name__}:TOYS"))
+    assert denoise(image, method="toy").steps == 3
+    np.testing.assert_array_equal(denoise(image, method="half").image, image / 2)
+    with pytest.raises(ValueError, match="'half' takes no steps; .*toy do"):
+        check_method("half", steps=3)
+    with pytest.raises(ValueError, match="a method 'toy' already"):
+        register(Method(name="toy", summary="", kind="fit", where=f"{__name__}:TOYS"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_catalogue_says_what_is_true(name):
+    method = METHODS[name]
+    found = method.load()
+    if method.kind != "fit":
+        assert callable(found)
+        return
+    assert found is RECIPES[name]
+    assert method.takes_mask == (found.known_mask is not None)
+    assert method.gives_uncertainty == found.corruption_model.gives_uncertainty
+
+
+def test_every_recipe_is_a_method():
+    assert [name for name, method in METHODS.items() if method.kind == "fit"] == list(RECIPES)
