@@ -1,10 +1,18 @@
-"""Records: what was measured, with which settings and versions, on what kind of machine."""
+"""Records: what was measured, with which settings, code and versions, on what machine.
 
+A log is a file of JSON lines. Lines are only ever appended: a case that is measured again, because
+its code or settings changed, gets another line, and the old one stays.
+"""
+
+import argparse
 import datetime
+import fcntl
 import json
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +23,150 @@ import torch
 import torchvision
 
 import robustdip
+from benchmarks.code_hash import PACKAGES, ROOT, code_hash
+from overparam.files import replace_file
 
 RESULTS = Path(__file__).parent / "results"
+_STAMP = "code.json"
+
+Line = dict[str, Any]
 
 
-def circumstances() -> dict[str, Any]:
-    """Everything about this run that the numbers may depend on."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
+@dataclass(frozen=True)
+class Log:
+    """A file of measurements, one JSON object a line.
+
+    Attributes
+    ----------
+    path : Path
+        The file; it need not exist yet.
+    key : tuple of str
+        The entries of a line that say which case was measured. An entry that is missing is None.
+    """
+
+    path: Path
+    key: tuple[str, ...] = ("settings",)
+
+    def lines(self) -> list[Line]:
+        """Return all lines, the oldest first; a last line without its line break is no line.
+
+        Raises
+        ------
+        ValueError
+            If another line is not JSON.
+        """
+        if not self.path.exists():
+            return []
+        *rows, _ = self.path.read_bytes().split(b"\n")
+        found = []
+        for number, row in enumerate(rows, start=1):
+            try:
+                found.append(json.loads(row))
+            except ValueError as error:
+                raise ValueError(f"{self.path}:{number} is not JSON: {error}") from None
+        return found
+
+    def append(self, line: Line) -> None:
+        """Append a line, in the place of one that a killed run left incomplete."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # two processes may share the work
+            file.seek(0)
+            complete = file.read().rfind(b"\n") + 1
+            file.truncate(complete)
+            file.write(json.dumps(line).encode() + b"\n")
+
+    def record(self, group: str, settings: Line, results: Any, *, device: str = "cpu") -> None:
+        """Append what was measured with these settings."""
+        self.append(
+            {**circumstances(group, device=device), "settings": settings, "results": results}
+        )
+
+    def has(self, case: Line) -> bool:
+        """Whether the case was measured with the code and the recipe that it names.
+
+        The file is read anew: two processes may share the work. Lines with an error do not count.
+        """
+        wanted = self._identity(case)
+        return any(self._identity(line) == wanted for line in self.lines() if "error" not in line)
+
+    def latest(self) -> list[Line]:
+        """Return one line a case: the last that was measured with the present code, if any was."""
+        kept: dict[str, Line] = {}
+        for line in self.lines():
+            case = _text(line, self.key)
+            if case not in kept or is_current(line) or not is_current(kept[case]):
+                kept[case] = line
+        return list(kept.values())
+
+    def _identity(self, line: Line) -> str:
+        return _text(line, (*self.key, "recipe", "code"))
+
+
+def _text(line: Line, names: Iterable[str]) -> str:
+    return json.dumps([line.get(name) for name in names], sort_keys=True)
+
+
+def code(group: str) -> dict[str, str]:
+    """What a record says of the code that it was measured with; see `benchmarks.code_hash`."""
+    return {"group": group, "hash": code_hash(group)}
+
+
+def is_current(line: Line) -> bool:
+    """Whether a line was measured with the code as it is now."""
+    found = line.get("code")
+    return found is not None and found == code(found["group"])
+
+
+def only_current(lines: list[Line]) -> list[Line]:
+    """The lines of the present code, or all if there are none: what one cell of a table shows."""
+    return [line for line in lines if is_current(line)] or lines
+
+
+def stamp(folder: Path, group: str) -> None:
+    """Note in a folder of runs which code makes them; SystemExit if other code began it."""
+    found = stamped(folder)
+    if found is None:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise SystemExit(f"{folder} does not say which code made its runs; use another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / _STAMP, json.dumps(code(group)).encode())
+    elif found != code(group):
+        raise SystemExit(f"{folder} was begun with code that has changed since; use another folder")
+
+
+def stamped(folder: Path) -> dict[str, str] | None:
+    """The code that made the runs of a folder, as `stamp` noted it; None if it is not known."""
+    path = folder / _STAMP
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def settings_of(args: argparse.Namespace) -> Line:
+    """The options of a command, without the folders of files, which say nothing."""
+    return {
+        name: value.stem if isinstance(value, Path) else value for name, value in vars(args).items()
+    }
+
+
+def circumstances(group: str, *, device: str = "cpu") -> Line:
+    """Everything besides the settings that the numbers of this run may depend on.
+
+    Parameters
+    ----------
+    group : str
+        The code that was measured: a name of `benchmarks.code_hash.GROUPS`.
+    device : str
+        What was computed on: "cpu", "cuda" or "cuda:N".
+    """
+    on_gpu = device.startswith("cuda")
     return {
         "date": datetime.date.today().isoformat(),
-        # Names without their folders: where the files lay says nothing.
-        "command": " ".join(["python", *(Path(word).name for word in sys.argv)]),
-        "commit": commit,
+        "command": _command(),
+        "commit": _commit(),
+        "code": code(group),
         "processor": _processor(),
+        "device_name": torch.cuda.get_device_name(device) if on_gpu else _processor(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": {
             "python": platform.python_version(),
             "robustdip": robustdip.__version__,
@@ -48,13 +179,35 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write_record(name: str, settings: dict[str, Any], results: Any) -> Path:
-    """Write results/NAME.json; the same name is replaced, git keeps the history."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    record = {**circumstances(), "settings": settings, "results": results}
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    return path
+def machine(line: Line) -> str:
+    """The device of a record, and the threads where it is the processor."""
+    name = line.get("device_name") or line.get("gpu") or line["processor"]
+    if name != line["processor"]:
+        return name
+    return f"{name}, {line['threads']} thread{'s' if line['threads'] > 1 else ''}"
+
+
+def _command() -> str:
+    """The command line, with the names of files but not of their folders, which say nothing."""
+    specification = sys.modules["__main__"].__spec__  # None for a file that is run by its path
+    program = Path(sys.argv[0]).name if specification is None else f"-m {specification.name}"
+    return " ".join(["python", program, *(Path(word).name for word in sys.argv[1:])])
+
+
+def _commit() -> str | None:
+    """The commit, marked if the packages differ from it; None if it is not known."""
+    try:
+        # The first line is empty unless the repository is that of a folder further up.
+        prefix, commit = _git("rev-parse", "--show-prefix", "--short", "HEAD").splitlines()
+        changed = _git("status", "--porcelain", "--", *PACKAGES)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return None if prefix else f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def _processor() -> str:

@@ -4,8 +4,8 @@
                                   [--amounts ...] [--seeds ...] [--threads 2] [--isolate]
     python -m benchmarks.images.ablation table [--steps ...]
 
-The cases are those of benchmarks/images/quality.py, each one line of results/ablation.jsonl, so a killed
-run resumes. The variants:
+The cases are those of benchmarks/images/quality.py, each one line of results/images/ablation.jsonl,
+so a killed run resumes. The variants:
 
     l2              mean square instead of the absolute loss
     adam            Adam at rate 0.01 instead of orthogonalised momentum
@@ -33,7 +33,7 @@ import argparse
 import math
 import statistics
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -42,14 +42,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.images import quality as denoise
-from benchmarks.record import RESULTS
+from benchmarks.logs import ABLATION
+from benchmarks.markdown import Cell, spread, table
+from benchmarks.record import Line, only_current
 from robustdip.corruption import mixture as evidence
 from robustdip.corruption.mixture import Evidence
 from robustdip.corruption.scratches import Streaks
 from robustdip.fitting import loop as fitting
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
-
-LINES = RESULTS / "ablation.jsonl"
 
 
 class FrozenMask(Evidence):
@@ -140,10 +140,12 @@ VARIANTS = (*SETTINGS, *STEPS, *PATCHES)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
-    denoise.add_grid(run, results=LINES)
+    denoise.add_grid(run, results=ABLATION.path)
     run.add_argument(
         "--variants",
         dest="methods",
@@ -153,17 +155,17 @@ def main() -> None:
         metavar="VARIANT",
         help=", ".join(VARIANTS),
     )
-    table = commands.add_parser("table")
-    table.add_argument("--steps", type=int, help="those of the measurement, if not the recipe's")
-    table.add_argument("--results", type=Path, default=LINES)
+    command = commands.add_parser("table")
+    command.add_argument("--steps", type=int, help="those of the measurement, if not the recipe's")
+    command.add_argument("--results", type=Path, default=ABLATION.path)
     args = parser.parse_args()
     if args.command == "run":
         denoise.measure_all(args, variant, measure)
         return
-    # Only what belongs to the default recipe as it is now can be compared with it.
-    lines = [line for line in denoise.newest(args.results) if _is_current(line, args.steps)]
+    lines = replace(ABLATION, path=args.results).latest()
+    lines = [line for line in lines if line.get("steps") == args.steps]
     if not lines:
-        parser.error(f"{args.results} has no line of the default recipe with these steps")
+        parser.error(f"{args.results} has no line with these steps")
     print(tabulate(lines), end="")
 
 
@@ -180,44 +182,41 @@ def measure(path: Path, case: denoise.Case, recipe: Recipe | None, device: str) 
         return denoise.measure(path, case, recipe, device)
 
 
-def _is_current(line: denoise.Line, steps: int | None) -> bool:
-    if line["method"] not in VARIANTS:
-        return False
-    recipe = asdict(variant(line["method"], steps))
-    return denoise.identity(line) == denoise.identity(line | {"recipe": recipe})
-
-
-def tabulate(lines: list[denoise.Line]) -> str:
+def tabulate(lines: list[Line]) -> str:
     """PSNR, mean ± std over seeds, and in brackets the mean difference to default, seed by seed."""
-    found: dict[str, dict[tuple, dict[int, float]]] = {name: {} for name in VARIANTS}
+    found: dict[str, dict[tuple, list[Line]]] = {name: {} for name in VARIANTS}
     for line in lines:
         case = tuple(line[name] for name in ("image", "side", "kind", "amount"))
-        seeds = found[line["method"]].setdefault(case, {})
-        if "error" not in line:
-            seeds[line["seed"]] = line["psnr"]
+        if line["method"] in found:  # a variant that is no more is not shown
+            found[line["method"]].setdefault(case, []).append(line)
     columns = sorted({case for cells in found.values() for case in cells})
     head = [f"{image}, {side}x{side}, {kind} {amount:.0%}" for image, side, kind, amount in columns]
-    table = [
-        f"| variant | {' | '.join(head)} | mean difference | n |",
-        "|" + "---|" * (len(columns) + 3),
-    ]
+    rows = []
     for name, cells in found.items():
         if not cells:
             continue
         words, differences = [], []
+        default = {case: _by_seed(found["default"].get(case, [])) for case in columns}
+        measured = {case: _by_seed(cells.get(case, [])) for case in columns}
         for case in columns:
-            psnrs, default = cells.get(case, {}), found["default"].get(case, {})
-            word = denoise.spread(list(psnrs.values()))
-            paired = [psnrs[seed] - default[seed] for seed in psnrs.keys() & default.keys()]
+            psnrs = {seed: line["psnr"] for seed, line in measured[case].items()}
+            word, paired = spread(list(psnrs.values())), psnrs.keys() & default[case].keys()
             if paired and name != "default":
-                differences.append(statistics.mean(paired))
-                word += f" ({differences[-1]:+.2f})"
-            words.append(word or ("failed" if case in cells else ""))
+                change = statistics.mean(psnrs[s] - default[case][s]["psnr"] for s in paired)
+                differences.append(change)
+                word += f" ({change:+.2f})"
+            used = [*measured[case].values(), *(default[case][seed] for seed in paired)]
+            words.append(Cell(word or ("failed" if case in cells else ""), used))
         whole = len(differences) == len(columns)
         mean = f"{statistics.mean(differences):+.2f}" if whole else ""
-        count = "/".join(map(str, sorted({len(psnrs) for psnrs in cells.values()})))
-        table.append(f"| {name} | {' | '.join(words)} | {mean} | {count} |")
-    return "\n".join(table) + "\n"
+        every = [line for word in words for line in word.lines]
+        count = "/".join(map(str, sorted({len(measured[case]) for case in cells})))
+        rows.append([name, *words, Cell(mean, every), count])
+    return table(["variant", *head, "mean difference", "n"], rows)
+
+
+def _by_seed(lines: list[Line]) -> dict[int, Line]:
+    return {line["seed"]: line for line in only_current(lines) if "error" not in line}
 
 
 if __name__ == "__main__":

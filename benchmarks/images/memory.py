@@ -1,20 +1,25 @@
-"""Peak memory of a fit, measured in a process of its own, beside what `memory_needed` foretells.
+"""Peak memory of a fit, measured in a process of its own, beside what `memory_needed` predicts.
 
-python -m benchmarks.images.memory
+python -m benchmarks.images.memory [--threads 2]
 """
 
+import multiprocessing
 import resource
-import subprocess
-import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.record import write_record
+from benchmarks.logs import MEMORY
+from benchmarks.options import parse, parser
 from robustdip.fitting.loop import fit
 from robustdip.recipes import RECIPES
 from robustdip.recovery import memory_needed
 
+STEPS = 4  # the last of which grows s
 CASES = [
     (recipe, side, width)
     for recipe in ("default", "paper")
@@ -22,31 +27,39 @@ CASES = [
 ]
 
 
-def peak() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def main() -> None:
+    parse(parser(__doc__))
+    for name, side, width in CASES:
+        grown = isolated(measure, name, side, width)
+        needed = memory_needed((side, side, 3), replace(RECIPES[name], width=width))
+        settings = {"recipe": name, "side": side, "width": width, "steps": STEPS}
+        MEMORY.record("images", settings, {"bytes": grown, "predicted_bytes": needed})
+        print(f"{name} {side} {width}: {grown / 1e6:.0f} MB, predicted {needed / 1e6:.0f} MB")
 
 
 def measure(name: str, side: int, width: int) -> int:
-    """Bytes that the process grew by over four steps, the last of which grows s."""
-    recipe = replace(RECIPES[name], width=width, steps=4)
+    """Bytes by which this process grows over a few steps."""
+    recipe = replace(RECIPES[name], width=width, steps=STEPS)
     before = peak()
     for step in fit(np.random.default_rng(0).random((side, side, 3), dtype=np.float32), recipe):
         _ = step.image
     return peak() - before
 
 
-def main() -> None:
-    if len(sys.argv) > 1:
-        print(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
-        return
-    results = []
-    for name, side, width in CASES:
-        command = [sys.executable, __file__, name, str(side), str(width)]
-        grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        foretold = memory_needed((side, side, 3), replace(RECIPES[name], width=width))
-        results.append({"recipe": name, "side": side, "width": width, "bytes": grown})
-        print(f"{name} {side} {width}: {grown / 1e6:.0f} MB, foretold {foretold / 1e6:.0f} MB")
-    write_record("memory", {"steps": 4}, results)
+def peak() -> int:
+    """The most bytes of memory that this process has held."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def isolated(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a new process, with as many threads as this one."""
+    with ProcessPoolExecutor(
+        1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(torch.get_num_threads(),),
+    ) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 if __name__ == "__main__":

@@ -1,50 +1,48 @@
 """No early stopping, measured: PSNR over the whole run, at the given steps and three times as many.
 
-    python -m benchmarks.images.no_early_stopping [--side 96] [--image IMAGE] [--runs ...] [--threads 2]
+    python -m benchmarks.images.no_early_stopping [--side 96] [--image IMAGE] [--runs ...]
     python -m benchmarks.images.no_early_stopping --figure
 
 One fixed recipe (default) on salt-and-pepper and random-valued noise, per element and per pixel,
 at 10, 30, 50 and 70 %; beside it the same network and descent without s (l1 and l2). Every
-condition is one line of results/no_early_stopping.jsonl, so a killed run resumes; one measured with
-other settings of its recipe is measured again, and the last line counts. The image is a
-piece of scikit-image's chelsea (the cat's face), or the middle of another, at full resolution.
+condition is one line of results/images/no_early_stopping.jsonl, so a killed run resumes; one
+measured with other code or settings is measured again. The image is a piece of scikit-image's
+chelsea (the cat's face), or the middle of another, at full resolution.
 """
 
-import argparse
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from skimage import data
 
-from benchmarks.record import RESULTS, circumstances
+from benchmarks.logs import NO_EARLY_STOPPING
+from benchmarks.markdown import STALE
+from benchmarks.options import parse, parser
+from benchmarks.record import RESULTS, Line, circumstances, code, is_current
 from robustdip.fitting.loop import fit
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES, Recipe
 from robustdip.synthetic import corrupt
 
 RUNS = {"default": 1, "default x3": 3, "dip-l1": 1, "dip-l2": 1}
-LINES = RESULTS / "no_early_stopping.jsonl"
+FIGURE = RESULTS / "images" / "no_early_stopping.png"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=96)
-    parser.add_argument("--image", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--figure", action="store_true")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--side", type=int, default=96)
+    options.add_argument("--image", type=Path)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS))
+    options.add_argument("--figure", action="store_true")
+    args = parse(options)
     name = args.image.stem if args.image else "chelsea"
     if args.figure:
-        draw((name, args.side))
+        draw(NO_EARLY_STOPPING.latest(), FIGURE, image=name, side=args.side)
         return
-    torch.set_num_threads(args.threads)
     picture = Image.open(args.image) if args.image else Image.fromarray(data.chelsea())
     clean = np.asarray(picture.convert("RGB"), np.float32) / 255
     top, left = (
@@ -55,25 +53,12 @@ def main() -> None:
         for per_pixel in (False, True):
             for amount in (0.1, 0.3, 0.5, 0.7):
                 for run in args.runs:
-                    case = {
-                        "image": name,
-                        "side": args.side,
-                        "kind": kind,
-                        "per_pixel": per_pixel,
-                        "amount": amount,
-                        "run": run,
-                        "seed": args.seed,
-                    }
-                    # Read anew each time: two processes may share the work.
-                    if (*key(case), settings(recipe_of(run))) not in {
-                        (*key(line), settings(Recipe(**line["recipe"]))) for line in read_lines()
-                    }:
-                        measure(clean, case)
-
-
-def key(case: dict) -> tuple:
-    names = ("image", "side", "kind", "per_pixel", "amount", "run", "seed")
-    return tuple(case[name] for name in names)
+                    recipe = recipe_of(run)
+                    values = (name, args.side, kind, per_pixel, amount, run, args.seed)
+                    case = dict(zip(NO_EARLY_STOPPING.key, values, strict=True))
+                    case |= {"recipe": asdict(recipe), "code": code("images")}
+                    if not NO_EARLY_STOPPING.has(case):
+                        measure(clean, case, recipe)
 
 
 def recipe_of(run: str) -> Recipe:
@@ -81,12 +66,7 @@ def recipe_of(run: str) -> Recipe:
     return replace(recipe, steps=recipe.steps * RUNS[run])
 
 
-def settings(recipe: Recipe) -> Recipe:
-    return replace(recipe, source="")  # words about it
-
-
-def measure(clean: np.ndarray, case: dict) -> None:
-    recipe = recipe_of(case["run"])
+def measure(clean: np.ndarray, case: Line, recipe: Recipe) -> None:
     rng = np.random.default_rng(case["seed"])
     noisy, _ = corrupt(clean, case["kind"], case["amount"], rng=rng, per_pixel=case["per_pixel"])
     begin, curve = time.perf_counter(), []
@@ -101,54 +81,39 @@ def measure(clean: np.ndarray, case: dict) -> None:
         "drop": round(max(values) - values[-1], 3),
         "seconds": round(time.perf_counter() - begin, 1),
         "curve": curve,
-        "recipe": asdict(recipe),
-        **circumstances(),
+        **circumstances("images"),
     }
-    RESULTS.mkdir(exist_ok=True)
-    with LINES.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    print({name: line[name] for name in (*case, "last", "best", "drop", "seconds")}, flush=True)
+    NO_EARLY_STOPPING.append(line)
+    printed = (*NO_EARLY_STOPPING.key, "last", "best", "drop", "seconds")
+    print({name: line[name] for name in printed}, flush=True)
 
 
-def read_lines() -> list[dict]:
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+def draw(recorded: list[Line], path: Path, *, image: str = "chelsea", side: int = 96) -> None:
+    """PSNR over the steps, a panel for each condition; a run of earlier code is marked."""
+    from matplotlib.figure import Figure
 
-
-def draw(of: tuple) -> None:
-    """The figure and the table of one image's record, from its lines alone."""
-    import matplotlib.pyplot as plt
-
-    lines = {key(line)[2:6]: line for line in read_lines() if key(line)[:2] == of[:2]}
+    lines = {
+        (line["kind"], line["per_pixel"], line["amount"], line["run"]): line
+        for line in recorded
+        if (line["image"], line["side"]) == (image, side)
+    }
+    old = {line["run"] for line in lines.values() if not is_current(line)}
     conditions = sorted({(kind, per_pixel) for kind, per_pixel, *_ in lines}, reverse=True)
     amounts = sorted({amount for _, _, amount, _ in lines})
-    figure, axes = plt.subplots(
-        len(conditions), len(amounts), figsize=(13, 10), sharex=True, squeeze=False
-    )
+    figure = Figure(figsize=(13, 10), layout="tight")
+    axes = figure.subplots(len(conditions), len(amounts), sharex=True, squeeze=False)
     for row, (kind, per_pixel) in zip(axes, conditions, strict=True):
         for axis, amount in zip(row, amounts, strict=True):
             for run, style in zip(RUNS, ("C0-", "C0:", "C1-", "C2-"), strict=True):
                 if line := lines.get((kind, per_pixel, amount, run)):
-                    axis.plot(*zip(*line["curve"], strict=True), style, label=run, linewidth=1.2)
+                    name = f"{run} {STALE}" if run in old else run
+                    axis.plot(*zip(*line["curve"], strict=True), style, label=name, linewidth=1.2)
             axis.set_title(f"{kind} {amount:.0%} per {'pixel' if per_pixel else 'element'}", size=9)
             axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=8)
     figure.supxlabel("step")
     figure.supylabel("PSNR (dB)")
-    figure.tight_layout()
-    figure.savefig(RESULTS / "no_early_stopping.png", dpi=80)
-    print("| noise | amount | last | best - last | 3x: last | l1: best - last | l2: best - last |")
-    print("|---|---|---|---|---|---|---|")
-    for kind, per_pixel in conditions:
-        for amount in amounts:
-            cells = [lines.get((kind, per_pixel, amount, run)) for run in RUNS]
-            if not all(cells):
-                continue
-            a, b, c, d = cells
-            print(
-                f"| {kind} per {'pixel' if per_pixel else 'element'} | {amount:.0%} "
-                f"| {a['last']:.2f} | {a['drop']:.2f} | {b['last']:.2f} "
-                f"| {c['drop']:.2f} | {d['drop']:.2f} |"
-            )
+    figure.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":

@@ -2,30 +2,28 @@
 
     python -m benchmarks.images.quality run IMAGE... [--side 256] [--kinds ...] [--amounts ...]
                                  [--methods ...] [--seeds ...] [--threads 2] [--isolate]
-    python -m benchmarks.images.quality table  [--side ...] [--kinds ...] [--methods ...] [--images ...]
+    python -m benchmarks.images.quality table [--side ...] [--kinds ...] [--methods ...]
+                                 [--images ...]
     python -m benchmarks.images.quality figure [the same]
 
-Each case is one line of results/denoise.jsonl, so a killed run resumes where it was; a case that
-failed, or was measured with other settings of its recipe, is measured again. Images are resized by
+Each case is one line of results/images/quality.jsonl, so a killed run resumes where it was; a case
+that failed, or was measured with other code or settings, is measured again. Images are resized by
 Lanczos. A kind ends in /pixel when all channels of a pixel are corrupted together, and then in
 +gaussian when the clean elements have Gaussian noise of 5 of 255 grey levels as well. Methods are
 the recipes, the classical ones (`robustdip.classical.METHODS`) and three that know which elements
 are bad: known-mask-linear, known-mask-biharmonic, and oracle-mask, which is the default recipe
 fitted to the others. PSNR and SSIM are those of the last step, in float, against the clean image.
 
-`table` writes denoise.md beside the lines, `figure` denoise.png. A recipe that was measured with
-settings it no longer has is called by their names and values, in rows of its own.
+`table` prints all methods, `figure` writes quality.png beside the lines. A number that was measured
+with earlier code is marked; it is shown only where there is none of the present code.
 """
 
 import argparse
-import json
 import math
-import multiprocessing
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -36,8 +34,11 @@ import torch
 from PIL import Image
 from scipy.stats import spearmanr
 
-from benchmarks.images.memory import peak
-from benchmarks.record import RESULTS, circumstances
+from benchmarks.images.memory import isolated, peak
+from benchmarks.logs import QUALITY
+from benchmarks.markdown import STALE, Cell, shown, spread, table, values
+from benchmarks.options import add_machine
+from benchmarks.record import Line, circumstances, code, is_current, only_current
 from robustdip.classical import METHODS, interpolate
 from robustdip.quality import psnr, ssim
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
@@ -45,12 +46,9 @@ from robustdip.recovery import denoise
 from robustdip.synthetic import KINDS, corrupt
 
 Case = dict[str, Any]
-Line = dict[str, Any]
 # Of path, case, recipe (None for a classical method) and device, the line to record.
 Measure = Callable[[Path, Case, Recipe | None, str], Line]
 
-LINES = RESULTS / "denoise.jsonl"
-KEY = ("image", "side", "kind", "amount", "method", "seed")
 SPLIT = ("salt-and-pepper", "random-valued")  # the kinds that can hit one channel of a pixel alone
 SPARSE = (*SPLIT, *(f"{kind}/pixel" for kind in SPLIT), *(k for k in KINDS if k not in SPLIT))
 CORRUPTIONS = [f"{kind}{under}" for under in ("", "+gaussian") for kind in SPARSE]
@@ -65,10 +63,12 @@ ORDER = (*RECIPES, *METHODS, *TOLD)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
-    add_grid(run, results=LINES)
+    add_grid(run, results=QUALITY.path)
     run.add_argument(
         "--methods",
         nargs="+",
@@ -78,35 +78,33 @@ def main() -> None:
         help=", ".join(ORDER),
     )
     for name in ("table", "figure"):
-        shown = commands.add_parser(name)
-        shown.add_argument("--side", nargs="+", type=int)
+        command = commands.add_parser(name)
+        command.add_argument("--side", nargs="+", type=int)
         for option in ("--kinds", "--methods", "--images"):
-            shown.add_argument(option, nargs="+", help="as they are called in the table")
-        shown.add_argument("--results", type=Path, default=LINES)
+            command.add_argument(option, nargs="+", help="as they are called in the table")
+        command.add_argument("--results", type=Path, default=QUALITY.path)
     args = parser.parse_args()
     if args.command == "run":
         measure_all(args, recipe_of, measure)
         return
-    rows = rows_of(
+    lines = [
         line
-        for line in newest(args.results)
+        for line in replace(QUALITY, path=args.results).latest()
         if (args.side is None or line["side"] in args.side)
         and (args.kinds is None or line["kind"] in args.kinds)
         and (args.methods is None or label(line) in args.methods)
         and (args.images is None or line["image"] in args.images)
-    )
-    if not rows:
+    ]
+    if not lines:
         parser.error(f"{args.results} has no such line")
     if args.command == "table":
-        table = tabulate(rows)
-        args.results.with_suffix(".md").write_text(table, encoding="utf-8")
-        print(table, end="")
+        print(tabulate(lines), end="")
     else:
-        draw(rows, args.results.with_suffix(".png"))
+        draw(lines, args.results.with_suffix(".png"))
 
 
 def add_grid(parser: argparse.ArgumentParser, *, results: Path) -> None:
-    """The options that choose the cases, but for the methods, and how they are measured."""
+    """Add the options that choose the cases, except the methods, and how they are measured."""
     parser.add_argument("images", nargs="+", type=_file)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument(
@@ -120,8 +118,7 @@ def add_grid(parser: argparse.ArgumentParser, *, results: Path) -> None:
     parser.add_argument("--amounts", nargs="+", type=float, default=[0.5])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_machine(parser, device="auto")
     parser.add_argument(
         "--isolate",
         action="store_true",
@@ -146,26 +143,29 @@ def measure_all(
 ) -> None:
     """Measure the cases that are not yet recorded. One that fails is recorded and passed over."""
     torch.set_num_threads(args.threads)
-    done = {identity(line) for line in newest(args.results) if "error" not in line}
-    args.results.parent.mkdir(exist_ok=True)
+    log = replace(QUALITY, path=args.results)
     failed = 0
     for path, case in cases(args):
         recipe = recipe_of(case["method"], args.steps)
-        settings = {} if recipe is None else {"recipe": asdict(recipe)}
-        if identity(case | settings) in done:
+        group = "classical" if recipe is None else "images"
+        decided = {"code": code(group)} | ({} if recipe is None else {"recipe": asdict(recipe)})
+        if log.has(case | decided):
             continue
+        work = (path, case, recipe, args.device)
         try:
             if args.isolate:
-                line = _isolated(measure, path, case, recipe, args)
+                # A child's peak counts from what its parent held when it started the child. Here
+                # that is the libraries, which the child needs too: this process measures nothing.
+                line = isolated(_with_peak, measure, *work)
             else:
-                line = measure(path, case, recipe, args.device)
+                line = measure(*work)
         except Exception as error:
             line = {**case, "error": f"{type(error).__name__}: {error}"}
             failed += 1
-        with args.results.open("a") as file:
-            file.write(json.dumps({**line, **settings, **circumstances()}) + "\n")
-        shown = (*KEY, "psnr", "ssim", "recall", "seconds", "peak_bytes", "error")
-        print({name: line[name] for name in shown if name in line}, flush=True)
+        device = line.get("device", "cpu")
+        log.append({**line, **decided, **circumstances(group, device=device)})
+        printed = (*log.key, "psnr", "ssim", "recall", "seconds", "peak_bytes", "error")
+        print({name: line[name] for name in printed if name in line}, flush=True)
     if failed:
         raise SystemExit(f"{failed} cases failed: their lines in {args.results} tell why")
 
@@ -174,8 +174,8 @@ def cases(args: argparse.Namespace) -> Iterator[tuple[Path, Case]]:
     for seed, kind, amount, method, path in product(
         args.seeds, args.kinds, args.amounts, args.methods, args.images
     ):
-        values = (path.stem, args.side, kind, amount, method, seed)
-        yield path, dict(zip(KEY, values, strict=True))
+        case = (path.stem, args.side, kind, amount, method, seed, args.steps)
+        yield path, dict(zip(QUALITY.key, case, strict=True))
 
 
 def recipe_of(method: str, steps: int | None = None) -> Recipe | None:
@@ -253,57 +253,17 @@ def _fraction(mask: np.ndarray, *, among: np.ndarray) -> float | None:
     return round(float(mask[among].mean()), 4) if among.any() else None
 
 
-def _isolated(
-    measure: Measure, path: Path, case: Case, recipe: Recipe | None, args: argparse.Namespace
-) -> Line:
-    # A child's peak counts from what its parent held when starting it. Here that is the libraries,
-    # which the child needs as well, for this process measures nothing itself.
-    with ProcessPoolExecutor(
-        1,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(args.threads,),
-    ) as pool:
-        return pool.submit(_with_peak, measure, path, case, recipe, args.device).result()
+def _with_peak(measure: Measure, *work: Any) -> Line:
+    return measure(*work) | {"peak_bytes": peak()}
 
 
-def _with_peak(
-    measure: Measure, path: Path, case: Case, recipe: Recipe | None, device: str
-) -> Line:
-    return measure(path, case, recipe, device) | {"peak_bytes": peak()}
-
-
-# Reading.
-
-
-def newest(path: Path) -> list[Line]:
-    """The recorded lines, of each case and its settings the last."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return list({identity(line): line for line in lines}.values())
-
-
-def identity(line: Line) -> tuple:
-    """What decides a measurement: the case and the settings of the recipe."""
-    return (*(line[name] for name in KEY), json.dumps(_settings(line), sort_keys=True))
-
-
-def _settings(line: Line) -> dict[str, Any]:
-    words = ("name", "source")
-    return {name: value for name, value in line.get("recipe", {}).items() if name not in words}
+# Showing.
 
 
 def label(line: Line) -> str:
-    """The method, and how its settings differ from those that it has now."""
-    recipe = recipe_of(line["method"])
-    if recipe is None or "recipe" not in line:
-        return line["method"]
-    now, then = _settings({"recipe": asdict(recipe)}), _settings(line)
-    other = [
-        f"{name}={then.get(name, '?')}"  # ?: a setting that did not exist
-        for name in {**now, **then}
-        if name not in then or then[name] != now.get(name)
-    ]
-    return f"{line['method']} ({', '.join(other)})" if other else line["method"]
+    """The method, and the steps if they are not those of its recipe."""
+    steps = line.get("steps")
+    return line["method"] if steps is None else f"{line['method']} (steps={steps})"
 
 
 class Row(NamedTuple):
@@ -320,7 +280,10 @@ Rows = dict[Row, dict[str, list[Line]]]  # the lines of each image
 
 
 def rows_of(lines: Iterable[Line]) -> Rows:
-    """The lines by row and image, in the order of the table: blind methods first."""
+    """The lines by row and image, in the order of the table: blind methods first.
+
+    Where an image has lines of the present code, those of earlier code are left out.
+    """
     rows: Rows = defaultdict(lambda: defaultdict(list))
     for line in lines:
         row = Row(line["side"], line["kind"], line["amount"], line["method"], label(line))
@@ -330,55 +293,68 @@ def rows_of(lines: Iterable[Line]) -> Rows:
         kind, method = _rank(row.kind, CORRUPTIONS), _rank(row.method, ORDER)
         return row.side, kind, row.amount, method, row.label
 
-    return {row: rows[row] for row in sorted(rows, key=place)}
+    return {
+        row: {image: only_current(cell) for image, cell in rows[row].items()}
+        for row in sorted(rows, key=place)
+    }
 
 
 def _rank(name: str, names: Sequence[str]) -> int:
     return names.index(name) if name in names else -1  # a name that is no more
 
 
-def tabulate(rows: Rows) -> str:
+def tabulate(lines: Iterable[Line]) -> str:
     """Means over images of the means over seeds, and each image's mean ± std over seeds.
 
     The former only where a method has all images that any has on the same corruption.
     """
+    rows = rows_of(lines)
     images = sorted({image for cells in rows.values() for image in cells})
     head = ["side", "corruption", "amount", "method", "PSNR (dB)", *images]
     head += ["SSIM", "precision", "recall", "s", "MB", "n"]
-    table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     complete = defaultdict(set)
     for row, cells in rows.items():
         complete[row[:3]] |= set(cells)
-    for row, cells in rows.items():
-        means = cells if set(cells) == complete[row[:3]] else {}
-        lines = [line for cell in cells.values() for line in cell]
-        seconds, peaks = values(lines, "seconds"), values(lines, "peak_bytes")
-        counts = sorted({len(values(cell, "psnr")) for cell in cells.values()})
-        failed = sum("error" in line for line in lines)
-        words = [
-            str(row.side),
-            row.kind,
-            f"{row.amount:.0%}",
-            row.label,
-            _shown(over_images(means, "psnr"), ".2f"),
-            *(spread(values(cells.get(image, []), "psnr")) for image in images),
-            _shown(over_images(means, "ssim"), ".4f"),
-            _shown(over_images(means, "precision"), ".3f"),
-            _shown(over_images(means, "recall"), ".3f"),
-            _shown(statistics.median(seconds) if seconds else None, ".1f"),
-            _shown(max(peaks) / 1e6 if peaks else None, ".0f"),
-            "/".join(map(str, counts)) + (f" ({failed} failed)" if failed else ""),
-        ]
-        table.append(f"| {' | '.join(words)} |")
-    return "\n".join(table) + "\n"
+    return table(
+        head,
+        [
+            [
+                *(str(row.side), row.kind, f"{row.amount:.0%}", row.label),
+                *_numbers(cells, images, whole=set(cells) == complete[row[:3]]),
+            ]
+            for row, cells in rows.items()
+        ],
+    )
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _numbers(cells: dict[str, list[Line]], images: Iterable[str], *, whole: bool) -> list[Cell]:
+    lines = [line for cell in cells.values() for line in cell]
+    means = cells if whole else {}
+    seconds, peaks = values(lines, "seconds"), values(lines, "peak_bytes")
+    failed = sum("error" in line for line in lines)
+    count = counts(cells) + (f" ({failed} failed)" if failed else "")
+    return [
+        Cell(shown(over_images(means, "psnr"), ".2f"), lines),
+        *(of_image(cells, image) for image in images),
+        Cell(shown(over_images(means, "ssim"), ".4f"), lines),
+        Cell(shown(over_images(means, "precision"), ".3f"), lines),
+        Cell(shown(over_images(means, "recall"), ".3f"), lines),
+        Cell(shown(statistics.median(seconds) if seconds else None, ".1f"), lines),
+        Cell(shown(max(peaks) / 1e6 if peaks else None, ".0f"), lines),
+        Cell(count, ()),
+    ]
 
 
-def values(lines: Iterable[Line], name: str) -> list[float]:
-    return [line[name] for line in lines if line.get(name) is not None]
+def of_image(cells: dict[str, list[Line]], image: str) -> Cell:
+    """PSNR of one image."""
+    lines = cells.get(image, [])
+    return Cell(spread(values(lines, "psnr")), lines)
+
+
+def counts(cells: dict[str, list[Line]]) -> str:
+    """How many seeds the images have."""
+    found = sorted({len(values(cell, "psnr")) for cell in cells.values()})
+    return "/".join(map(str, found))
 
 
 def over_images(cells: dict[str, list[Line]], name: str) -> float | None:
@@ -387,23 +363,22 @@ def over_images(cells: dict[str, list[Line]], name: str) -> float | None:
     return statistics.mean(map(statistics.mean, each)) if each and all(each) else None
 
 
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):.2f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
-
-
-def draw(rows: Rows, path: Path) -> None:
+def draw(lines: Iterable[Line], path: Path) -> None:
     """PSNR over the amount, a panel for each kind, a line for each method.
 
     In a panel every point is the mean over the same images: those of all its methods and amounts
-    together. Points that lack one of them are left out.
+    together. Points that lack one of them are left out. A method of which a point was measured with
+    earlier code is marked.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 
+    rows = rows_of(lines)
+    old = {
+        row.label
+        for row, cells in rows.items()
+        if not all(is_current(line) for cell in cells.values() for line in cell)
+    }
     methods = sorted({(_rank(row.method, ORDER), row.method, row.label) for row in rows})
     panels = list(dict.fromkeys((row.side, row.kind) for row in rows))
     across = min(3, len(panels))
@@ -416,18 +391,18 @@ def draw(rows: Rows, path: Path) -> None:
     for axis, panel in zip(axes, panels, strict=False):
         here = {row: cells for row, cells in rows.items() if (row.side, row.kind) == panel}
         images = {image for cells in here.values() for image in cells}
-        for number, (_, method, shown) in enumerate(methods):
+        for number, (_, method, name) in enumerate(methods):
             points = [
                 (100 * row.amount, value)
                 for row, cells in here.items()
-                if row.label == shown
+                if row.label == name
                 and set(cells) == images
                 and (value := over_images(cells, "psnr")) is not None
             ]
             if points:
                 style = "s--" if method in TOLD else "o-"
                 colour = colormaps["tab20"](number % 20)
-                (drawn[shown],) = axis.plot(
+                (drawn[name],) = axis.plot(
                     *zip(*points, strict=True), style, color=colour, markersize=3
                 )
         side, kind = panel
@@ -435,7 +410,11 @@ def draw(rows: Rows, path: Path) -> None:
         axis.set_title(f"{kind}, {side}x{side}, {count}", size=9)
         axis.tick_params(labelbottom=True)
         axis.grid(alpha=0.3)
-    legend = {shown: drawn[shown] for *_, shown in methods if shown in drawn}
+    legend = {
+        f"{name} {STALE}" if name in old else name: drawn[name]
+        for *_, name in methods
+        if name in drawn
+    }
     figure.legend(
         list(legend.values()), list(legend), loc="outside upper center", ncols=across, fontsize=8
     )

@@ -2,21 +2,21 @@
 
     python -m benchmarks.images.step_time [--side 512] [--width 128] [--steps 5] [--threads 2]
 
-Both are the whole step of `robustdip.fit` on the same image, in turns in one run: the published
+Both are the whole step of `robustdip.fit` on the same image, measured alternately: the published
 algorithm (reflection padding, biases, float32, s by descent at every step), and the default recipe
-at that width, of which the growth of s is timed apart and shared out over the steps between two.
+at that width. The growth of s is timed separately and divided by the steps between two growths.
 Run it on an idle machine.
 """
 
-import argparse
 import statistics
 import time
 from dataclasses import replace
 
 import numpy as np
-import torch
 
-from benchmarks.record import write_record
+from benchmarks.logs import STEP_TIME
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from robustdip.fitting.loop import fit
 from robustdip.recipes import RECIPES
 
@@ -24,14 +24,11 @@ WARM_UP = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=512)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    options = parser(__doc__, device="cpu")
+    options.add_argument("--side", type=int, default=512)
+    options.add_argument("--width", type=int, default=128)
+    options.add_argument("--steps", type=int, default=5)
+    args = parse(options)
 
     image = np.random.default_rng(0).random((args.side, args.side, 3), dtype=np.float32)
     steps = args.steps + WARM_UP
@@ -60,7 +57,7 @@ def main() -> None:
         "default": default,
         "ratio": published / default,
     }
-    write_record(f"step_time_{args.side}_{args.width}_{args.device}", vars(args), results)
+    STEP_TIME.record("images", settings_of(args), results, device=args.device)
 
 
 if __name__ == "__main__":

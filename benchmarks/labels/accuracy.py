@@ -4,31 +4,31 @@
                                      [--seeds 0 1] [--recipe cpu] [--threads 2] [--set K=V ...]
     python -m benchmarks.labels.accuracy table
 
-A case is one call of `cli.py train-cifar`, and becomes one line of results/label_noise.jsonl; a
-killed call goes on where it was. --noise takes rates of symmetric noise and names of human label
-sets. Accuracies are those of the last epoch; the best is kept beside it.
+A case is one call of `cli.py train-cifar`, and becomes one line of results/labels/accuracy.jsonl; a
+killed call resumes where it was. --noise takes rates of symmetric noise and names of human label
+sets. Accuracies are those of the last epoch; the best is kept beside it. Runs go to a folder named
+after the hash of the code, below --runs, so that no run is resumed with other code.
 """
 
 import argparse
 import csv
 import json
 import os
-import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS, circumstances
-
-ROOT = Path(__file__).parents[2]
-LINES = RESULTS / "label_noise.jsonl"
-KEY = ("data", "limit", "noise", "method", "recipe", "settings", "device", "seed")
+from benchmarks.code_hash import ROOT, code_hash
+from benchmarks.logs import ACCURACY
+from benchmarks.record import circumstances, code, stamp
+from benchmarks.tables import render
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
     run.add_argument("--data", type=Path, required=True)
@@ -45,23 +45,22 @@ def main() -> None:
     commands.add_parser("table")
     args = parser.parse_args()
     if args.command == "table":
-        print_table()
+        print(render("labels/accuracy"), end="")
         return
-    done = {tuple(str(line[name]) for name in KEY) for line in read_lines()}
+    args.runs /= code_hash("labels")
+    stamp(args.runs, "labels")
     for seed in args.seeds:
         for noise in args.noise:
             for method in args.methods:
                 values = (args.data.stem, args.limit, noise, method, args.recipe)
-                case = dict(
-                    zip(KEY, (*values, " ".join(args.settings), args.device, seed), strict=True)
-                )
-                if tuple(str(case[name]) for name in KEY) in done:
+                values = (*values, " ".join(args.settings), args.device, seed)
+                case = dict(zip(ACCURACY.key, values, strict=True))
+                if ACCURACY.has(case | {"code": code("labels")}):
                     continue
                 line = measure(case, args)
-                RESULTS.mkdir(exist_ok=True)
-                with LINES.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                print({k: line[k] for k in (*KEY, "accuracy", "memorized", "seconds")}, flush=True)
+                ACCURACY.append(line)
+                printed = (*ACCURACY.key, "accuracy", "memorized", "seconds")
+                print({name: line[name] for name in printed}, flush=True)
 
 
 def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -75,7 +74,6 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     command += ["--compile"] if args.compile else []
     command += ["--data", str(args.data), "--out", str(out), "--json"]
     command += ["--resume"] if (out / "run.json").exists() else []
-    out.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
     done = subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
@@ -96,51 +94,11 @@ def measure(case: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
         **summary,
         "last_epoch": {key: float(value) for key, value in last.items() if value},
         "recipe_used": description["recipe"],
-        "device_used": description["device_name"],
-        **circumstances(),
+        **circumstances("labels"),
+        "device_name": description["device_name"],
         "threads": args.threads,
         "train_command": " ".join(["python", *shown]),
     }
-
-
-def read_lines() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
-
-
-def print_table() -> None:
-    """Mean ± standard deviation over seeds, in per cent, one row a case."""
-    rows: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
-    for line in read_lines():
-        rows[tuple(line[name] for name in KEY if name != "seed")].append(line)
-    columns = {
-        "accuracy": "last epoch",
-        "accuracy_flips": "with flips",
-        "best_accuracy": "best epoch",
-        "memorized": "memorised",
-        "issues_auroc": "issues AUROC",
-        "issues_f1": "issues F1",
-    }
-    print(f"| data | noise | recipe | method | {' | '.join(columns.values())} | minutes | n |")
-    print("|" + "---|" * (len(columns) + 6))
-    for (data, limit, noise, method, recipe, settings, _), lines in sorted(rows.items(), key=str):
-        shown = [
-            _spread([100 * v for x in lines if (v := x.get(key)) is not None]) for key in columns
-        ]
-        # A record without seconds was made while something else used the processor.
-        times = [line["seconds"] for line in lines if "seconds" in line]
-        minutes = f"{statistics.median(times) / 60:.1f}" if times else ""
-        size = data if limit is None else f"{data}, {limit:,}"
-        print(
-            f"| {size} | {noise} | {recipe} {settings} | {method} | {' | '.join(shown)} "
-            f"| {minutes} | {len(lines)} |"
-        )
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return ""
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{deviation}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything about label noise that needs a CUDA device. One part a call, each under nine minutes;
 # a part that did not finish goes on where it was when called again. Records go to
-# benchmarks/results/labels/label_noise.jsonl.
+# benchmarks/results/labels/accuracy.jsonl.
 #
 #     bash benchmarks/labels/gpu_cifar.sh CIFAR10.npz PART      # PART: speed, fast, worst, paper, plus
 set -uo pipefail

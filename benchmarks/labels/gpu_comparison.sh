@@ -10,11 +10,11 @@ cd "$(dirname "$0")/../.."
 data=$(realpath "$1") out=$2 seconds=${3:-540}
 begin=$SECONDS
 
-if [ ! -e benchmarks/results/method_cost_cuda.json ]; then
-    python benchmarks/labels/method_cost.py --data "$data" --limit 50000 --rounds 2 --recipe fast --device cuda
+if [ ! -d "$out" ]; then
+    python3 -m benchmarks.labels.method_cost --data "$data" --limit 50000 --rounds 2 --recipe fast --device cuda
 fi
 left=$((seconds - SECONDS + begin))
-# SIGINT, as by Ctrl-C: what is done is kept. 124 is timeout's word that the time was up.
-timeout --signal=INT "$left" python cli.py compare-methods --out "$out" --data "$data" \
+# SIGINT, as by Ctrl-C: what is done is kept and recorded. 124 is timeout's status when time is up.
+timeout --signal=INT "$left" python3 -m benchmarks.labels.method_comparison "$out" --data "$data" \
     --noise 0.5 --budget fast --device cuda || [ $? -eq 124 ]
-python cli.py compare-methods --out "$out" --table
+python3 -m benchmarks.tables labels/comparison

@@ -2,18 +2,19 @@
 
     python -m benchmarks.labels.label_issues RUN... --data cifar10.npz
 
-RUN is the folder of a run of which the truth is known. All scores come from that one training.
-Records go to results/label_issues.jsonl.
+RUN is the folder of a finished run whose true labels are known, made by `accuracy` or
+`method_comparison`, which note the code that trained it. All scores come from that one training.
 """
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.record import RESULTS, circumstances
+from benchmarks.logs import LABEL_ISSUES
+from benchmarks.options import parse, parser
+from benchmarks.record import circumstances, stamped
 from sop_classify.data.loading import load_data
 from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
 from sop_classify.methods.build import training_for
@@ -23,16 +24,30 @@ from sop_classify.runs.checkpoint import read_checkpoint
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("runs", nargs="+", type=Path)
+    options.add_argument("--data", type=Path, required=True)
+    args = parse(options)
     data = load_data(path=args.data)
     for folder in args.runs:
-        line = {"run": folder.name, **measure(folder, data), **circumstances()}
-        with (RESULTS / "label_issues.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        line = {**case(folder), **measure(folder, data), **circumstances("labels")}
+        line["code"] = stamped(folder.parent)  # that of the training
+        LABEL_ISSUES.append(line)
         print(folder.name, line["auroc"], line["f1"])
+
+
+def case(folder: Path) -> dict:
+    record = json.loads((folder / "run.json").read_text())
+    arguments, recipe = record["arguments"], record["recipe"]
+    rate, kind = arguments.get("noise"), arguments.get("noise_type")
+    return {
+        "data": record["data"]["name"],
+        "limit": arguments.get("limit"),
+        "noise": kind if rate is None else f"{kind} {rate:g}",
+        "method": recipe["method"],
+        "recipe": recipe["name"],
+        "seed": record["seed"],
+    }
 
 
 def measure(folder: Path, data) -> dict:

@@ -1,49 +1,58 @@
-"""The record of a finished `compare-methods`: its runs, what they ran on, table and figure.
+"""All methods on the same labels: runs `compare-methods` and records its finished runs.
 
-    python cli.py compare-methods --out FOLDER ...
-    python -m benchmarks.labels.method_comparison FOLDER NAME "the command that made it"
+    python -m benchmarks.labels.method_comparison FOLDER [OPTIONS of compare-methods]
 
-Writes results/NAME.json, .md and .png. What all runs share stands once, the rest in every run.
+Each finished run of the grid in FOLDER becomes one line of results/labels/method_comparison.jsonl.
+Ctrl-C stops the grid, and what is finished is recorded; the same command goes on. A grid that was
+begun with other code is refused.
 """
 
+import argparse
 import json
-import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.record import RESULTS, write_record
-from sop_classify.recipes import METHODS
-from sop_classify.reports.comparison import read_runs, write_comparison
+from benchmarks.code_hash import ROOT
+from benchmarks.logs import METHOD_COMPARISON
+from benchmarks.record import Line, circumstances, code, stamp
+from sop_classify.reports.comparison import PUBLISHED, read_runs
 
-_SHARED = ("versions", "device_name", "threads", "precision")
+# Settings of a run that depend on its length.
 _OWN = ("epochs", "warmup", "activation_epochs", "unlabelled", "teacher_ramp", "drop_ramp")
 
 
 def main() -> None:
-    folder, name, command = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    write_comparison(folder, methods=METHODS)
-    rows = read_runs(folder)
-    records = {
-        row["run"]: json.loads((folder / row["run"] / "run.json").read_text()) for row in rows
-    }
-    shared = {
-        key: sorted({json.dumps(record.get(key), sort_keys=True) for record in records.values()})
-        for key in _SHARED
-    }
-    settings = {
-        "compare_methods": command,
-        "runs_under": {
-            key: [json.loads(value) for value in values] for key, values in shared.items()
-        },
-    }
-    results = [
-        {**row, "recipe": {key: records[row["run"]]["recipe"][key] for key in ("name", *_OWN)}}
-        for row in rows
-    ]
-    write_record(name, settings, results)
-    for suffix in ("md", "png"):
-        shutil.copyfile(folder / f"comparison.{suffix}", RESULTS / f"{name}.{suffix}")
-    print(f"{len(rows)} runs")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    args, options = parser.parse_known_args()
+    stamp(args.folder, "labels")
+    command = ["compare-methods", *options]
+    # Ctrl-C reaches the grid too, which stops in order; this process waits for it.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    program = [sys.executable, str(ROOT / "cli.py"), *command, "--out", str(args.folder)]
+    status = subprocess.run(program).returncode
+    words = " ".join(Path(word).name for word in command)
+    recorded = [record(row, args.folder, words) for row in read_runs(args.folder)]
+    print(f"{len(recorded)} runs are finished, {sum(recorded)} of them newly recorded")
+    raise SystemExit(status)
+
+
+def record(row: Line, folder: Path, command: str) -> bool:
+    """Record a finished run; False if that was done before."""
+    description = json.loads((folder / row["run"] / "run.json").read_text())
+    recipe = {key: description["recipe"][key] for key in ("name", *_OWN)}
+    case = {**row, "budget": recipe["name"], "recipe": recipe}
+    published = PUBLISHED.get((row["noise"], row["method"])) if case.pop("is_cifar10") else None
+    if METHOD_COMPARISON.has(case | {"code": code("labels")}):
+        return False
+    ran = {name: description[name] for name in ("versions", "device_name", "threads", "precision")}
+    line = {**case, "published": published, "compare_methods": command}
+    METHOD_COMPARISON.append({**line, **circumstances("labels"), **ran})
+    return True
 
 
 if __name__ == "__main__":

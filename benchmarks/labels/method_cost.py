@@ -1,19 +1,19 @@
 """Seconds of an epoch of every method, relative to cross entropy, measured in turns.
 
-    python -m benchmarks.labels.method_cost --data cifar10.npz [--limit 5000] [--rounds 3] [--device auto]
+    python -m benchmarks.labels.method_cost --data cifar10.npz [--limit 5000] [--rounds 3]
 
 One network, batch size and image pipeline for all (recipe `cpu` or `fast`), 40 % symmetric noise.
 The first epoch, a warm-up, does not count. Beside them what the papers' hours say.
 """
 
-import argparse
 import statistics
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.record import write_record
+from benchmarks.logs import METHOD_COST
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from sop_classify.data.image_data import subset
 from sop_classify.data.loading import load_data
 from sop_classify.labels.synthetic import symmetric_noise
@@ -26,13 +26,12 @@ NOISE = 0.4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--recipe", default="cpu", choices=["cpu", "fast"])
-    parser.add_argument("--device", default="auto")
-    args = parser.parse_args()
+    options = parser(__doc__, device="auto")
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--limit", type=int, default=5000)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--recipe", default="cpu", choices=["cpu", "fast"])
+    args = parse(options)
     rng = np.random.default_rng(0)
     data, _ = subset(load_data(path=args.data), args.limit, rng=rng)
     given = symmetric_noise(data.train_labels, NOISE, len(data.class_names), rng=rng)
@@ -66,18 +65,13 @@ def main() -> None:
             "backward_passes": round(statistics.mean(e.backward_passes for e in history), 2),
         }
         print(f"{method:12}", results[method], flush=True)
-    first = trainings["ce"]
-    settings = {
-        "data": args.data.stem,
-        "limit": args.limit,
-        "rounds": args.rounds,
-        "recipe": args.recipe,
+    device = str(trainings["ce"].device)
+    settings = settings_of(args) | {
         "noise": NOISE,
-        "device": str(first.device),
-        "threads": torch.get_num_threads(),
+        "device": device,
         "unit": "seconds of an epoch, median; ratios within a round",
     }
-    write_record(f"method_cost_{first.device.type}", settings, results)
+    METHOD_COST.record("labels", settings, results, device=device)
 
 
 if __name__ == "__main__":

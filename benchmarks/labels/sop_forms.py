@@ -6,15 +6,14 @@ The problem and all other settings are those of examples/digits.py, which were c
 projected form. Two minutes on one CPU thread.
 """
 
-import argparse
 import statistics
 import sys
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-import torch
-
-from benchmarks.record import write_record
+from benchmarks.logs import SOP_FORMS
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from sop_classify.recipes import Recipe
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
@@ -24,11 +23,11 @@ FORMS = get_args(get_type_hints(Recipe)["form"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--noise", type=float, default=0.4)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parser(__doc__)
+    options.add_argument("--seeds", type=int, default=10)
+    options.add_argument("--noise", type=float, default=0.4)
+    options.set_defaults(threads=1)  # on so little, a second one loses more than it gains
+    args = parse(options)
     results = {}
     for form in FORMS:
         found: dict[str, list[float]] = {"accuracy": [], "memorised": []}
@@ -43,7 +42,8 @@ def main() -> None:
             for name, v in found.items()
         }
         print(f"{form:10}", results[form], flush=True)
-    write_record("sop_forms", vars(args) | {"unit": "per cent, last epoch", "threads": 1}, results)
+    settings = settings_of(args) | {"unit": "per cent, last epoch"}
+    SOP_FORMS.record("labels", settings, results)
 
 
 if __name__ == "__main__":

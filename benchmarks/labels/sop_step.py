@@ -3,24 +3,22 @@
 python -m benchmarks.labels.sop_step [--batch 128] [--classes 10] [--device cpu] [--threads 2]
 """
 
-import argparse
 import statistics
 import time
 
 import torch
 
-from benchmarks.record import write_record
+from benchmarks.logs import SOP_STEP
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from sop_classify.methods.sop import SOPLoss
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    options = parser(__doc__, device="cpu")
+    options.add_argument("--batch", type=int, default=128)
+    options.add_argument("--classes", type=int, default=10)
+    args = parse(options)
     # Interleaved, so that a busy moment of the machine does not fall on one size alone.
     sizes = [10_000, 100_000, 1_000_000, 10_000_000]
     losses = {n: SOPLoss(n, args.classes).to(args.device) for n in sizes}
@@ -40,8 +38,8 @@ def main() -> None:
                 times[n].append(time.perf_counter() - begin)
     results = {str(n): round(1e6 * statistics.median(t), 1) for n, t in times.items()}
     print("microseconds a step, forward and backward, by number of examples:", results)
-    name = f"sop_step_{args.device.partition(':')[0]}"
-    write_record(name, vars(args) | {"unit": "microseconds, median of 200"}, results)
+    settings = settings_of(args) | {"unit": "microseconds, median of 200"}
+    SOP_STEP.record("labels", settings, results, device=args.device)
 
 
 def _wait(device: str) -> None:

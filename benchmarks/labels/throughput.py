@@ -9,7 +9,6 @@ the recipe `cpu` and method `sop`. Both alternate, so that the machine's moods h
 of our step are timed by themselves.
 """
 
-import argparse
 import dataclasses
 import statistics
 import time
@@ -23,7 +22,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from benchmarks.record import write_record
+from benchmarks.logs import THROUGHPUT
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.loading import load_data
 from sop_classify.recipes import recipe_for
@@ -33,15 +34,12 @@ from sop_classify.training.views import crop, draw_views, normalise
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--network", default="fast")
-    parser.add_argument("--batches", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    options = parser(__doc__, device="cpu")
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--network", default="fast")
+    options.add_argument("--batches", type=int, default=20)
+    options.add_argument("--repeats", type=int, default=5)
+    args = parse(options)
     recipe = dataclasses.replace(recipe_for("cpu", "sop"), network=args.network, epochs=10**6)
     data = load_data(path=args.data)
     number = args.batches * recipe.batch_size
@@ -68,9 +66,7 @@ def main() -> None:
         "parts_us_per_image": parts(training, data, recipe.batch_size),
     }
     print(results)
-    write_record(
-        f"train_throughput_{args.network}_{args.device.partition(':')[0]}", _settings(args), results
-    )
+    THROUGHPUT.record("labels", settings_of(args), results, device=args.device)
 
 
 class Plain:
@@ -170,13 +166,6 @@ def _time(function) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
     return float(np.median(times))
-
-
-def _settings(args: argparse.Namespace) -> dict:
-    return {
-        key: str(value.name if isinstance(value, Path) else value)
-        for key, value in vars(args).items()
-    }
 
 
 if __name__ == "__main__":

@@ -1,22 +1,24 @@
 """The end of the descent on the linear model: how long at N = 2,000, and against cvxpy at N = 200.
 
-python -m benchmarks.theory.linear_solver [--repeats 5] [--rank 0]
+    OMP_NUM_THREADS=2 python -m benchmarks.theory.linear_solver [--repeats 5] [--rank 0]
+
+The threads are those of numpy, which follow OMP_NUM_THREADS, as does the default of --threads.
 
 J is Gaussian (of full rank unless `--rank` says otherwise), y = Jθ + s with 10 % of s at ±3.
 Against cvxpy both values of ½‖θ‖² + λ‖y − Jθ‖₁ are compared with the best known, Clarabel's.
 """
 
-import argparse
 import importlib.metadata
 import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from benchmarks.record import write_record
+from benchmarks.logs import LINEAR_SOLVER
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from overparam.theory.linear import (
     LinearSolution,
     flow_limit,
@@ -53,10 +55,10 @@ def timed(solve: Callable[[], LinearSolution]) -> tuple[float, LinearSolution]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rank", type=int, default=0, help="of J; 0: full")
-    args = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--rank", type=int, default=0, help="of J; 0: full")
+    args = parse(options)
     rng = np.random.default_rng(0)
 
     jacobian, y = problem(200, 300, rank=args.rank, rng=rng)
@@ -93,17 +95,15 @@ def main() -> None:
             "residual": float(f"{runs[-1][1].residual:.2g}"),
         }
         print(f"N=2000, p=3000, gamma={gamma}:", results[f"n2000_{name}_gamma"])
-    settings = vars(args) | {
+    settings = settings_of(args) | {
         "lambda": LAM,
         "gamma": {"small": SMALL, "usual": USUAL},
         "tol": TOL,
         "unit": f"seconds, median of {args.repeats}",
-        # numpy's threads follow OMP_NUM_THREADS, as torch's do, which this names.
-        "threads": torch.get_num_threads(),
         "cvxpy": importlib.metadata.version("cvxpy"),
         "scipy": importlib.metadata.version("scipy"),
     }
-    write_record(f"linear_solver_{torch.get_num_threads()}_threads", settings, results)
+    LINEAR_SOLVER.record("theory", settings, results)
 
 
 if __name__ == "__main__":

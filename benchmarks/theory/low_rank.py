@@ -3,12 +3,13 @@
 python -m benchmarks.theory.low_rank [--threads 2] [--device cpu] [--trials 4] [--steps 2000]
 """
 
-import argparse
 import time
 
 import torch
 
-from benchmarks.record import write_record
+from benchmarks.logs import LOW_RANK
+from benchmarks.options import parse, parser
+from benchmarks.record import settings_of
 from overparam.theory.low_rank import (
     descend_low_rank,
     planted,
@@ -18,13 +19,10 @@ from overparam.theory.low_rank import (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--trials", type=int, default=4, help="matrices for each pair of the grid")
-    parser.add_argument("--steps", type=int, default=2000, help="most steps for each pair")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    options = parser(__doc__, device="cpu")
+    options.add_argument("--trials", type=int, default=4, help="matrices for each pair of the grid")
+    options.add_argument("--steps", type=int, default=2000, help="most steps for each pair")
+    args = parse(options)
     generator = torch.Generator(args.device).manual_seed(0)
     results = {}
 
@@ -61,7 +59,7 @@ def main() -> None:
         "recovered": rates.tolist(),
     }
     print("grid:", results["grid 20 x 20, n=50"]["seconds"], "seconds, mean", float(rates.mean()))
-    write_record(f"low_rank_{args.device.partition(':')[0]}", vars(args), results)
+    LOW_RANK.record("theory", settings_of(args), results, device=args.device)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""All records by the script that makes them: benchmarks/A/B.py appends to results/A/B.jsonl."""
+
+from benchmarks.record import RESULTS, Log
+
+_IMAGE_CASE = ("image", "side", "kind", "amount", "method", "seed", "steps")
+
+QUALITY = Log(RESULTS / "images" / "quality.jsonl", _IMAGE_CASE)
+ABLATION = Log(RESULTS / "images" / "ablation.jsonl", _IMAGE_CASE)
+NO_EARLY_STOPPING = Log(
+    RESULTS / "images" / "no_early_stopping.jsonl",
+    ("image", "side", "kind", "per_pixel", "amount", "run", "seed"),
+)
+SECONDS_TO_QUALITY = Log(RESULTS / "images" / "seconds_to_quality.jsonl")
+STEP_TIME = Log(RESULTS / "images" / "step_time.jsonl")
+MEMORY = Log(RESULTS / "images" / "memory.jsonl")
+
+ACCURACY = Log(
+    RESULTS / "labels" / "accuracy.jsonl",
+    ("data", "limit", "noise", "method", "recipe", "settings", "device", "seed"),
+)
+METHOD_COMPARISON = Log(
+    RESULTS / "labels" / "method_comparison.jsonl",
+    ("data", "limit", "noise", "method", "budget", "epochs", "seed"),
+)
+LABEL_ISSUES = Log(
+    RESULTS / "labels" / "label_issues.jsonl",
+    ("data", "limit", "noise", "method", "recipe", "seed"),
+)
+METHOD_COST = Log(RESULTS / "labels" / "method_cost.jsonl")
+SOP_FORMS = Log(RESULTS / "labels" / "sop_forms.jsonl")
+SOP_STEP = Log(RESULTS / "labels" / "sop_step.jsonl")
+THROUGHPUT = Log(RESULTS / "labels" / "throughput.jsonl")
+
+LINEAR_SOLVER = Log(RESULTS / "theory" / "linear_solver.jsonl")
+LOW_RANK = Log(RESULTS / "theory" / "low_rank.jsonl")

@@ -1,0 +1,488 @@
+"""The tables of the documentation, each made from one record.
+
+    python -m benchmarks.tables [NAME ...]
+
+prints them; `python docs/build.py` writes them into the pages.
+"""
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from benchmarks import logs
+from benchmarks.images import ablation, quality
+from benchmarks.markdown import Cell, shown, spread, table, values
+from benchmarks.record import Line, Log, machine, only_current
+
+# Of an entry of the lines: its title, by what it is multiplied, and the digits printed.
+Columns = dict[str, tuple[str, float, int]]
+
+
+def _titles(columns: Columns) -> list[str]:
+    return [title for title, _, _ in columns.values()]
+
+
+def _cells(lines: list[Line], columns: Columns) -> list[Cell]:
+    return [
+        Cell(spread([scale * value for value in values(lines, name)], digits), lines)
+        for name, (_, scale, digits) in columns.items()
+    ]
+
+
+# Images.
+
+# Corruption of the headline table, in its order.
+_HEADLINE = (
+    *(("salt-and-pepper", amount) for amount in (0.1, 0.5, 0.7)),
+    *(("random-valued", amount) for amount in (0.1, 0.5, 0.7)),
+    ("salt-and-pepper/pixel", 0.5),
+    ("random-valued/pixel", 0.5),
+    ("salt-and-pepper+gaussian", 0.5),
+    ("random-valued+gaussian", 0.5),
+    ("text", 0.1),
+    ("scratches", 0.1),
+    ("missing-lines", 0.1),
+)
+_SMALL = (("random-valued", 0.5), ("salt-and-pepper", 0.5), ("text", 0.1), ("scratches", 0.1))
+_SIDE = 256
+_IMAGES = ("F16", "Peppers", "Baboon", "kodim03")
+
+Cells = dict[str, list[Line]]  # the lines of each image
+
+
+def image_headline(lines: list[Line]) -> str:
+    """The default recipe, the best other blind method, and interpolation with the true mask."""
+    methods = _by_method(lines)
+    rows = []
+    for kind, amount in _HEADLINE:
+        measured = methods[kind, amount]
+        default = measured.get("default", {})
+        seconds = [line for cell in default.values() for line in cell]
+        rows.append(
+            [
+                f"{kind} {amount:.0%}",
+                _mean(default, bold=True),
+                *(quality.of_image(default, image) for image in _IMAGES),
+                quality.counts(default),
+                Cell(shown(statistics.median(values(seconds, "seconds")), ".0f"), seconds)
+                if seconds
+                else "",
+                _best_blind(measured),
+                _mean(measured.get("known-mask-linear", {})),
+            ]
+        )
+    head = ["corruption", "default: mean", *_IMAGES, "n", "s"]
+    return table([*head, "best of the other blind methods", "true mask + linear"], rows)
+
+
+def image_summary(lines: list[Line]) -> str:
+    """The README's: means over the four photographs for four kinds of corruption."""
+    methods = _by_method(lines)
+    rows = [
+        [
+            f"{kind} {amount:.0%}",
+            _mean(methods[kind, amount].get("default", {}), name="input_psnr"),
+            _mean(methods[kind, amount].get("default", {}), bold=True),
+            _best_blind(methods[kind, amount]),
+            _mean(methods[kind, amount].get("known-mask-linear", {})),
+        ]
+        for kind, amount in _SMALL
+    ]
+    head = ["corruption", "corrupted", "robustdip", "best of the other blind methods"]
+    return table([*head, "true mask + linear"], rows)
+
+
+def _by_method(lines: Iterable[Line]) -> dict[tuple[str, float], dict[str, Cells]]:
+    """The lines of the usual side and steps by corruption and method, complete sets of images."""
+    found: dict[tuple[str, float], dict[str, Cells]] = defaultdict(dict)
+    chosen = [line for line in lines if line["image"] in _IMAGES and line.get("steps") is None]
+    for row, cells in quality.rows_of(chosen).items():
+        if row.side == _SIDE and set(cells) == set(_IMAGES):
+            found[row.kind, row.amount][row.method] = cells
+    return found
+
+
+def _mean(cells: Cells, *, name: str = "psnr", bold: bool = False) -> Cell:
+    text = shown(quality.over_images(cells, name), ".2f")
+    text = f"**{text}**" if bold and text else text
+    return Cell(text, [line for cell in cells.values() for line in cell])
+
+
+def _best_blind(methods: dict[str, Cells]) -> Cell:
+    means = {
+        method: mean
+        for method, cells in methods.items()
+        if method not in ("default", *quality.TOLD)
+        and (mean := quality.over_images(cells, "psnr")) is not None
+    }
+    if not means:
+        return Cell("", ())
+    best = max(means, key=lambda method: means[method])
+    # Whether it is the best depends on all of them.
+    lines = [line for method in means for cell in methods[method].values() for line in cell]
+    return Cell(f"{means[best]:.2f} {best}", lines)
+
+
+def large_images(lines: list[Line]) -> str:
+    """Quality and seconds of larger sides."""
+    return quality.tabulate(line for line in lines if line["side"] > _SIDE)
+
+
+def usual_images(lines: list[Line]) -> str:
+    """Every method on the four photographs."""
+    return quality.tabulate(line for line in lines if line["side"] == _SIDE)
+
+
+def uncertainty(lines: list[Line]) -> str:
+    """How well the estimated standard deviation describes the error."""
+    columns: Columns = {
+        "uncertainty_rank_correlation": ("rank correlation with the error", 1, 2),
+        "uncertainty_rms_ratio": ("RMS of errors / RMS of deviations", 1, 2),
+        "within_one_deviation": ("within one deviation, %", 100, 0),
+        "within_two_deviations": ("within two, %", 100, 0),
+    }
+    rows = []
+    for (kind, amount), methods in _by_method(lines).items():
+        used = [line for cell in methods.get("default", {}).values() for line in cell]
+        if values(used, "uncertainty_rank_correlation"):
+            rows.append([f"{kind} {amount:.0%}", *_cells(used, columns), str(len(used))])
+    return table(["corruption", *_titles(columns), "n"], rows)
+
+
+def no_early_stopping(lines: list[Line]) -> str:
+    """PSNR of the last step, and how far below the best it is, with and without s."""
+    runs: dict[tuple, dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    for line in lines:
+        unit = "pixel" if line["per_pixel"] else "element"
+        condition = (line["image"], line["side"], line["kind"], unit, line["amount"])
+        runs[condition][line["run"]].append(line)
+    columns = {
+        "last": ("default", "last"),
+        "best - last": ("default", "drop"),
+        "3x the steps: last": ("default x3", "last"),
+        "without s, l1: best - last": ("dip-l1", "drop"),
+        "without s, l2: best - last": ("dip-l2", "drop"),
+    }
+    rows = []
+    for (image, side, kind, unit, amount), found in sorted(runs.items()):
+        cells = [
+            Cell(spread(values(used, name)), used)
+            for run, name in columns.values()
+            for used in [only_current(found[run])]
+        ]
+        rows.append([f"{image}, {side}x{side}", f"{kind} per {unit}", f"{amount:.0%}", *cells])
+    return table(["image", "corruption", "amount", *columns], rows)
+
+
+def step_time(lines: list[Line]) -> str:
+    """Seconds of one step of the published network and of ours."""
+    rows = []
+    for line in lines:
+        settings, results = line["settings"], line["results"]
+        numbers = [f"{results[name]:.3f}" for name in ("published", "default")]
+        rows.append(
+            [
+                f"{settings['side']}x{settings['side']}",
+                str(settings["width"]),
+                machine(line),
+                *(Cell(text, [line]) for text in (*numbers, f"{results['ratio']:.1f}")),
+            ]
+        )
+    return table(["image", "width", "on", "published, s", "default, s", "ratio"], rows)
+
+
+def seconds_to_quality(lines: list[Line]) -> str:
+    """Seconds and steps until a PSNR is reached."""
+    rows = []
+    for line in lines:
+        settings, results = line["settings"], line["results"]
+        reached = results["reached"] | {"the end": results["last"]}
+        for target, at in reached.items():
+            numbers = (f"{at['psnr']:.2f}", str(at["step"]), f"{at['seconds']:.0f}")
+            case = (f"{settings['image']}, {settings['side']}x{settings['side']}", machine(line))
+            words = (*case, settings["recipe"], str(target))
+            rows.append([*words, *(Cell(text, [line]) for text in numbers)])
+    return table(["image", "on", "recipe", "target, dB", "PSNR (dB)", "steps", "s"], rows)
+
+
+def memory(lines: list[Line]) -> str:
+    """Bytes by which a process grows during a fit, beside the prediction."""
+    rows = []
+    for line in lines:
+        settings, results = line["settings"], line["results"]
+        predicted = results.get("predicted_bytes")
+        rows.append(
+            [
+                settings["recipe"],
+                f"{settings['side']}x{settings['side']}",
+                str(settings["width"]),
+                Cell(f"{results['bytes'] / 1e6:.0f}", [line]),
+                Cell("" if predicted is None else f"{predicted / 1e6:.0f}", [line]),
+            ]
+        )
+    return table(["recipe", "image", "width", "measured, MB", "predicted, MB"], rows)
+
+
+# Labels.
+
+
+def accuracy(lines: list[Line]) -> str:
+    """All trainings: mean ± standard deviation over seeds, in per cent."""
+    columns: Columns = {
+        "accuracy": ("last epoch, %", 100, 2),
+        "accuracy_flips": ("with mirror images, %", 100, 2),
+        "best_accuracy": ("best epoch, %", 100, 2),
+        "memorized": ("memorised, %", 100, 1),
+        "issues_auroc": ("issues AUROC", 1, 4),
+        "issues_f1": ("issues F1", 1, 3),
+        "seconds": ("minutes", 1 / 60, 1),
+    }
+    names = ("data", "limit", "noise", "recipe", "settings", "method", "device")
+    rows = [
+        [
+            _data(data, limit),
+            noise,
+            f"{recipe} {settings}".strip(),
+            method,
+            *_cells(used, columns),
+            str(len(used)),
+        ]
+        for (data, limit, noise, recipe, settings, method, _), used in _groups(lines, names)
+    ]
+    return table(["data", "noise", "recipe", "method", *_titles(columns), "n"], rows)
+
+
+def label_summary(lines: list[Line]) -> str:
+    """The README's: cross entropy and SOP on all of CIFAR-10."""
+    columns: Columns = {
+        "accuracy": ("test accuracy, %", 100, 2),
+        "memorized": ("wrong labels memorised, %", 100, 1),
+        "issues_auroc": ("wrong labels found, AUROC", 1, 3),
+    }
+    methods = {"ce": "cross entropy", "sop": "SOP"}
+    chosen = [
+        line
+        for line in lines
+        if (line["limit"], line["recipe"], line["settings"]) == (None, "cpu", "")
+        and line["noise"] in ("0.2", "0.4")
+        and line["method"] in methods
+    ]
+    rows = [
+        [f"{float(noise):.0%}", methods[method], *_cells(used, columns), str(len(used))]
+        for (noise, method), used in _groups(chosen, ("noise", "method"))
+    ]
+    return table(["wrong labels", "method", *_titles(columns), "n"], rows)
+
+
+def comparison(lines: list[Line]) -> str:
+    """All methods for about the same time."""
+    columns: Columns = {
+        "seconds": ("s", 1, 0),
+        "accuracy": ("last epoch, %", 100, 1),
+        "accuracy_ensemble": ("both networks, %", 100, 1),
+        "best_accuracy": ("best epoch, %", 100, 1),
+        "memorized": ("memorised, %", 100, 1),
+        "issues_auroc": ("issues AUROC", 1, 3),
+        "forward_passes": ("forward", 1, 1),
+        "backward_passes": ("backward", 1, 1),
+    }
+    groups = _groups(lines, ("data", "limit", "budget", "noise", "method", "epochs"))
+    # Within a kind of noise the most accurate method comes first.
+    groups.sort(key=lambda group: (_order(group[0][:4]), -_accuracy(group[1])))
+    rows = [
+        [
+            _data(data, limit),
+            *(budget, noise, method, str(epochs)),
+            *_cells(used, columns),
+            shown(used[0]["published"], ".2f"),
+            str(len(used)),
+        ]
+        for (data, limit, budget, noise, method, epochs), used in groups
+    ]
+    head = ["data", "recipe", "noise", "method", "epochs", *_titles(columns)]
+    return table([*head, "published, %", "n"], rows)
+
+
+def _accuracy(lines: list[Line]) -> float:
+    return statistics.mean(values(lines, "accuracy"))
+
+
+def label_issues(lines: list[Line]) -> str:
+    """AUROC of each score that a training yields."""
+    scores = list(dict.fromkeys(name for line in lines for name in line["auroc"]))
+    rows = [
+        [
+            line["noise"],
+            line["method"],
+            *(Cell(shown(line["auroc"].get(name), ".3f"), [line]) for name in scores),
+        ]
+        for line in lines
+    ]
+    return table(["noise", "method", *scores], rows)
+
+
+def method_cost(lines: list[Line]) -> str:
+    """Seconds of an epoch relative to cross entropy, measured and published."""
+    rows = [
+        [
+            machine(line),
+            method,
+            *(
+                Cell(shown(cost[name], form), [line])
+                for name, form in (
+                    ("seconds", ".2f"),
+                    ("times_ce", ".2f"),
+                    ("forward_passes", ".1f"),
+                    ("backward_passes", ".1f"),
+                )
+            ),
+            shown(cost["published_times_ce"], ".1f"),
+        ]
+        for line in lines
+        for method, cost in line["results"].items()
+    ]
+    head = ["on", "method", "s an epoch", "times ce", "forward", "backward"]
+    return table([*head, "times ce, published"], rows)
+
+
+def sop_forms(lines: list[Line]) -> str:
+    """The three forms of SOP on digits."""
+    rows = [
+        [
+            form,
+            *(
+                Cell(f"{found[name]['mean']:.1f} ± {found[name]['std']:.1f}", [line])
+                for name in ("accuracy", "memorised")
+            ),
+            str(line["settings"]["seeds"]),
+        ]
+        for line in lines
+        for form, found in line["results"].items()
+    ]
+    return table(["form", "test accuracy, %", "memorised, %", "n"], rows)
+
+
+def sop_step(lines: list[Line]) -> str:
+    """Microseconds of the loss and its step, by the number of examples."""
+    sizes = list(dict.fromkeys(size for line in lines for size in line["results"]))
+    rows = [
+        [machine(line), *(Cell(shown(line["results"].get(n), ".0f"), [line]) for n in sizes)]
+        for line in lines
+    ]
+    return table(["on", *(f"{int(size):,} examples, µs" for size in sizes)], rows)
+
+
+def throughput(lines: list[Line]) -> str:
+    """Images a second through a training step."""
+    rows = [
+        [
+            line["settings"]["network"],
+            machine(line),
+            Cell(str(line["results"]["ours"]), [line]),
+            Cell(str(line["results"]["plain_loop"]), [line]),
+            Cell(f"{line['results']['ratio']:.2f}", [line]),
+        ]
+        for line in lines
+    ]
+    return table(["network", "on", "ours, images/s", "plain loop, images/s", "ratio"], rows)
+
+
+def _groups(lines: Iterable[Line], names: tuple[str, ...]) -> list[tuple[tuple, list[Line]]]:
+    """The lines by the given entries; of a group those of the present code, if it has any."""
+    groups: dict[tuple, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[tuple(line[name] for name in names)].append(line)
+    return [(case, only_current(groups[case])) for case in sorted(groups, key=_order)]
+
+
+def _order(case: tuple) -> tuple:
+    return tuple(map(str, case))
+
+
+def _data(name: str, limit: int | None) -> str:
+    return name if limit is None else f"{name}, {limit:,} images"
+
+
+# Theory.
+
+
+def linear_solver(lines: list[Line]) -> str:
+    """Seconds of the limit of descent and of a general convex solver."""
+    rows = []
+    for line in lines:
+        results = line["results"]
+        numbers = (
+            f"{1000 * results['n200_seconds']['limit']:.1f}",
+            f"{1000 * results['n200_seconds']['cvxpy']:.1f}",
+            f"{results['n200_times_faster']:.1f}",
+            f"{results['n2000_usual_gamma']['seconds']:.2f}",
+            f"{results['n2000_small_gamma']['seconds']:.2f}",
+        )
+        rows.append([machine(line), *(Cell(text, [line]) for text in numbers)])
+    head = ["on", "N = 200: ours, ms", "cvxpy, ms", "ratio"]
+    return table([*head, "N = 2,000, gamma = 1e-6: s", "gamma = 1e-20: s"], rows)
+
+
+def low_rank(lines: list[Line]) -> str:
+    """Seconds and error of descent and of the convex program on a 500 x 500 matrix."""
+    rows = []
+    for line in lines:
+        for name in ("descent", "pursuit"):
+            found = line["results"][f"n=500 {name}"]
+            numbers = (
+                f"{found['seconds']:.2f}",
+                str(found["steps"]),
+                f"{found['relative error of X']:.1e}",
+            )
+            rows.append([machine(line), name, *(Cell(text, [line]) for text in numbers)])
+    return table(["on", "method", "s", "steps", "relative error of X"], rows)
+
+
+TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
+    # The README's.
+    "images": (logs.QUALITY, image_summary),
+    "labels": (logs.ACCURACY, label_summary),
+    # Those of docs/benchmarks.md.
+    "images/headline": (logs.QUALITY, image_headline),
+    "images/all": (logs.QUALITY, usual_images),
+    "images/large": (logs.QUALITY, large_images),
+    "images/uncertainty": (logs.QUALITY, uncertainty),
+    "images/ablation": (logs.ABLATION, ablation.tabulate),
+    "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),
+    "images/step-time": (logs.STEP_TIME, step_time),
+    "images/seconds-to-quality": (logs.SECONDS_TO_QUALITY, seconds_to_quality),
+    "images/memory": (logs.MEMORY, memory),
+    "labels/accuracy": (logs.ACCURACY, accuracy),
+    "labels/comparison": (logs.METHOD_COMPARISON, comparison),
+    "labels/issues": (logs.LABEL_ISSUES, label_issues),
+    "labels/cost": (logs.METHOD_COST, method_cost),
+    "labels/sop-forms": (logs.SOP_FORMS, sop_forms),
+    "labels/sop-step": (logs.SOP_STEP, sop_step),
+    "labels/throughput": (logs.THROUGHPUT, throughput),
+    "theory/linear": (logs.LINEAR_SOLVER, linear_solver),
+    "theory/low-rank": (logs.LOW_RANK, low_rank),
+}
+
+
+def render(name: str) -> str:
+    """The table of this name in Markdown; a sentence if nothing is recorded."""
+    log, make = TABLES[name]
+    lines = log.latest()
+    return make(lines) if lines else "Not measured yet.\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(TABLES))
+    args = parser.parse_args()
+    if unknown := [name for name in args.names if name not in TABLES]:
+        parser.error(f"there is no table {unknown[0]!r}")
+    for name in args.names or TABLES:
+        print(f"{name}\n\n{render(name)}")
+
+
+if __name__ == "__main__":
+    main()
