@@ -7,6 +7,7 @@ from typing import NamedTuple
 from benchmarks.record import Line, is_current
 
 STALE = "†"
+STALE_NOTE = f"{STALE} measured with earlier code"
 
 
 class Cell(NamedTuple):
@@ -35,7 +36,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
         several = "s" if len(commits) > 1 else ""
         written += [
             "",
-            f"{STALE} measured with earlier code (commit{several} {', '.join(commits)})",
+            f"{STALE_NOTE} (commit{several} {', '.join(commits)})",
         ]
     return "\n".join(written) + "\n"
 

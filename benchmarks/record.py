@@ -7,6 +7,7 @@ its code or settings changed, gets another line, and the old one stays.
 import argparse
 import datetime
 import fcntl
+import importlib.metadata
 import json
 import platform
 import subprocess
@@ -16,18 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL
-import skimage
 import torch
-import torchvision
 
-import robustdip
 from benchmarks.code_hash import PACKAGES, ROOT, code_hash
 from overparam.files import replace_file
 
 RESULTS = Path(__file__).parent / "results"
 _STAMP = "code.json"
+_LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "scikit-image")
 
 Line = dict[str, Any]
 
@@ -169,12 +166,7 @@ def circumstances(group: str, *, device: str = "cpu") -> Line:
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            "robustdip": robustdip.__version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-            "scikit-image": skimage.__version__,
+            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
         },
     }
 

@@ -19,7 +19,7 @@ from PIL import Image
 from skimage import data
 
 from benchmarks.logs import NO_EARLY_STOPPING
-from benchmarks.markdown import STALE
+from benchmarks.markdown import STALE, STALE_NOTE
 from benchmarks.options import parse, parser
 from benchmarks.record import RESULTS, Line, circumstances, code, is_current
 from robustdip.fitting.loop import fit
@@ -110,7 +110,7 @@ def draw(recorded: list[Line], path: Path, *, image: str = "chelsea", side: int 
                     axis.plot(*zip(*line["curve"], strict=True), style, label=name, linewidth=1.2)
             axis.set_title(f"{kind} {amount:.0%} per {'pixel' if per_pixel else 'element'}", size=9)
             axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=8)
+    axes[0][0].legend(fontsize=8, title=STALE_NOTE if old else None, title_fontsize=8)
     figure.supxlabel("step")
     figure.supylabel("PSNR (dB)")
     figure.savefig(path, dpi=80)

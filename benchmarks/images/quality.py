@@ -36,7 +36,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.images.memory import isolated, peak
 from benchmarks.logs import QUALITY
-from benchmarks.markdown import STALE, Cell, shown, spread, table, values
+from benchmarks.markdown import STALE, STALE_NOTE, Cell, shown, spread, table, values
 from benchmarks.options import add_machine
 from benchmarks.record import Line, circumstances, code, is_current, only_current
 from robustdip.classical import METHODS, interpolate
@@ -219,8 +219,9 @@ def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
 def calibration(error: np.ndarray, deviation: np.ndarray) -> dict[str, float]:
     """How the estimated deviation ranks the elements, and how often the error is within it."""
     size = np.abs(error)
+    ranked = spearmanr(size.ravel(), deviation.ravel())
     return {
-        "uncertainty_rank_correlation": round(float(spearmanr(size, deviation, axis=None)[0]), 3),
+        "uncertainty_rank_correlation": round(float(np.asarray(ranked)[0]), 3),
         "uncertainty_rms_ratio": round(math.sqrt((size**2).mean() / (deviation**2).mean()), 3),
         "within_one_deviation": round(float((size <= deviation).mean()), 3),
         "within_two_deviations": round(float((size <= 2 * deviation).mean()), 3),
@@ -416,7 +417,13 @@ def draw(lines: Iterable[Line], path: Path) -> None:
         if name in drawn
     }
     figure.legend(
-        list(legend.values()), list(legend), loc="outside upper center", ncols=across, fontsize=8
+        list(legend.values()),
+        list(legend),
+        loc="outside upper center",
+        ncols=across,
+        fontsize=8,
+        title=STALE_NOTE if old else None,
+        title_fontsize=8,
     )
     figure.supxlabel("corrupted (%)")
     figure.supylabel("PSNR (dB)")
