@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,16 @@ def is_current(line: Line) -> bool:
     """Whether a line was measured with the code as it is now."""
     found = line.get("code")
     return found is not None and found == code(found["group"])
+
+
+def plain(settings: Any) -> Any:
+    """Settings as JSON knows them: dataclasses with the names of their types, also nested ones."""
+    if is_dataclass(settings) and not isinstance(settings, type):
+        values = {field.name: plain(getattr(settings, field.name)) for field in fields(settings)}
+        return {"type": type(settings).__name__, **values}
+    if isinstance(settings, tuple | list):
+        return [plain(value) for value in settings]
+    return settings.__name__ if isinstance(settings, type) else settings
 
 
 def only_current(lines: list[Line]) -> list[Line]:

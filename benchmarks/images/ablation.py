@@ -30,29 +30,30 @@ so a killed run resumes. The variants:
 """
 
 import argparse
-import math
 import statistics
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from benchmarks.images import quality as denoise
+from benchmarks.images import quality
 from benchmarks.logs import ABLATION
 from benchmarks.markdown import Cell, spread, table
 from benchmarks.record import Line, only_current
-from robustdip.corruption import mixture as evidence
-from robustdip.corruption.mixture import Evidence
-from robustdip.corruption.scratches import Streaks
-from robustdip.fitting import loop as fitting
+from robustdip.corruption.base import Problem
+from robustdip.corruption.channels import BLOCK, ChannelCovariance
+from robustdip.corruption.descent import NoCorruption
+from robustdip.corruption.mixture import Mixture, MixtureEstimate, MixtureModel
+from robustdip.fitting.optimizers import ConstantRate
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 
 
-class FrozenMask(Evidence):
+class FrozenMask(MixtureModel):
+    """b is estimated once, at the onset."""
+
     frozen = False
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
@@ -60,83 +61,115 @@ class FrozenMask(Evidence):
             return
         before = self.weight
         super().step(x, average, number)
-        # Growths before the onset do not judge yet: frozen there, s would never count.
-        self.frozen = self.weight is not before and self.expected is None
+        # Estimates before the onset do not judge yet: frozen there, s would never count.
+        self.frozen = self.weight is not before and self.expected_cost is None
 
 
-class NoHistogram(Evidence):
-    def _estimate(self, length: Tensor, evident: Tensor) -> None:
-        super()._estimate(length, evident)
-        self.density = torch.ones_like(self.density)
+class NoHistogram(MixtureModel):
+    """p_c = 1."""
+
+    def density_of(self, counts: Tensor) -> Tensor:
+        return torch.ones_like(counts)
 
 
-class Biased(Evidence):
-    def _admit(self, share: float) -> None:
-        super()._admit(share)
-        self.expected = None
+class Biased(MixtureModel):
+    """What corruption costs on average is not subtracted."""
+
+    def expect_cost(self, corrupted_fraction: float) -> None:
+        super().expect_cost(corrupted_fraction)
+        self.expected_cost = None
 
 
-class NoKept(Evidence):
-    def restored(self, average: Tensor) -> Tensor:
-        return average
+class NoKept(MixtureModel):
+    """The image is the network's, clean elements too."""
+
+    def estimate(self, average: Tensor) -> MixtureEstimate:
+        return NoKeptEstimate(**vars(super().estimate(average)))
 
 
-def _instead(kind: type[Evidence]) -> AbstractContextManager:
-    return patch.object(
-        fitting, "separation_for", lambda recipe, y, inside, **_: kind(recipe, y, inside)
+class NoKeptEstimate(MixtureEstimate):
+    @property
+    def image(self) -> Tensor:
+        return self.average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Mixture):
+    """The mixture's settings with another class of model."""
+
+    model: type[MixtureModel]
+
+    def start(self, problem: Problem) -> MixtureModel:
+        return self.model(self, problem)
+
+
+@dataclass(frozen=True)
+class UnitCovariance:
+    """R = I."""
+
+    def around(self, x: Tensor, valid: Tensor) -> Tensor:
+        unit = torch.eye(x.shape[1], device=x.device)
+        return unit.expand(*(side // BLOCK for side in x.shape[2:]), *unit.shape)
+
+
+Variant = Callable[[Recipe], Recipe]
+
+
+def of_recipe(**changes: Any) -> Variant:
+    return lambda recipe: replace(recipe, **changes)
+
+
+def of_mixture(**changes: Any) -> Variant:
+    return lambda recipe: replace(
+        recipe, corruption_model=replace(recipe.corruption_model, **changes)
     )
 
 
-def _no_shapes(y: Tensor, inside: Tensor) -> Tensor:
-    return torch.zeros_like(y, dtype=torch.bool)
+def of_rate(**changes: Any) -> Variant:
+    return lambda recipe: replace(recipe, rate=replace(recipe.rate, **changes))
 
 
-def _unit(x: Tensor, inside: Tensor) -> Tensor:
-    unit = torch.eye(x.shape[1], device=x.device)
-    return unit.expand(*(side // evidence.BLOCK for side in x.shape[2:]), *unit.shape)
+def of_model(model: type[MixtureModel]) -> Variant:
+    return lambda recipe: replace(
+        recipe, corruption_model=Changed(model=model, **vars(recipe.corruption_model))
+    )
 
 
-_schedule = fitting._schedule
+def of_length(factor: float) -> Variant:
+    return lambda recipe: replace(recipe, steps=max(1, round(factor * recipe.steps)))
 
 
-def _unbounded(optimizers, bases, recipe: Recipe, number: int, *, reach: float) -> None:
-    _schedule(optimizers, bases, recipe, number, reach=math.inf)
-
-
-def _constant(optimizers, bases, recipe: Recipe, number: int, *, reach: float) -> None:
-    # The decay is stated in fractions of the steps: in so many, these are the first half.
-    endless = replace(recipe, steps=100 * recipe.steps)
-    _schedule(optimizers, bases, endless, number, reach=reach)
-
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "l2": {"loss": "l2"},
-    "adam": {"optimizer": "adam", "lr": 0.01},
-    "no-s": {"separation": "none"},
-    "no-onset": {"onset": 0.0},
-    "onset-0.6": {"onset": 0.6},
-    "onset-1.2": {"onset": 1.2},
-    "no-average": {"average": 0.0},
-    "wide-finest": {"finest": 1.0},
-    "two-networks": {"networks": 2},
-}
-STEPS = {"half-steps": 0.5, "twice-steps": 2}
-PATCHES: dict[str, AbstractContextManager] = {
-    "frozen-mask": _instead(FrozenMask),
-    "no-covariance": patch.object(evidence, "_covariance", _unit),
-    "global-covariance": patch.object(evidence, "_EVERYWHERE", 1e9),
-    "no-histogram": _instead(NoHistogram),
-    "no-streaks": patch.object(Streaks, "density", lambda self, bad: torch.zeros_like(bad)),
-    "no-shapes": patch.multiple(evidence, overlays=_no_shapes, lost_lines=_no_shapes),
+def one_scale(recipe: Recipe) -> Recipe:
     # The whole image's β outweighs what a window says.
-    "one-beta": patch.object(Evidence, "prior", 1e9),
-    "biased": _instead(Biased),
-    "no-kept": _instead(NoKept),
-    "no-reach": patch.object(fitting, "_schedule", _unbounded),
-    "constant-rate": patch.object(fitting, "_schedule", _constant),
+    scale = replace(recipe.corruption_model.scale, global_weight=1e9)
+    return of_mixture(scale=scale)(recipe)
+
+
+VARIANTS: dict[str, Variant] = {
+    "default": of_recipe(),
+    "l2": of_recipe(loss="l2"),
+    "adam": of_recipe(optimizer="adam", lr=0.01, rate=ConstantRate()),
+    "no-s": of_recipe(corruption_model=NoCorruption()),
+    "no-onset": of_mixture(onset=0.0),
+    "onset-0.6": of_mixture(onset=0.6),
+    "onset-1.2": of_mixture(onset=1.2),
+    "no-average": of_recipe(average=0.0),
+    "wide-finest": of_recipe(finest=1.0),
+    "two-networks": of_recipe(networks=2),
+    "half-steps": of_length(0.5),
+    "twice-steps": of_length(2),
+    "frozen-mask": of_model(FrozenMask),
+    "no-covariance": of_mixture(covariance=UnitCovariance()),
+    "global-covariance": of_mixture(covariance=ChannelCovariance(global_weight=1e9)),
+    "no-histogram": of_model(NoHistogram),
+    "no-streaks": of_mixture(scratches=None),
+    "no-shapes": of_mixture(detectors=()),
+    "one-beta": one_scale,
+    "biased": of_model(Biased),
+    "no-kept": of_model(NoKept),
+    "no-reach": of_rate(bounded=False),
+    "constant-rate": of_rate(constant=1.0),
 }
-VARIANTS = (*SETTINGS, *STEPS, *PATCHES)
 
 
 def main() -> None:
@@ -145,13 +178,13 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run")
-    denoise.add_grid(run, results=ABLATION.path)
+    quality.add_grid(run, results=ABLATION.path)
     run.add_argument(
         "--variants",
         dest="methods",
         nargs="+",
         choices=VARIANTS,
-        default=VARIANTS,
+        default=list(VARIANTS),
         metavar="VARIANT",
         help=", ".join(VARIANTS),
     )
@@ -160,7 +193,7 @@ def main() -> None:
     command.add_argument("--results", type=Path, default=ABLATION.path)
     args = parser.parse_args()
     if args.command == "run":
-        denoise.measure_all(args, variant, measure)
+        quality.measure_all(args, variant, quality.measure)
         return
     lines = replace(ABLATION, path=args.results).latest()
     lines = [line for line in lines if line.get("steps") == args.steps]
@@ -172,14 +205,7 @@ def main() -> None:
 def variant(name: str, steps: int | None = None) -> Recipe:
     """The settings of a variant. `steps` replaces those of the default recipe."""
     recipe = RECIPES[DEFAULT]
-    given = recipe.steps if steps is None else steps
-    scaled = max(1, round(given * STEPS.get(name, 1)))
-    return replace(recipe, steps=scaled, **SETTINGS.get(name, {}))
-
-
-def measure(path: Path, case: denoise.Case, recipe: Recipe | None, device: str) -> denoise.Line:
-    with PATCHES.get(case["method"], nullcontext()):
-        return denoise.measure(path, case, recipe, device)
+    return VARIANTS[name](recipe if steps is None else replace(recipe, steps=steps))
 
 
 def tabulate(lines: list[Line]) -> str:

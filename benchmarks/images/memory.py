@@ -16,8 +16,8 @@ import torch
 from benchmarks.logs import MEMORY
 from benchmarks.options import parse, parser
 from robustdip.fitting.loop import fit
+from robustdip.fitting.memory import memory_needed
 from robustdip.recipes import RECIPES
-from robustdip.recovery import memory_needed
 
 STEPS = 4  # the last of which grows s
 CASES = [

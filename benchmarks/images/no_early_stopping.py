@@ -11,7 +11,7 @@ chelsea (the cat's face), or the middle of another, at full resolution.
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from skimage import data
 from benchmarks.logs import NO_EARLY_STOPPING
 from benchmarks.markdown import STALE, STALE_NOTE
 from benchmarks.options import parse, parser
-from benchmarks.record import RESULTS, Line, circumstances, code, is_current
+from benchmarks.record import RESULTS, Line, circumstances, code, is_current, plain
 from robustdip.fitting.loop import fit
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES, Recipe
@@ -56,7 +56,7 @@ def main() -> None:
                     recipe = recipe_of(run)
                     values = (name, args.side, kind, per_pixel, amount, run, args.seed)
                     case = dict(zip(NO_EARLY_STOPPING.key, values, strict=True))
-                    case |= {"recipe": asdict(recipe), "code": code("images")}
+                    case |= {"recipe": plain(recipe), "code": code("images")}
                     if not NO_EARLY_STOPPING.has(case):
                         measure(clean, case, recipe)
 

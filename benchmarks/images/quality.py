@@ -24,7 +24,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -38,8 +38,9 @@ from benchmarks.images.memory import isolated, peak
 from benchmarks.logs import QUALITY
 from benchmarks.markdown import STALE, STALE_NOTE, Cell, shown, spread, table, values
 from benchmarks.options import add_machine
-from benchmarks.record import Line, circumstances, code, is_current, only_current
+from benchmarks.record import Line, circumstances, code, is_current, only_current, plain
 from robustdip.classical import METHODS, interpolate
+from robustdip.corruption.descent import NoCorruption
 from robustdip.quality import psnr, ssim
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 from robustdip.recovery import denoise
@@ -148,7 +149,7 @@ def measure_all(
     for path, case in cases(args):
         recipe = recipe_of(case["method"], args.steps)
         group = "classical" if recipe is None else "images"
-        decided = {"code": code(group)} | ({} if recipe is None else {"recipe": asdict(recipe)})
+        decided = {"code": code(group)} | ({} if recipe is None else {"recipe": plain(recipe)})
         if log.has(case | decided):
             continue
         work = (path, case, recipe, args.device)
@@ -197,7 +198,7 @@ def measure(path: Path, case: Case, recipe: Recipe | None, device: str) -> Line:
         image, extra = result.image, {"device": result.device}
         if result.uncertainty is not None:
             extra |= calibration(image - clean, result.uncertainty)
-        if method != ORACLE and recipe.separation != "none":
+        if method != ORACLE and not isinstance(recipe.corruption_model, NoCorruption):
             mask = result.mask
     elif method in INTERPOLATED:
         image = interpolate(noisy, bad, method=INTERPOLATED[method])

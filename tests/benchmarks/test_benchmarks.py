@@ -7,22 +7,18 @@ import importlib
 import json
 import statistics
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from skimage import data
 
 from robustdip import recovery
 from robustdip.classical import METHODS, median
-from robustdip.fitting import loop as fitting
 from robustdip.quality import psnr
-from robustdip.recipes import RECIPES, Recipe
+from robustdip.recipes import RECIPES
 from robustdip.synthetic import corrupt
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -43,11 +39,6 @@ def command(monkeypatch, one_thread):
 @pytest.fixture
 def denoise(command):
     return importlib.import_module("benchmarks.images.quality")
-
-
-@pytest.fixture
-def ablation(command):
-    return importlib.import_module("benchmarks.images.ablation")
 
 
 @pytest.fixture
@@ -293,183 +284,3 @@ def test_wrong_arguments_are_one_line(command, arguments, message, capsys):
     with pytest.raises(SystemExit):
         command("images.quality", *arguments)
     assert message in capsys.readouterr().err
-
-
-# benchmarks/images/ablation.py
-
-
-def test_every_variant_changes_the_result(command, ablation, small, picture, tmp_path, capsys):
-    results = tmp_path / "lines.jsonl"
-    noise = ("--kinds", "random-valued", "--amounts", 0.3)
-    variants = [name for name in ablation.VARIANTS if name != "adam"]
-    arguments = grid(picture, results, *noise, "--steps", 12)
-    command("images.ablation", *arguments, "--variants", *variants)
-    values = {one["method"]: (one["psnr"], one["ssim"]) for one in lines(results)}
-    assert list(values) == variants
-    default = values.pop("default")
-    # As its text says: no path is bounded within 64 steps. `test_the_rate_of_a_variant` goes on.
-    assert values.pop("no-reach") == default
-    # Of so few steps the onset is two fifths in any case.
-    assert values.pop("onset-0.6") == values.pop("onset-1.2") == default
-    # At full resolution there are 16 channels at the least, as many as the rest has here.
-    assert values.pop("wide-finest") == default
-    del values["no-streaks"], values["no-shapes"]  # noise does not run on: see the next test
-    assert default not in values.values()
-
-    before = results.read_bytes()
-    command("images.ablation", *arguments, "--variants", *variants)
-    assert results.read_bytes() == before
-    capsys.readouterr()
-    command("images.ablation", "table", "--steps", 12, "--results", results)
-    rows = capsys.readouterr().out.splitlines()[2:]
-    assert [row.split(" | ")[0] for row in rows] == [f"| {name}" for name in variants]
-    change = values["l2"][0] - default[0]
-    assert rows[1] == f"| l2 | {values['l2'][0]:.2f} ({change:+.2f}) | {change:+.2f} | 1 |"
-
-
-@pytest.mark.parametrize(
-    ("kind", "variant"), [("scratches", "no-streaks"), ("missing-lines", "no-shapes")]
-)
-def test_a_shape_unlooked_for_changes_the_result(
-    command, ablation, small, picture, tmp_path, *, kind, variant
-):
-    results = tmp_path / "lines.jsonl"
-    damage = ("--kinds", kind, "--amounts", 0.2)
-    variants = ("--variants", "default", variant)
-    command("images.ablation", *grid(picture, results, *damage, "--steps", 12), *variants)
-    default, without = lines(results)
-    assert default["psnr"] != without["psnr"]
-
-
-def separations(
-    clean: np.ndarray, recipe: Recipe, *, steps: int
-) -> Iterator[tuple[Any, fitting.Step]]:
-    """After every step, s and what the step shows."""
-    noisy, _ = corrupt(clean, "random-valued", 0.3, rng=np.random.default_rng(0))
-    for step in fitting.fit(noisy, replace(recipe, steps=steps)):
-        yield step._separation, step
-
-
-@pytest.mark.parametrize(
-    ("name", "holds"),
-    [
-        ("no-histogram", lambda s, step: bool((s.density == 1).all())),
-        ("one-beta", lambda s, step: float(s.scale.max() - s.scale.min()) < 1e-6),
-        ("no-covariance", lambda s, step: torch.equal(
-            s.gain, torch.diag_embed(s.gain.diagonal(dim1=-2, dim2=-1)))),
-        ("global-covariance", lambda s, step: bool(
-            ((s.gain - s.gain[:, :1, :1]).abs() < 1e-5).all())),
-        ("no-kept", lambda s, step: np.array_equal(
-            step.image, step._output[0, :, :32, :32].permute(1, 2, 0).numpy().clip(0, 1))),
-    ],
-)  # fmt: skip
-def test_a_variant_is_what_it_says(ablation, small, picture, name, holds):
-    clean = np.asarray(Image.open(picture), np.float32) / 255
-    *_, default = separations(clean, small, steps=4)
-    assert not holds(*default)
-    with ablation.PATCHES[name]:
-        *_, changed = separations(clean, small, steps=4)
-    assert holds(*changed)
-    *_, default = separations(clean, small, steps=4)
-    assert not holds(*default)  # nothing stays behind
-
-
-def test_a_frozen_mask_stays(ablation, small, picture):
-    clean = np.asarray(Image.open(picture), np.float32) / 255
-
-    def weights() -> list[torch.Tensor]:
-        return [s.weight for s, _ in separations(clean, small, steps=12)]  # onset: step 4
-
-    with ablation.PATCHES["frozen-mask"]:
-        frozen = weights()
-    first = next(i for i, weight in enumerate(frozen) if torch.equal(weight, frozen[-1]))
-    assert 0 < first < 4
-    assert all(torch.equal(weight, frozen[-1]) for weight in frozen[first:])
-    default = weights()
-    assert torch.equal(default[first], frozen[first])  # the first growth that judges
-    assert not torch.equal(default[first + 1], default[first])
-
-
-def test_only_the_default_expects_corruption_to_cost(ablation, small, picture):
-    clean = np.asarray(Image.open(picture), np.float32) / 255
-
-    def expects() -> list[bool]:  # onset: step 4
-        return [s.expected is not None for s, _ in separations(clean, small, steps=12)]
-
-    default = expects()
-    assert default[1]
-    assert not any(default[3:])
-    with ablation.PATCHES["biased"]:
-        assert expects() == 12 * [False]
-
-
-@pytest.mark.parametrize(
-    ("name", "number", "steps", "before", "after"),
-    [
-        ("constant-rate", 90, 90, 0.02, 1.0),
-        ("constant-rate", 10, 90, 0.5, 0.5),  # the warm-up stays
-        ("constant-rate", 200, 200, 0.02 / 8, 1 / 8),  # and so does the bound
-        ("no-reach", 200, 1000, 1 / 8, 1.0),
-        ("no-reach", 200, 200, 0.02 / 8, 0.02),  # the decay stays
-    ],
-)
-def test_the_rate_of_a_variant(ablation, small, name, number, steps, before, after):
-    descent = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-
-    def rate() -> float:
-        fitting._schedule([descent], [1.0], replace(small, steps=steps), number, reach=100.0)
-        return descent.param_groups[0]["lr"]
-
-    assert rate() == pytest.approx(before)
-    with ablation.PATCHES[name]:
-        assert rate() == pytest.approx(after)
-    assert rate() == pytest.approx(before)
-
-
-def test_differences_are_those_of_the_same_seed(ablation):
-    def one(method: str, seed: int, value: float, **more) -> dict:
-        return line("a", method, value, seed=seed, **more)
-
-    table = ablation.tabulate(
-        [
-            one("default", 0, 10.0),
-            one("default", 1, 20.0),
-            one("default", 0, 7.0, kind="text"),
-            one("no-s", 1, 18.0),
-            one("no-s", 2, 99.0),
-            one("l2", 0, 0.0, error="DivergedError: the loss is nan"),
-            one("l2", 0, 9.5, kind="text"),
-            one("no-kept", 0, 11.0),
-            one("no-kept", 0, 6.0, kind="text"),
-        ]
-    )
-    spread = [f"± {statistics.stdev(values):.2f}" for values in ([10, 20], [18, 99])]
-    assert table.splitlines() == [
-        "| variant | a, 64x64, random-valued 50% | a, 64x64, text 50% | mean difference | n |",
-        "|---|---|---|---|---|",
-        f"| default | 15.00 {spread[0]} | 7.00 |  | 1/2 |",
-        "| l2 | failed | 9.50 (+2.50) |  | 0/1 |",
-        f"| no-s | 58.50 {spread[1]} (-2.00) |  |  | 2 |",
-        "| no-kept | 11.00 (+1.00) | 6.00 (-1.00) | +0.00 | 1 |",
-    ]
-
-
-def test_a_variant_is_the_default_with_one_thing_changed(ablation):
-    default = asdict(RECIPES["default"])
-    for name in ablation.VARIANTS:
-        if name != "adam":
-            recipe = asdict(ablation.variant(name, 100))
-            changed = {key for key in default if recipe[key] != {**default, "steps": 100}[key]}
-            assert len(changed) == (name in ablation.SETTINGS or name in ablation.STEPS) - (
-                name == "default"
-            )
-    assert ablation.variant("half-steps", 100).steps == 50
-    assert ablation.variant("twice-steps").steps == 2 * default["steps"]
-
-
-def test_the_table_is_of_the_default_recipe_as_it_is(command, tmp_path, capsys):
-    path = tmp_path / "lines.jsonl"
-    path.write_text(json.dumps(line("a", "default", 1.0, recipe={"steps": 3})) + "\n")
-    with pytest.raises(SystemExit):
-        command("images.ablation", "table", "--results", path)
-    assert "has no line of the default recipe with these steps" in capsys.readouterr().err
