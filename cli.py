@@ -1,6 +1,6 @@
 """The command line from a checkout: `python cli.py denoise corrupted.png`."""
 
-from robustdip.__main__ import app
+from robustdip.__main__ import main
 
 if __name__ == "__main__":
-    app()
+    main()

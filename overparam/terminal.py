@@ -1,4 +1,4 @@
-"""What the commands share: errors in one line, progress on stderr, the device's name.
+"""What the commands share: errors in one line, progress on stderr, the name of a device.
 
 Only typer is imported here: `--help` answers before torch could be loaded.
 """
@@ -9,9 +9,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import typer
+
+from overparam.program import interrupted_status
 
 __all__ = ["errors", "known_device", "progress"]
 
@@ -20,12 +23,16 @@ Show = Callable[[float, float], None]
 
 @contextmanager
 def errors() -> Iterator[None]:
-    """What a user can mend: one line on stderr, exit 1. Ctrl-C: exit 130. A bug: its traceback."""
+    """End the command with one line on stderr and status 1 for an error that a user can correct.
+
+    An interrupt ends it with status 130, or 128 plus the signal's number. Any other exception is a
+    bug and keeps its traceback.
+    """
     try:
         yield
     except KeyboardInterrupt:
         typer.echo("interrupted: nothing more was written", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(interrupted_status()) from None
     except (ValueError, MemoryError, ArithmeticError, OSError) as error:
         from overparam.files import one_line
 
@@ -34,7 +41,7 @@ def errors() -> Iterator[None]:
 
 
 def known_device(name: str) -> str:
-    """A name that `overparam.devices.pick_device` may know; a usage error else."""
+    """Return a name that `overparam.devices.pick_device` may know; a usage error else."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", name):
         raise typer.BadParameter(f"no device {name!r}; there are auto, cpu, cuda, cuda:N and mps")
     return name
@@ -44,17 +51,50 @@ def known_device(name: str) -> str:
 def progress(
     name: str, *, unit: str = "step", start: float = 0, quiet: bool = False
 ) -> Iterator[Show]:
-    """A function of (done, total): a bar with the time left, or a line every 5 % off a terminal.
+    """Show how far a computation is, and the time left, on standard error.
 
-    `start` is what was done before, in an earlier run: the time left is judged without it.
+    Parameters
+    ----------
+    name : str
+        What is computed, a file's name say. Printed as it is, control characters excepted.
+    unit : str
+        What is counted.
+    start : float
+        How much an earlier run had done: the time left is judged without it.
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        A function of (done, total). On a terminal it moves a bar, which appears with the first
+        call; elsewhere it prints a line every 5 %.
     """
-    if quiet:
-        yield lambda done, total: None
-        return
-    # A dumb terminal cannot move its cursor: rich would show nothing until the end.
-    if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        yield _log(name, unit, start)
-        return
+    shown = name if name.isprintable() else repr(name)[1:-1]
+    with ExitStack() as stack:
+        if quiet:
+            yield lambda done, total: None
+        # A dumb terminal cannot move its cursor: rich would show nothing until the end.
+        elif not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+            yield _log(shown, unit, start)
+        else:
+            yield _bar(shown, stack)
+
+
+def _bar(name: str, stack: ExitStack) -> Show:
+    bar: Any = None
+
+    def show(done: float, total: float) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = stack.enter_context(_new_bar())
+            bar.add_task(name)
+        bar.update(bar.task_ids[0], total=total, completed=done)
+
+    return show
+
+
+def _new_bar() -> Any:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -64,10 +104,13 @@ def progress(
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, total=total, completed=done)
+    return Progress(
+        TextColumn("{task.description}", markup=False),  # brackets in a name are no colours
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
 
 
 def _log(name: str, unit: str, start: float) -> Show:

@@ -2,13 +2,13 @@ __version__: str
 
 from .fitting.loop import Step as Step
 from .fitting.loop import fit as fit
-from .images.reading import (
+from .images.picture import (
     Picture as Picture,
 )
 from .images.reading import (
     read_image as read_image,
 )
-from .images.reading import (
+from .images.writing import (
     write_image as write_image,
 )
 from .methods import METHODS as METHODS

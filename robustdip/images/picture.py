@@ -1,12 +1,55 @@
-"""Arrays of an image: integer samples to floats in [0, 1] and back, and strips for a figure."""
+"""What is kept of an image file, and its samples: to floats in [0, 1] and back, and strips."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["from_float", "side_by_side", "to_float"]
+__all__ = ["Picture", "from_float", "side_by_side", "to_float"]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What is kept of an image file.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (H, W) or (H, W, 3), uint8 or uint16
+        Grey or RGB, upright, at the file's own bit depth.
+    alpha : ndarray, shape (H, W), dtype of `pixels`, or None
+        Opacity, 0 is transparent; None when the file has none.
+    icc_profile : bytes or None
+        The embedded colour profile. The pixels are never converted with it.
+    path : Path or None
+        Where it was read from.
+
+    Raises
+    ------
+    TypeError
+        If the arrays are not uint8 or uint16, or alpha has another dtype than the pixels.
+    ValueError
+        If a shape is none of the above, or the image is empty.
+    """
+
+    pixels: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    icc_profile: bytes | None = None
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        shape, dtype = self.pixels.shape, self.pixels.dtype
+        if dtype not in (np.uint8, np.uint16):
+            raise TypeError(f"pixels are {dtype}; uint8 or uint16 is needed, see from_float")
+        if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
+            raise ValueError(f"pixels have shape {shape}; (H, W) or (H, W, 3) is needed")
+        if self.alpha is not None:
+            if self.alpha.dtype != dtype:
+                raise TypeError(f"alpha is {self.alpha.dtype} and pixels are {dtype}; use one")
+            if self.alpha.shape != shape[:2]:
+                raise ValueError(f"alpha has shape {self.alpha.shape}; {shape[:2]} is needed")
 
 
 def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:

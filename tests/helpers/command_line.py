@@ -7,8 +7,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from robustdip.__main__ import app
+from robustdip.__main__ import commands
 
+app = commands()
 ROOT = Path(__file__).parents[2]
 LONG = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "300"}  # messages on one line, not in a box
 

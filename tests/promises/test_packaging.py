@@ -87,7 +87,7 @@ def test_the_wheel_runs_by_itself(wheel, tmp_path):
     metadata = zipfile.ZipFile(wheel).read(
         f"robustdip-{robustdip.__version__}.dist-info/entry_points.txt"
     )
-    assert b"robustdip = robustdip.__main__:app" in metadata
+    assert b"robustdip = robustdip.__main__:main" in metadata
 
 
 def test_importing_is_light():
@@ -185,9 +185,9 @@ def test_the_entry_point_and_the_version_are_those_of_the_source():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == robustdip.__version__
     target = importlib.metadata.EntryPoint("robustdip", project["scripts"]["robustdip"], "scripts")
-    from robustdip.__main__ import app
+    from robustdip.__main__ import main
 
-    assert target.load() is app
+    assert target.load() is main
 
 
 def test_every_recipe_is_plain_data():

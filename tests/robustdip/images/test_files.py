@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from overparam.files import FileError
-from robustdip.images.reading import (
+from robustdip.images import (
     Picture,
     check_output,
     read_image,

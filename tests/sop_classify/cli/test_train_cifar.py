@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from robustdip.__main__ import app
+from tests.helpers.command_line import app
 from tests.helpers.labels import small_data
 
 ROOT = Path(__file__).parents[3]

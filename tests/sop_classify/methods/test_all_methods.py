@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from robustdip.__main__ import app
+from tests.helpers.command_line import app
 from sop_classify.methods.build import TRAININGS, training_for
 from sop_classify.methods.losses import loss_for
 from sop_classify.recipes import METHODS, recipe_for, resized, with_settings

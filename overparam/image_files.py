@@ -1,0 +1,130 @@
+"""Image files opened by Pillow: known formats only, checked for size and damage."""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from overparam.files import FileError, one_line, require_regular
+
+__all__ = ["FORMATS", "open_image"]
+
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
+"""Names of the formats that are read. Pillow knows some forty, most of them little tested."""
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
+    """Open an image; any error of Pillow, also while the image is decoded, becomes a FileError.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A regular file in one of the `FORMATS`.
+
+    Yields
+    ------
+    PIL.ImageFile.ImageFile
+        The header is read, the pixels are not.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is no regular file, has another format, is damaged (checksums of a
+        PNG and tags of a TIFF included), or claims more than ``PIL.Image.MAX_IMAGE_PIXELS`` pixels
+        (89 million). The message does not name the file.
+    """
+    source = Path(path)
+    try:
+        require_regular(source.stat().st_mode)
+        with Image.open(source, formats=FORMATS) as image:
+            _refuse_bomb(image)
+            # What Pillow passes over: it would read another picture without a word.
+            if image.format == "PNG":
+                _check_png(source)
+            elif image.format == "TIFF":
+                _check_tiff(source)
+            yield image
+    except FileError:
+        raise
+    except UnidentifiedImageError as error:
+        raise FileError(
+            "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Pillow's first clause names the size and the limit.
+        raise FileError(f"{str(error).partition(',')[0]}; crop or downscale it first") from error
+    except Exception as error:
+        if getattr(error, "errno", None):
+            raise FileError(one_line(error)) from error  # the operating system's, not the image's
+        # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
+        # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
+        raise FileError(f"damaged or cut short ({one_line(error)})") from error
+
+
+def _refuse_bomb(image: ImageFile.ImageFile) -> None:
+    # Pillow refuses twice the limit, and only warns of what is between.
+    limit, pixels = Image.MAX_IMAGE_PIXELS, image.width * image.height
+    if limit is not None and pixels > limit:
+        raise FileError(
+            f"Image size ({pixels} pixels) exceeds limit of {limit} pixels; "
+            "crop or downscale it first"
+        )
+
+
+def _check_png(path: Path) -> None:
+    """Compare the checksum of every chunk; Pillow skips those of the pixels."""
+    with path.open("rb") as stream:
+        stream.seek(8)  # the signature
+        kind = b""
+        while kind != b"IEND":
+            length, kind = struct.unpack(">I4s", _exactly(stream, 8))
+            checksum = zlib.crc32(kind)
+            while length:
+                block = _exactly(stream, min(length, 2**20))
+                checksum = zlib.crc32(block, checksum)
+                length -= len(block)
+            if checksum != int.from_bytes(_exactly(stream, 4)):
+                raise FileError(f"damaged: the checksum of its {kind.decode('latin-1')} differs")
+
+
+# Bytes of a value, by TIFF's number of its type.
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TIFF_SIZES |= {16: 8, 17: 8, 18: 8}
+_MOST_TAGS = 1000  # a file has some 20; those of one maker's camera may be a hundred
+
+
+def _check_tiff(path: Path) -> None:
+    """Look whether the file holds what the tags of its first page claim; Pillow skips such tags."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        header = _exactly(stream, 8)
+        order = "<" if header[:2] == b"II" else ">"
+        big = 43 in header[2:4]  # BigTIFF has numbers of 8 bytes, and begins with their size
+        word, count = ("Q", "Q") if big else ("I", "H")
+
+        def numbers(form: str) -> tuple[int, ...]:
+            return struct.unpack(order + form, _exactly(stream, struct.calcsize(order + form)))
+
+        stream.seek(8 if big else 4)
+        stream.seek(*numbers(word))
+        (tags,) = numbers(count)
+        if tags > _MOST_TAGS:
+            raise FileError(f"damaged: it claims {tags} tags")
+        for _ in range(tags):
+            tag, kind, values, offset = numbers("HH" + 2 * word)
+            needed = values * _TIFF_SIZES.get(kind, 0)
+            if needed > struct.calcsize(order + word) and offset + needed > size:
+                raise FileError(f"damaged: its tag {tag} claims {values} values beyond its end")
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise FileError("damaged or cut short")
+    return data

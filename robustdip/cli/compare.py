@@ -1,0 +1,64 @@
+"""The command `compare`: PSNR and SSIM of an image, as text or JSON."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from overparam.terminal import errors
+from robustdip.cli.options import Json, path_argument, picture_from
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from robustdip.images.picture import Picture
+
+__all__ = ["clean_floats", "compare", "quality_lines", "quality_of"]
+
+
+def compare(
+    clean: Annotated[Path, path_argument(metavar="CLEAN", help="The true image.")],
+    image: Annotated[Path, path_argument(metavar="IMAGE", help="The image to judge.")],
+    as_json: Json = False,
+) -> None:
+    """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
+    with errors():
+        truth, picture = picture_from(clean), picture_from(image)
+        quality = quality_of(clean_floats(truth, picture), picture.pixels)
+        typer.echo(json.dumps(quality) if as_json else quality_lines(quality))
+
+
+def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
+    """The pixels of a clean image as floats; ValueError if the other image has another shape."""
+    from robustdip.images.picture import to_float
+
+    if clean.pixels.shape != image.pixels.shape:
+        raise ValueError(
+            f"the clean image has shape {clean.pixels.shape}, the other {image.pixels.shape}; "
+            "they must agree in size and in being grey or colour"
+        )
+    return to_float(clean.pixels)
+
+
+def quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | None]:
+    """Measure `psnr` and `ssim` of samples as a file holds them.
+
+    PSNR is None for equal images, because JSON has no infinity; SSIM is None below 11 pixels.
+    """
+    from robustdip.images.picture import to_float
+    from robustdip.quality import psnr, ssim
+
+    image = to_float(pixels)
+    value = psnr(clean, image)
+    return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
+
+
+def quality_lines(quality: dict[str, float | None]) -> str:
+    """The result of `quality_of` as two lines of text."""
+    psnr, ssim = quality["psnr"], quality["ssim"]
+    return "PSNR {}\nSSIM {}".format(
+        "infinite (equal pixels)" if psnr is None else f"{psnr:.2f} dB",
+        "not defined below 11 pixels" if ssim is None else f"{ssim:.4f}",
+    )

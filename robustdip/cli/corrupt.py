@@ -1,0 +1,68 @@
+"""The command `corrupt`: known damage on a clean image."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from overparam.terminal import errors
+from robustdip.cli.options import (
+    Force,
+    Json,
+    Seed,
+    path_argument,
+    path_option,
+    picture_from,
+    refuse_standard_streams,
+    save,
+)
+
+__all__ = ["corrupt"]
+
+Kind = Literal["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
+
+
+def corrupt(
+    image: Annotated[Path, path_argument(metavar="IMAGE", help="The clean image.")],
+    output: Annotated[Path, path_option("--output", "-o", help="File for the corrupted image.")],
+    kind: Annotated[Kind, typer.Option(help="Kind of corruption.")] = "salt-and-pepper",
+    amount: Annotated[
+        float, typer.Option(min=0, max=1, help="Fraction of the samples, or of the area.")
+    ] = 0.5,
+    per_pixel: Annotated[
+        bool, typer.Option("--per-pixel", help="Corrupt all channels of a pixel together.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+    force: Force = False,
+) -> None:
+    """Corrupt a clean image, to test `denoise` on it."""
+    with errors():
+        refuse_standard_streams([image, output])
+        from robustdip.images.writing import check_output, image_bytes
+
+        check_output(output, inputs=[image], force=force)
+        source = picture_from(image)
+        check_output(output, inputs=[image], force=force, image=source)
+
+        import numpy as np
+
+        from robustdip.images.picture import from_float, to_float
+        from robustdip.synthetic import corrupt as corrupted
+
+        noisy, mask = corrupted(
+            to_float(source.pixels),
+            kind,
+            amount,
+            rng=np.random.default_rng(seed),
+            per_pixel=per_pixel,
+        )
+        pixels = from_float(noisy, source.pixels.dtype)
+        data = image_bytes(output, dataclasses.replace(source, pixels=pixels))
+        written = save(output, data, force=force)
+        record = {"output": str(written), "kind": kind, "amount": amount, "per_pixel": per_pixel}
+        record |= {"seed": seed, "corrupted_fraction": float(mask.mean())}
+        typer.echo(json.dumps(record) if as_json else os.fsencode(written))

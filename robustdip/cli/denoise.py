@@ -1,0 +1,415 @@
+"""The command `denoise`: read, check, restore, save, report; one image after the other."""
+
+import dataclasses
+import io
+import json
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from overparam.program import Interruption, interrupted_status, interruptible
+from overparam.terminal import errors, known_device, progress
+from robustdip.cli.compare import clean_floats, quality_lines, quality_of
+from robustdip.cli.options import (
+    Force,
+    Json,
+    Quiet,
+    Seed,
+    path_argument,
+    path_option,
+    picture_from,
+    refuse_standard_streams,
+    save,
+)
+from robustdip.methods import CLASSICAL, FITS, INTERPOLATIONS, METHODS, check_method
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from robustdip.images.picture import Picture
+    from robustdip.recovery import Denoised, Step
+
+__all__ = ["Outputs", "denoise"]
+
+_ARRAYS = (".safetensors", ".npy")
+
+
+def _known_method(name: str | None) -> str | None:
+    if name is not None and name not in METHODS:
+        raise typer.BadParameter(f"no method {name!r}; there are {', '.join(METHODS)}")
+    return name
+
+
+def denoise(
+    images: Annotated[
+        list[Path], path_argument(metavar="IMAGE...", help="PNG, JPEG, TIFF, WebP, BMP or PPM.")
+    ],
+    output: Annotated[
+        Path | None,
+        path_option(
+            "--output", "-o", help="File for the result.", show_default="NAME_denoised.png"
+        ),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        path_option(help="Folder for the results.", show_default="the folder of each IMAGE"),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        path_option(
+            help="The clean image: PSNR and SSIM of the result are printed. "
+            "It does not influence the result."
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            callback=_known_method,
+            help=f"Fit of a network: {', '.join(FITS)}. Classical: {', '.join(CLASSICAL)}. "
+            f"Interpolation, needs --mask: {', '.join(INTERPOLATIONS)}.",
+        ),
+    ] = "default",
+    recipe: Annotated[  # the name that --method had at first
+        str | None, typer.Option(hidden=True, callback=_known_method)
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        path_option(
+            help="Image of the same size that is not black where the damage is known to be."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Gradient steps of a fit.", show_default="the method's"),
+    ] = None,
+    seed: Seed = 0,
+    device: Annotated[
+        str, typer.Option(callback=known_device, help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    save_corruption: Annotated[
+        Path | None,
+        path_option(
+            help="Save what was removed: as .safetensors or .npy, or its size as an image."
+        ),
+    ] = None,
+    save_mask: Annotated[
+        Path | None, path_option(help="Save an image that is white where damage was found.")
+    ] = None,
+    save_uncertainty: Annotated[
+        Path | None,
+        path_option(
+            help="Save the standard deviation of the result: as .safetensors or .npy, or as an "
+            "image that is white from a tenth of the range on."
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        path_option(help="Save an image of input, result and removed damage side by side."),
+    ] = None,
+    as_json: Json = False,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Restore each IMAGE. The amount and the place of the damage need not be known.
+
+    If you know the place, give a --mask: all other samples are kept as they are. Ctrl-C saves the
+    image as it is after the last finished step.
+    """
+    extras = [save_corruption, save_mask, save_uncertainty, compare]
+    if output is not None and out_dir is not None:
+        raise typer.BadParameter("give -o or --out-dir, not both")
+    if len(images) > 1 and any(path is not None for path in (output, reference, *extras)):
+        raise typer.BadParameter(
+            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty and --compare "
+            "take one IMAGE"
+        )
+    task = _Task(method=recipe or method, steps=steps, seed=seed, device=device)
+    with errors():
+        outputs = [Outputs(output or _default_output(image, out_dir), *extras) for image in images]
+        jobs = list(_without_earlier_results(images, outputs))
+        check_method(
+            task.method,
+            mask=mask is not None,
+            steps=steps,
+            device=device,
+            uncertainty=save_uncertainty is not None,
+        )
+        _require_distinct(path for _, made in jobs for path in made.paths())
+        inputs = [*(image for image, _ in jobs), *(p for p in (reference, mask) if p is not None)]
+        refuse_standard_streams(inputs)
+        damaged = None if mask is None else picture_from(mask).pixels > 0
+    failed = False
+    for image, made in jobs:
+        try:
+            with errors():
+                _require_file(image)
+                made.check(inputs, force=force)
+                picture = picture_from(image)
+                made.check(inputs, force=force, picture=picture)
+                known = None if damaged is None else _mask_for(picture, damaged)
+                clean = (
+                    None if reference is None else clean_floats(picture_from(reference), picture)
+                )
+                job = _Job(image.name, picture, known, clean, made)
+                _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet)
+        except typer.Exit as stop:
+            if stop.exit_code != 1:
+                raise
+            failed = True  # one bad file must not stop the others
+    if failed:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are written for one image. None stands for one that is not wanted.
+
+    Attributes
+    ----------
+    result : Path
+        The restored image.
+    corruption, mask, uncertainty, compare : Path or None
+        What was removed; where; the standard deviation; and a strip of input, result and what was
+        removed.
+    """
+
+    result: Path
+    corruption: Path | None = None
+    mask: Path | None = None
+    uncertainty: Path | None = None
+    compare: Path | None = None
+
+    def paths(self) -> list[Path]:
+        """All files that are wanted."""
+        every = (self.result, self.corruption, self.mask, self.uncertainty, self.compare)
+        return [path for path in every if path is not None]
+
+    def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
+        """Raise FileError now for what would stop the writing after the computation.
+
+        With a `picture` also if the result's format cannot hold its depth, alpha or profile.
+        """
+        from overparam.files import check_target
+        from robustdip.images.writing import check_output
+
+        refuse_standard_streams(self.paths())
+        check_output(self.result, inputs=inputs, force=force, image=picture)
+        for path in self.paths()[1:]:
+            if path in (self.corruption, self.uncertainty) and path.suffix.lower() in _ARRAYS:
+                check_target(path, inputs=inputs, force=force)
+            else:
+                check_output(path, inputs=inputs, force=force)
+
+    def write(self, picture: "Picture", result: "Denoised", *, force: bool) -> Path:
+        """Write the restored image, with the alpha and profile of `picture`; return its path."""
+        from robustdip.images.writing import image_bytes
+
+        restored = dataclasses.replace(picture, pixels=result.image)
+        return save(self.result, image_bytes(self.result, restored), force=force)
+
+    def write_extras(self, picture: "Picture", result: "Denoised", *, force: bool) -> None:
+        """Write the other files. One that fails does not stop the rest: FileError at the end."""
+        from overparam.files import FileError
+
+        failures: list[str] = []
+        for path, data in self._extras(picture, result):
+            try:
+                save(path, data, force=force)
+            except FileError as error:
+                failures.append(str(error))
+        if failures:
+            raise FileError("; ".join(failures))
+
+    def _extras(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
+        import numpy as np
+
+        from robustdip.images.picture import from_float, side_by_side
+        from robustdip.images.writing import image_bytes
+
+        size = from_float(np.abs(result.corruption), np.uint8)
+        if self.corruption is not None:
+            yield (
+                self.corruption,
+                _map_bytes(self.corruption, "corruption", result.corruption, size),
+            )
+        if self.mask is not None:
+            yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
+        if self.uncertainty is not None:
+            deviation = result.deviation
+            if deviation is None:  # refused by check_method
+                raise ValueError("this method knows no uncertainty")
+            shown = from_float((10 * deviation).clip(0, 1), np.uint8)
+            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", deviation, shown)
+        if self.compare is not None:
+            strip = side_by_side([picture.pixels, result.image, size])
+            yield self.compare, image_bytes(self.compare, strip)
+
+
+def _map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:
+    """A file of `values` as an array, or of `picture` if the suffix names an image format."""
+    import numpy as np
+
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        return buffer.getvalue()
+    if suffix == ".safetensors":
+        from safetensors.numpy import save as safetensors_bytes
+
+        return safetensors_bytes({name: np.ascontiguousarray(values)})
+    from robustdip.images.writing import image_bytes
+
+    return image_bytes(path, picture)
+
+
+# --- before the computation ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Task:
+    """How to restore, for all images."""
+
+    method: str
+    steps: int | None
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One image, as it was read and checked, and where its results go."""
+
+    name: str
+    picture: "Picture"
+    mask: "np.ndarray | None"
+    clean: "np.ndarray | None"
+    outputs: Outputs
+
+
+def _default_output(image: Path, folder: Path | None) -> Path:
+    """NAME_denoised.png beside the input or in the folder."""
+    return (folder or image.parent) / f"{image.stem}_denoised.png"
+
+
+def _without_earlier_results(
+    images: list[Path], outputs: list[Outputs]
+) -> Iterator[tuple[Path, Outputs]]:
+    """Leave out each image that is the default result of another: ``denoise *.png`` once more."""
+    sources = {_place(made.result): image for image, made in zip(images, outputs, strict=True)}
+    for image, made in zip(images, outputs, strict=True):
+        source = sources.get(_place(image))
+        if source is None or source == image:
+            yield image, made
+        else:
+            typer.echo(f"skipped {str(image)!r}: it is the result of {str(source)!r}", err=True)
+
+
+def _require_distinct(paths: Iterable[Path]) -> None:
+    seen: set[str] = set()
+    for path in paths:
+        if _place(path) in seen:
+            raise ValueError(f"two results would be written to {str(path)!r}; name them apart")
+        seen.add(_place(path))
+
+
+def _place(path: Path) -> str:
+    """One name for a file, however its folder is spelled. A link is a file of its own."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
+
+
+def _require_file(image: Path) -> None:
+    """Refuse what is no file before the outputs are looked at, and those before it is decoded."""
+    from overparam.files import FileError, naming, require_regular
+
+    with naming("read", image):
+        mode = os.stat(image).st_mode
+        if stat.S_ISDIR(mode):
+            folder = shlex.quote(str(image))
+            raise FileError(
+                f"it is a folder; give its images: robustdip denoise {folder}/*.png --out-dir OUT"
+            )
+        require_regular(mode)
+
+
+def _mask_for(picture: "Picture", damaged: "np.ndarray") -> "np.ndarray":
+    """The mask in the shape of the picture; refused before torch is loaded if its size differs."""
+    shape = picture.pixels.shape
+    if damaged.shape[:2] != shape[:2]:
+        raise ValueError(f"the mask has shape {damaged.shape}, the image {shape}; make them agree")
+    # Many programs save grey as RGB.
+    return damaged.max(axis=2) if damaged.ndim > len(shape) else damaged
+
+
+# --- the computation -----------------------------------------------------------------------
+
+
+def _restore_and_save(job: _Job, task: _Task, *, as_json: bool, force: bool, quiet: bool) -> None:
+    with interruptible() as interruption:
+        result = _restored(job, task, interruption, quiet=quiet)
+        interruption.hold()
+        written = job.outputs.write(job.picture, result, force=force)
+        try:
+            job.outputs.write_extras(job.picture, result, force=force)
+        finally:
+            _report(job, task, result, written, as_json=as_json, quiet=quiet)
+    if result.status == "interrupted" and result.recipe is not None:
+        typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
+        raise typer.Exit(interrupted_status())
+    if interruption.received:
+        typer.echo(f"interrupted: {str(written)!r} was finished", err=True)
+        raise typer.Exit(interrupted_status())
+
+
+def _restored(job: _Job, task: _Task, interruption: Interruption, *, quiet: bool) -> "Denoised":
+    # Only now, when no cheap check is left that could fail: torch takes seconds to import.
+    from robustdip.recovery import restore
+
+    with progress(job.name, quiet=quiet) as show:
+
+        def on_step(step: "Step") -> None:
+            interruption.check()
+            show(step.number, step.steps)
+            if step.number == step.steps:
+                interruption.hold()  # a signal now would only lose the last step
+
+        return restore(
+            job.picture.pixels,
+            method=task.method,
+            mask=job.mask,
+            reference=job.clean,
+            steps=task.steps,
+            seed=task.seed,
+            device=task.device,
+            on_step=on_step,
+        )
+
+
+def _report(
+    job: _Job, task: _Task, result: "Denoised", written: Path, *, as_json: bool, quiet: bool
+) -> None:
+    quality: dict[str, float | None] = {"psnr": None, "ssim": None}
+    if job.clean is not None:
+        quality = quality_of(job.clean, result.image)
+    record = {
+        "output": str(written),
+        "status": result.status,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        **quality,
+        "method": task.method,
+        "recipe": None if result.recipe is None else result.recipe.name,
+        "seed": result.seed,
+        "device": result.device,
+        "corrupted_fraction": float(result.mask.mean()),
+    }
+    typer.echo(json.dumps(record) if as_json else os.fsencode(written))
+    if job.clean is not None and not quiet and not as_json:
+        typer.echo(quality_lines(quality), err=True)
