@@ -2,30 +2,16 @@ __version__: str
 
 from .fitting.loop import Step as Step
 from .fitting.loop import fit as fit
-from .images.picture import (
-    Picture as Picture,
-)
-from .images.reading import (
-    read_image as read_image,
-)
-from .images.writing import (
-    write_image as write_image,
-)
+from .images.picture import Picture as Picture
+from .images.reading import read_image as read_image
+from .images.writing import write_image as write_image
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import register as register
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
-from .recovery import (
-    Denoised as Denoised,
-)
-from .recovery import (
-    DivergedError as DivergedError,
-)
-from .recovery import (
-    NotEnoughMemoryError as NotEnoughMemoryError,
-)
-from .recovery import (
-    denoise as denoise,
-)
+from .recovery import Denoised as Denoised
+from .recovery import DivergedError as DivergedError
+from .recovery import NotEnoughMemoryError as NotEnoughMemoryError
+from .recovery import denoise as denoise
 from .synthetic import corrupt as corrupt

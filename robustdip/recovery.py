@@ -20,7 +20,7 @@ from robustdip.methods import DEFAULT, METHODS, Method, check_method
 from robustdip.quality import psnr
 from robustdip.recipes import Recipe
 
-__all__ = ["Denoised", "denoise"]
+__all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 
 Status = Literal["completed", "interrupted"]
 

@@ -12,7 +12,6 @@ is another or `amount` is outside [0, 1].
 import difflib
 import string
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from overparam.checks import check_real
 from robustdip.inputs import check_floats
+from robustdip.kinds import KINDS
 
 __all__ = [
-    "KINDS",
-    "Kind",
     "corrupt",
     "missing_lines",
     "random_valued",
@@ -186,34 +184,6 @@ def missing_lines(image: NDArray[Any], amount: float, *, rng: np.random.Generato
     return corrupted, mask
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of corruption.
-
-    Attributes
-    ----------
-    draw : callable
-        ``draw(image, amount, *, rng)`` returns the corrupted image and the mask, as the functions
-        of this module do.
-    by_element : bool
-        It hits each element alone, and `draw` takes `per_pixel` too, to hit all channels of a pixel
-        together. Otherwise it never splits a pixel.
-    """
-
-    draw: Callable[..., Corrupted]
-    by_element: bool = False
-
-
-KINDS: dict[str, Kind] = {
-    "salt-and-pepper": Kind(salt_and_pepper, by_element=True),
-    "random-valued": Kind(random_valued, by_element=True),
-    "text": Kind(text),
-    "scratches": Kind(scratches),
-    "missing-lines": Kind(missing_lines),
-}
-"""All kinds by name; a kind of your own is one more entry."""
-
-
 def corrupt(
     image: NDArray[Any],
     kind: str,
@@ -228,7 +198,7 @@ def corrupt(
     ----------
     image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
     kind : str
-        One of `KINDS`.
+        One of `robustdip.kinds.KINDS`.
     amount : float
         In [0, 1]: the probability of an element for kinds that are drawn by element, the fraction
         of the area for the others.
@@ -262,8 +232,8 @@ def corrupt(
         )
     chosen = KINDS[kind]
     if chosen.by_element:
-        return chosen.draw(image, amount, rng=rng, per_pixel=per_pixel)
-    return chosen.draw(image, amount, rng=rng)
+        return chosen.load()(image, amount, rng=rng, per_pixel=per_pixel)
+    return chosen.load()(image, amount, rng=rng)
 
 
 def _check(image: NDArray[Any], amount: float) -> None:

@@ -41,10 +41,11 @@ from benchmarks.options import add_machine
 from benchmarks.record import Line, circumstances, code, is_current, only_current, plain
 from robustdip.classical import METHODS, interpolate
 from robustdip.corruption.descent import NoCorruption
+from robustdip.kinds import KINDS
 from robustdip.quality import psnr, ssim
 from robustdip.recipes import DEFAULT, RECIPES, Recipe
 from robustdip.recovery import denoise
-from robustdip.synthetic import KINDS, corrupt
+from robustdip.synthetic import corrupt
 
 Case = dict[str, Any]
 # Of path, case, recipe (None for a classical method) and device, the line to record.

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,16 +19,23 @@ from robustdip.cli.options import (
     refuse_standard_streams,
     save,
 )
+from robustdip.kinds import KINDS
 
 __all__ = ["corrupt"]
 
-Kind = Literal["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
+
+def _known_kind(name: str) -> str:
+    if name not in KINDS:
+        raise typer.BadParameter(f"no kind {name!r}; there are {', '.join(KINDS)}")
+    return name
 
 
 def corrupt(
     image: Annotated[Path, path_argument(metavar="IMAGE", help="The clean image.")],
     output: Annotated[Path, path_option("--output", "-o", help="File for the corrupted image.")],
-    kind: Annotated[Kind, typer.Option(help="Kind of corruption.")] = "salt-and-pepper",
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", callback=_known_kind, help=f"One of {', '.join(KINDS)}.")
+    ] = "salt-and-pepper",
     amount: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of the samples, or of the area.")
     ] = 0.5,

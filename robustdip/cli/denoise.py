@@ -27,7 +27,7 @@ from robustdip.cli.options import (
     refuse_standard_streams,
     save,
 )
-from robustdip.methods import CLASSICAL, FITS, INTERPOLATIONS, METHODS, check_method
+from robustdip.methods import METHODS, check_method, names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,8 +72,9 @@ def denoise(
         typer.Option(
             metavar="NAME",
             callback=_known_method,
-            help=f"Fit of a network: {', '.join(FITS)}. Classical: {', '.join(CLASSICAL)}. "
-            f"Interpolation, needs --mask: {', '.join(INTERPOLATIONS)}.",
+            help=f"Fit of a network: {', '.join(names('fit'))}. "
+            f"Classical: {', '.join(names('classical'))}. "
+            f"Interpolation, needs --mask: {', '.join(names('interpolation'))}.",
         ),
     ] = "default",
     recipe: Annotated[  # the name that --method had at first
@@ -242,11 +243,11 @@ class Outputs:
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
         if self.uncertainty is not None:
-            deviation = result.deviation
-            if deviation is None:  # refused by check_method
-                raise ValueError("this method knows no uncertainty")
-            shown = from_float((10 * deviation).clip(0, 1), np.uint8)
-            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", deviation, shown)
+            values = result.uncertainty
+            if values is None:  # refused by check_method
+                raise ValueError("this method gives no uncertainty")
+            shown = from_float((10 * values).clip(0, 1), np.uint8)
+            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", values, shown)
         if self.compare is not None:
             strip = side_by_side([picture.pixels, result.image, size])
             yield self.compare, image_bytes(self.compare, strip)
@@ -370,7 +371,7 @@ def _restore_and_save(job: _Job, task: _Task, *, as_json: bool, force: bool, qui
 
 def _restored(job: _Job, task: _Task, interruption: Interruption, *, quiet: bool) -> "Denoised":
     # Only now, when no cheap check is left that could fail: torch takes seconds to import.
-    from robustdip.recovery import restore
+    from robustdip.recovery import denoise as recover
 
     with progress(job.name, quiet=quiet) as show:
 
@@ -380,7 +381,7 @@ def _restored(job: _Job, task: _Task, interruption: Interruption, *, quiet: bool
             if step.number == step.steps:
                 interruption.hold()  # a signal now would only lose the last step
 
-        return restore(
+        return recover(
             job.picture.pixels,
             method=task.method,
             mask=job.mask,

@@ -22,7 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["BLOCK", "ChannelCovariance", "ChannelModel", "Covariance", "conditionals", "in_blocks"]
+__all__ = [
+    "BLOCK",
+    "ChannelCovariance",
+    "ChannelModel",
+    "Covariance",
+    "LocalScale",
+    "conditionals",
+    "in_blocks",
+]
 
 BLOCK = 4  # pixels a side that share one R; the padded image is a whole number of blocks
 

@@ -29,13 +29,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.files import FileError, naming, one_line, replace_file, require_regular
-from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
-from sop_classify.reports.curves import draw_curves
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.issues import auroc, f1, issues_csv, label_issues, transitions_csv
-from sop_classify.methods.build import training_for
 from sop_classify.labels.synthetic import noise_rate
+from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
+from sop_classify.reports.curves import draw_curves
+from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.training.loop import Epoch, Training
 
 __all__ = ["Run", "finish", "require_new", "train"]

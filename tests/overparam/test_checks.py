@@ -44,7 +44,7 @@ def test_other_types_are_no_reals(value):
 
 
 def test_an_unbounded_real_is_finite():
-    with pytest.raises(ValueError, match="^rate is nan; a finite number is needed$"):
+    with pytest.raises(ValueError, match=r"^rate is nan; a finite number is needed$"):
         check_real("rate", float("nan"))
 
 

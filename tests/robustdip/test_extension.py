@@ -12,9 +12,9 @@ import torch
 
 from robustdip import Method, corrupt, denoise, register
 from robustdip.corruption.base import data_loss
+from robustdip.kinds import KINDS, Kind
 from robustdip.methods import METHODS, check_method
 from robustdip.recipes import RECIPES
-from robustdip.synthetic import KINDS, Kind
 from tests.helpers.images import small
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,7 +112,7 @@ def test_a_detector(image):
 
 
 def test_a_kind_of_corruption(image, monkeypatch):
-    monkeypatch.setitem(KINDS, "darkened", Kind(darkened))
+    monkeypatch.setitem(KINDS, "darkened", Kind(f"{__name__}:darkened"))
     noisy, mask = corrupt(image, "darkened", 0.4, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(noisy[mask], image[mask] / 2)
     assert 0 < mask.mean() < 1
@@ -138,7 +138,7 @@ def test_a_method(image, catalogue):
     register(Method(name="half", summary="", kind="classical", where=f"{__name__}:TOYS"))
     assert denoise(image, method="toy").steps == 3
     np.testing.assert_array_equal(denoise(image, method="half").image, image / 2)
-    with pytest.raises(ValueError, match="'half' takes no steps; .*toy do"):
+    with pytest.raises(ValueError, match=r"'half' takes no steps; .*toy do"):
         check_method("half", steps=3)
     with pytest.raises(ValueError, match="a method 'toy' already"):
         register(Method(name="toy", summary="", kind="fit", where=f"{__name__}:TOYS"))

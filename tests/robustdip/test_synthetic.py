@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robustdip.synthetic import KINDS, corrupt, random_valued, salt_and_pepper, text
+from robustdip.kinds import KINDS
+from robustdip.synthetic import corrupt, random_valued, salt_and_pepper, text
 
 BY_ELEMENT = [name for name, kind in KINDS.items() if kind.by_element]
 BY_SHAPE = [name for name, kind in KINDS.items() if not kind.by_element]

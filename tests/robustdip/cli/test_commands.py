@@ -24,6 +24,7 @@ import robustdip.recovery
 from overparam.terminal import progress
 from robustdip import RECIPES, Picture, read_image, write_image
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
+from tests.helpers.images import small
 
 KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "method", "recipe"]
 KEYS += ["seed", "device", "corrupted_fraction"]
@@ -45,8 +46,7 @@ def contents(folder):
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
-    small = replace(RECIPES["default"], width=16, onset=0, refresh=0)
-    monkeypatch.setitem(RECIPES, "default", small)
+    monkeypatch.setitem(RECIPES, "default", small())
 
 
 @pytest.fixture
@@ -497,12 +497,12 @@ def test_a_reference_may_have_another_depth(image, tmp_path):
 
 
 def test_no_memory_and_divergence_are_one_line(image, tmp_path, monkeypatch):
-    memory_free = robustdip.recovery._memory_free
-    monkeypatch.setattr(robustdip.recovery, "_memory_free", lambda device: 1000)
+    memory_free = robustdip.recovery.memory_free
+    monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: 1000)
     line = refused("denoise", image, "-q")
     assert "10x12 needs about" in line
     assert "make the image smaller" in line
-    monkeypatch.setattr(robustdip.recovery, "_memory_free", memory_free)
+    monkeypatch.setattr(robustdip.recovery, "memory_free", memory_free)
     monkeypatch.setitem(RECIPES, "default", replace(RECIPES["default"], lr=1e30))
     line = refused("denoise", image, "-q")
     assert "recipe 'default' (lr=1e+30" in line

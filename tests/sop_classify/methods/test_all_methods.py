@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from tests.helpers.command_line import app
 from sop_classify.methods.build import TRAININGS, training_for
 from sop_classify.methods.losses import loss_for
 from sop_classify.recipes import METHODS, recipe_for, resized, with_settings
 from sop_classify.reports import comparison
 from sop_classify.reports.comparison import PUBLISHED, read_runs, write_comparison
 from sop_classify.training.loop import Training
+from tests.helpers.command_line import app
 from tests.helpers.labels import noisy, run, small_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
