@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from overparam.checks import check_count
 from overparam.devices import pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError
+from robustdip.corruption.descent import Descent
 from robustdip.fitting.loop import Step, fit
 from robustdip.fitting.memory import memory_free, memory_needed
 from robustdip.inputs import Given, check_image, check_reference
@@ -251,9 +252,12 @@ def _record(step: Step, clean: np.ndarray | None, recipe: Recipe) -> dict[str, f
 def _finite_loss(step: Step, recipe: Recipe) -> float:
     loss = step.loss
     if not math.isfinite(loss):
+        rates = f"lr={recipe.lr:g}"
+        if isinstance(recipe.corruption_model, Descent):
+            rates += f", corruption_model.lr={recipe.corruption_model.lr:g}"
         raise DivergedError(
-            f"the loss is {loss} at step {step.number} of recipe {recipe.name!r} with "
-            f"lr={recipe.lr:g} and {recipe.corruption_model}; lower the rates"
+            f"the loss is {loss} at step {step.number} of recipe {recipe.name!r} ({rates}); "
+            "lower these rates"
         )
     return loss
 
