@@ -24,7 +24,7 @@ METHOD_COMPARISON = Log(
 )
 LABEL_ISSUES = Log(
     RESULTS / "labels" / "label_issues.jsonl",
-    ("data", "limit", "noise", "method", "recipe", "seed"),
+    ("data", "limit", "noise", "method", "recipe", "epochs", "seed"),
 )
 METHOD_COST = Log(RESULTS / "labels" / "method_cost.jsonl")
 SOP_FORMS = Log(RESULTS / "labels" / "sop_forms.jsonl")

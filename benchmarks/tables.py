@@ -370,7 +370,8 @@ def sop_step(lines: list[Line]) -> str:
         [machine(line), *(Cell(shown(line["results"].get(n), ".0f"), [line]) for n in sizes)]
         for line in lines
     ]
-    return table(["on", *(f"{int(size):,} examples, µs" for size in sizes)], rows)
+    head = [f"microseconds at {int(size):,} examples" for size in sizes]
+    return table(["on", *head], rows)
 
 
 def throughput(lines: list[Line]) -> str:

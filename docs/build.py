@@ -3,11 +3,11 @@
     python docs/build.py [NAME ...]             # everything, or what has this name
     python docs/build.py --check [--current]    # change nothing; 1 if a table is not its record's
 
-A table stands between <!-- table: NAME --> and <!-- end -->, and its NAME is one of
+A table stands between <!-- table: NAME --> and <!-- end -->, where NAME is one of
 `benchmarks.tables.TABLES`. What an example prints stands between
-<!-- output of examples/NAME.py --> and <!-- end -->. A NAME on the command line stands for all names
-that begin with it and a slash too, so `images` makes every table and figure of images, `examples`
-runs every example. Tables and figures take seconds, the examples minutes on two CPU cores.
+<!-- output of examples/NAME.py --> and <!-- end -->. On the command line a NAME stands also for all
+names below it: `images` makes every table and figure of images, and `examples` runs every example.
+Tables and figures take seconds, the examples minutes on two CPU cores.
 
 --check compares the tables; --current demands as well that they hold no number of earlier code.
 """
@@ -72,7 +72,7 @@ def main() -> None:
         if wanted(name):
             print(name, flush=True)
             draw()
-    # Tables first: they take seconds. Each is written at once, so that a later failure loses nothing.
+    # Tables first: they take seconds. Each is written at once: a later failure loses nothing.
     for block in sorted(blocks, key=lambda block: not block.is_table):
         print(f"{block.page.relative_to(ROOT)}: {block.name}", flush=True)
         replace_block(block, table_text(block) if block.is_table else output(block))
@@ -98,7 +98,7 @@ def faults(blocks: list[Block], *, current: bool) -> Iterator[str]:
         if block.text != text:
             yield f"{where} is not that of its record; run python docs/build.py {block.name}"
         elif current and (count := text.count(f" {STALE} |")):
-            yield f"{where} has {count} numbers of earlier code; measure them again"
+            yield f"{where} has numbers of earlier code ({count}); measure them again"
 
 
 def table_text(block: Block) -> str:

@@ -16,4 +16,4 @@ python3 -m benchmarks.images.step_time --side 512 --width 64 --steps 50 --device
 python3 -m benchmarks.images.quality run "$image" --side 512 --device cuda --seeds 0 1 2
 timeout "$budget" python3 -m benchmarks.images.seconds_to_quality "$image" --recipe paper --device cuda
 python3 -m benchmarks.images.seconds_to_quality "$image" --recipe default --device cuda
-python3 -m benchmarks.images.quality table | tail -n 4
+python3 -m benchmarks.images.quality table --side 512

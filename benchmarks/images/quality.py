@@ -150,7 +150,8 @@ def measure_all(
     for path, case in cases(args):
         recipe = recipe_of(case["method"], args.steps)
         group = "classical" if recipe is None else "images"
-        decided = {"code": code(group)} | ({} if recipe is None else {"recipe": plain(recipe)})
+        decided = {"steps": None} if recipe is None else {"recipe": plain(recipe)}
+        decided = {**decided, "code": code(group)}
         if log.has(case | decided):
             continue
         work = (path, case, recipe, args.device)
@@ -165,7 +166,7 @@ def measure_all(
             line = {**case, "error": f"{type(error).__name__}: {error}"}
             failed += 1
         device = line.get("device", "cpu")
-        log.append({**line, **decided, **circumstances(group, device=device)})
+        log.append(line | decided | circumstances(group, device=device))
         printed = (*log.key, "psnr", "ssim", "recall", "seconds", "peak_bytes", "error")
         print({name: line[name] for name in printed if name in line}, flush=True)
     if failed:

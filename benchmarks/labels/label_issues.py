@@ -46,6 +46,7 @@ def case(folder: Path) -> dict:
         "noise": kind if rate is None else f"{kind} {rate:g}",
         "method": recipe["method"],
         "recipe": recipe["name"],
+        "epochs": recipe["epochs"],
         "seed": record["seed"],
     }
 
@@ -76,9 +77,14 @@ def measure(folder: Path, data) -> dict:
         v = v.scatter(1, torch.from_numpy(given)[:, None].to(v.device), 0).amax(1)
         areas |= {"u": auroc(-u.cpu().numpy(), wrong), "v": auroc(-v.cpu().numpy(), wrong)}
     return {
-        "auroc": {name: round(area, 4) for name, area in areas.items()},
-        "f1": {name: round(value, 4) for name, value in found.items()},
+        "auroc": {name: _rounded(area) for name, area in areas.items()},
+        "f1": {name: _rounded(value) for name, value in found.items()},
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    """None stays: no label is wrong, or all are."""
+    return None if value is None else round(value, 4)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from benchmarks.record import settings_of
 from sop_classify.recipes import Recipe
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
-import digits
+import digits  # pyright: ignore[reportMissingImports]
 
 FORMS = get_args(get_type_hints(Recipe)["form"])
 

@@ -12,6 +12,7 @@ of our step are timed by themselves.
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.logs import THROUGHPUT
@@ -108,8 +109,13 @@ class Plain:
         return time.perf_counter() - begin
 
 
-class Viewed:
-    def __init__(self, images: list[Image.Image], labels: list[int], view: transforms.Compose):
+class Viewed(Dataset[tuple[torch.Tensor, int]]):
+    def __init__(
+        self,
+        images: list[Image.Image],
+        labels: list[int],
+        view: Callable[[Image.Image], torch.Tensor],
+    ):
         self.images, self.labels, self.view = images, labels, view
 
     def __len__(self) -> int:

@@ -1,71 +1,21 @@
-"""Promise: the benchmarks resume, lose no case, and their tables say what their lines say.
+"""Promise: the grid of qualities resumes, loses no case, and its table says what its lines say.
 
 Numbers here are of no interest: the pictures are tiny and the steps few.
 """
 
-import importlib
-import json
 import statistics
-import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
 
+from benchmarks.images import quality
 from robustdip import recovery
 from robustdip.classical import METHODS, median
 from robustdip.quality import psnr
-from robustdip.recipes import RECIPES
 from robustdip.synthetic import corrupt
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the folder benchmarks is missing")
-
-
-@pytest.fixture
-def command(monkeypatch, one_thread):
-    """Imports a benchmark as a script does, from its own folder, and runs its command line."""
-
-    def run(name: str, *arguments) -> None:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        importlib.import_module(f"benchmarks.{name}").main()
-
-    return run
-
-
-@pytest.fixture
-def denoise(command):
-    return importlib.import_module("benchmarks.images.quality")
-
-
-@pytest.fixture
-def picture(tmp_path) -> Path:
-    path = tmp_path / "cat.png"
-    Image.fromarray(data.chelsea()[110:142, 190:222]).save(path)
-    return path
-
-
-@pytest.fixture
-def small(monkeypatch):
-    """The default recipe with a narrow network, s grown at every step and before the onset too."""
-    recipe = replace(RECIPES["default"], width=16, refresh=1 / 64)
-    monkeypatch.setitem(RECIPES, "default", recipe)
-    return recipe
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def grid(picture: Path, results: Path, *more) -> list:
-    options = ["--side", 32, "--steps", 2, "--threads", 1, "--device", "cpu", "--results", results]
-    return ["run", picture, *options, *more]
-
-
-# benchmarks/images/quality.py
+from tests.helpers.benchmarks import grid, line, lines
 
 
 def test_a_grid_is_measured_once_and_shown(command, small, picture, tmp_path, capsys):
@@ -89,8 +39,7 @@ def test_a_grid_is_measured_once_and_shown(command, small, picture, tmp_path, ca
 
     capsys.readouterr()
     command("images.quality", "table", "--results", results, "--kinds", "text+gaussian")
-    table = results.with_suffix(".md").read_text(encoding="utf-8")
-    assert capsys.readouterr().out == table
+    table = capsys.readouterr().out
     labels = [row.split(" | ")[3] for row in table.splitlines()[2:]]
     assert labels == 2 * ["default (steps=1)", "default (steps=2)", "median", "known-mask-linear"]
     first = next(line for line in found if line["kind"] == "text+gaussian")
@@ -103,7 +52,7 @@ def test_a_grid_is_measured_once_and_shown(command, small, picture, tmp_path, ca
     assert pixels.std() > 5
 
 
-def test_a_line_says_what_was_measured(command, denoise, small, picture, tmp_path):
+def test_a_line_says_what_was_measured(command, small, picture, tmp_path):
     results = tmp_path / "lines.jsonl"
     methods = ("--methods", "default", "dip-l1", "median")
     options = ("--kinds", "random-valued", "--seeds", 3)
@@ -141,17 +90,18 @@ def test_a_failure_is_recorded_and_tried_again(command, picture, tmp_path, monke
     command("images.quality", "table", "--results", results)
     assert "| 0 (1 failed) |" in capsys.readouterr().out
     command("images.quality", *arguments)
+    capsys.readouterr()
     assert [line["method"] for line in lines(results)] == ["median", "tv-l1", "median"]
     command("images.quality", "table", "--results", results)
-    assert "failed" not in results.with_suffix(".md").read_text(encoding="utf-8")
+    assert "failed" not in capsys.readouterr().out
 
 
-def test_ctrl_c_is_no_measurement(command, small, picture, tmp_path, denoise, monkeypatch):
+def test_ctrl_c_is_no_measurement(command, small, picture, tmp_path, monkeypatch):
     def interrupted(image, **options):
         result = recovery.denoise(image, **options)
         return replace(result, status="interrupted")
 
-    monkeypatch.setattr(denoise, "denoise", interrupted)
+    monkeypatch.setattr(quality, "denoise", interrupted)
     with pytest.raises(KeyboardInterrupt):
         command("images.quality", *grid(picture, tmp_path / "lines.jsonl"))
     assert not (tmp_path / "lines.jsonl").exists()
@@ -168,10 +118,10 @@ def test_isolated_cases_tell_their_peak_memory(command, picture, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["random-valued", "salt-and-pepper/pixel", "text"])
-def test_gaussian_noise_lies_under_the_sparse_noise(denoise, kind):
+def test_gaussian_noise_lies_under_the_sparse_noise(kind):
     clean = np.tile(np.linspace(0, 1, 256, dtype=np.float32)[:, None, None], (1, 256, 3))
-    sparse, bad = denoise.corrupted(clean, kind, 0.3, seed=0)
-    both, still_bad = denoise.corrupted(clean, f"{kind}+gaussian", 0.3, seed=0)
+    sparse, bad = quality.corrupted(clean, kind, 0.3, seed=0)
+    both, still_bad = quality.corrupted(clean, f"{kind}+gaussian", 0.3, seed=0)
     np.testing.assert_array_equal(bad, still_bad)
     np.testing.assert_array_equal(both[bad], sparse[bad])
     assert both.dtype == np.float32
@@ -182,33 +132,25 @@ def test_gaussian_noise_lies_under_the_sparse_noise(denoise, kind):
     assert abs(noise.mean()) < 4 * (5 / 255) / np.sqrt(inner.sum())
 
 
-def test_a_case_without_corruption_has_no_recall(denoise):
+def test_a_case_without_corruption_has_no_recall():
     mask, none = np.array([True, True, False, False]), np.zeros(4, bool)
-    assert denoise._fraction(mask, among=np.array([True, False, True, True])) == 0.3333
-    assert denoise._fraction(mask, among=none) is None
+    assert quality._fraction(mask, among=np.array([True, False, True, True])) == 0.3333
+    assert quality._fraction(mask, among=none) is None
 
 
-def line(image: str, method: str, value: float, **more) -> dict:
-    case = {"image": image, "side": 64, "kind": "random-valued", "amount": 0.5, "method": method}
-    measured = {"seed": 0, "psnr": value, "ssim": 0.5, "precision": None, "recall": None}
-    return {**case, **measured, "seconds": 1.0, **more}
-
-
-def test_means_are_over_images_of_means_over_seeds(denoise):
+def test_means_are_over_images_of_means_over_seeds():
     told, blind = "known-mask-linear", "median"
-    table = denoise.tabulate(
-        denoise.rows_of(
-            [
-                line("a", told, 30.0, peak_bytes=2_000_000),
-                line("a", told, 31.0, seed=1, peak_bytes=5_000_000, seconds=3.0),
-                line("a", told, 35.0, seed=2, seconds=9.0),
-                line("b", told, 20.0, ssim=0.7),
-                line("a", blind, 10.0),
-                line("a", blind, 10.0, amount=0.1, precision=0.25, recall=0.5),
-                line("b", told, 1.0, amount=0.1, ssim=None),
-                line("a", told, 1.0, amount=0.1),
-            ]
-        )
+    table = quality.tabulate(
+        [
+            line("a", told, 30.0, peak_bytes=2_000_000),
+            line("a", told, 31.0, seed=1, peak_bytes=5_000_000, seconds=3.0),
+            line("a", told, 35.0, seed=2, seconds=9.0),
+            line("b", told, 20.0, ssim=0.7),
+            line("a", blind, 10.0),
+            line("a", blind, 10.0, amount=0.1, precision=0.25, recall=0.5),
+            line("b", told, 1.0, amount=0.1, ssim=None),
+            line("a", told, 1.0, amount=0.1),
+        ]
     )
     spread = statistics.stdev([30, 31, 35])
     whole = (30 + 31 + 35) / 3 / 2 + 20 / 2
@@ -224,29 +166,22 @@ def test_means_are_over_images_of_means_over_seeds(denoise):
     ]
 
 
-def test_lines_of_other_settings_are_told_apart(denoise, tmp_path):
-    now = asdict(RECIPES["default"])
-    older = {name: value for name, value in now.items() if name != "average"}
-    recorded = [
-        line("a", "default", 1.0, recipe=now),
-        line("a", "default", 2.0, recipe={**now, "source": "other words", "name": "other"}),
-        line("a", "default", 3.0, recipe={**now, "lr": 0.5, "gone": 7}),
-        line("a", "default", 4.0, recipe=older),
-        line("a", "default", 5.0),  # not recorded at all
-    ]
-    path = tmp_path / "lines.jsonl"
-    path.write_text("".join(json.dumps(one) + "\n" for one in recorded))
-    newest = denoise.newest(path)
-    assert [one["psnr"] for one in newest] == [2, 3, 4, 5]
-    assert [denoise.label(one) for one in newest] == [
-        "default",
-        "default (lr=0.5, gone=7)",
-        "default (average=?)",
-        "default",
-    ]
+def test_lines_of_earlier_code_stand_under_the_name_of_their_method():
+    old = {"code": None, "commit": "0ld"}
+    recipes = [{"steps": 600}, {"steps": 600, "renamed": 1}]
+    lines = [line("a", "default", 1.0, recipe=recipes[0], **old)]
+    lines += [line("a", "default", 3.0, recipe=recipes[1], seed=1, **old)]
+    (row,) = quality.tabulate(lines).splitlines()[2:3]
+    spread = statistics.stdev([1, 3])
+    assert f"| default | 2.00 † | 2.00 ± {spread:.2f} † |" in row
+    # A line of the present code takes the place of all of them in its cell.
+    lines += [line("a", "default", 7.0), line("b", "default", 5.0, **old)]
+    table = quality.tabulate(lines)
+    assert "| default | 6.00 † | 7.00 | 5.00 † |" in table
+    assert table.endswith("\n\n† measured with earlier code (commit 0ld)\n")
 
 
-def test_every_point_of_a_panel_is_the_mean_over_the_same_images(denoise, tmp_path, monkeypatch):
+def test_every_point_of_a_panel_is_the_mean_over_the_same_images(tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 
     drawn = []
@@ -257,7 +192,7 @@ def test_every_point_of_a_panel_is_the_mean_over_the_same_images(denoise, tmp_pa
         return plot(axis, *arguments, **options)
 
     monkeypatch.setattr(Axes, "plot", recorded)
-    rows = denoise.rows_of(
+    quality.draw(
         [
             line("a", "median", 10.0, amount=0.1),
             line("b", "median", 20.0, amount=0.1),
@@ -265,9 +200,9 @@ def test_every_point_of_a_panel_is_the_mean_over_the_same_images(denoise, tmp_pa
             line("a", "median", 6.0, amount=0.7),
             line("b", "median", 8.0, amount=0.7),
             line("a", "tv-l1", 30.0, amount=0.1),
-        ]
+        ],
+        tmp_path / "figure.png",
     )
-    denoise.draw(rows, tmp_path / "figure.png")
     assert drawn == [(pytest.approx((10, 70)), (15, 7))]
 
 
