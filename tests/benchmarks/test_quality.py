@@ -61,7 +61,7 @@ def test_a_line_says_what_was_measured(command, small, picture, tmp_path):
 
     clean = np.asarray(Image.open(picture), np.float32) / 255
     noisy, bad = corrupt(clean, "random-valued", 0.5, rng=np.random.default_rng(3))
-    result = recovery.denoise(noisy, recipe=replace(small, steps=2), seed=3, device="cpu")
+    result = recovery.denoise(noisy, method=replace(small, steps=2), seed=3, device="cpu")
     hits = sum(a and b for a, b in zip(result.mask.flat, bad.flat, strict=True))
     assert fitted["psnr"] == pytest.approx(psnr(clean, result.image), abs=1e-3)
     assert fitted["precision"] == pytest.approx(hits / result.mask.sum(), abs=1e-4)
