@@ -9,9 +9,9 @@ from typing import Any
 
 import lazy_loader
 
-_lazy_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from overparam import __version__ as __version__
 
-__version__ = "0.1.0"
+_lazy_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
