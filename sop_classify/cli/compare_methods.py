@@ -1,116 +1,158 @@
-"""The command `compare-methods`: a grid of trainings, resumed after a kill, and its table."""
+"""The command `compare-methods`: a grid of trainings, resumed after a stop, and its table."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overparam.terminal import errors, known_device
-from sop_classify.cli.train_cifar import NoiseType, labelled, told_the_rate
-from sop_classify.recipes import METHODS
+from overparam.terminal import errors
+from sop_classify.cli.options import (
+    Compile,
+    Data,
+    Dataset,
+    Device,
+    HumanLabels,
+    Limit,
+    job_for,
+    load,
+    npz_of,
+    one_of,
+)
+from sop_classify.labels.label_noise import HUMAN_NOISE, LabelNoise
+from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
+from sop_classify.recipes import BUDGETS, Recipe, resized, settings_of, with_settings
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from sop_classify.data.image_data import ImageData
-    from sop_classify.recipes import Recipe
+    from sop_classify.labels.noisy import NoisyLabels
+    from sop_classify.runs.run import Job
 
 __all__ = ["compare_methods"]
-
-# Seconds an epoch relative to cross entropy, for --equal-time; the table says what it really was.
-_COST = {"sop+": 2.0, "elr+": 2.7, "coteaching+": 2.0, "dividemix": 6.0}
 
 
 def compare_methods(
     out: Annotated[Path, typer.Option(help="Folder of all runs and of the comparison.")],
     methods: Annotated[
-        str,
-        typer.Option(help=f"With commas between them: {', '.join(METHODS)}.", show_default="all"),
-    ] = ",".join(METHODS),
+        str | None,
+        typer.Option(
+            help=f"Methods to compare, with commas: {', '.join(METHODS)}.", show_default="all"
+        ),
+    ] = None,
     noise: Annotated[
         str,
-        typer.Option(help="Rates of symmetric noise, KIND:RATE, or worst, aggre, random1..."),
+        typer.Option(
+            help="Label noise to compare under, with commas: a rate of symmetric noise, KIND:RATE "
+            f"or a set of human labels ({', '.join(HUMAN_NOISE)})."
+        ),
     ] = "0.2",
-    seeds: Annotated[str, typer.Option(help="Whole numbers.")] = "0",
-    budget: Annotated[
-        Literal["cpu", "fast", "paper"], typer.Option(help="The recipes' name.")
+    seeds: Annotated[str, typer.Option(help="Seeds of the runs, with commas.")] = "0",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe", "--budget", help="Settings by what they cost.", **one_of("recipe", BUDGETS)
+        ),
     ] = "cpu",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of cross entropy, instead of the recipe's.")
+        int | None, typer.Option(min=1, help="Number of epochs, instead of the recipe's.")
     ] = None,
     equal_time: Annotated[
         bool,
         typer.Option(
-            "--equal-time", help="Dear methods get fewer epochs, so that all take about as long."
+            "--equal-time", help="Give slower methods fewer epochs, so that all take about as long."
         ),
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="For all methods, or METHOD.KEY=VALUE for one."
+            "--set",
+            metavar="[METHOD.]KEY=VALUE",
+            help="Change a setting of one method, or of all that have it; may be repeated.",
         ),
     ] = None,
-    dataset: Annotated[Literal["cifar10", "cifar100"], typer.Option()] = "cifar10",
-    data: Annotated[Path | None, typer.Option(help="As in train-cifar.")] = None,
-    human_labels: Annotated[Path | None, typer.Option(help="As in train-cifar.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="As in train-cifar.")] = None,
-    device: Annotated[str, typer.Option(callback=known_device)] = "auto",
-    compile: Annotated[bool, typer.Option("--compile")] = False,
+    dataset: Dataset = "cifar10",
+    data: Data = None,
+    human_labels: HumanLabels = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    compile: Compile = False,
     table_only: Annotated[
-        bool, typer.Option("--table", help="Train nothing; the table of what is finished.")
+        bool, typer.Option("--table", help="Train nothing; print the table of finished runs.")
     ] = False,
 ) -> None:
     """Train with every method on the same noisy labels, and compare.
 
-    A finished run is not repeated and a stopped one goes on: call it again after Ctrl-C or a kill.
-    comparison.md, comparison.csv and comparison.png in --out grow with every run.
+    Finished runs are not repeated and stopped ones continue: repeat the command after
+    Ctrl-C. The files comparison.md, comparison.csv and comparison.png in --out are
+    updated after every run.
 
-    All methods see the same images, labels and views, and no clean label; only coteaching+ is told
-    how many labels are wrong.
+    All methods see the same images, labels and views, and no clean label. Only
+    coteaching+ is told how many labels are wrong. If a method diverges, the others
+    are trained all the same.
     """
     with errors():
-        from sop_classify.labels.cifar_n import HUMAN_NOISE
         from sop_classify.reports.comparison import write_comparison
 
-        chosen = _words("--methods", methods)
-        if unknown := [method for method in chosen if method not in METHODS]:
-            raise ValueError(f"no method {unknown[0]!r}; there are {', '.join(METHODS)}")
         if table_only:
-            typer.echo(write_comparison(out, methods=chosen))
+            typer.echo(write_comparison(out))
             return
-        noises = [_noise(word) for word in _words("--noise", noise)]
-        # A grid may have noise of both kinds: the file is for that of people alone.
-        people = [kind["noise_type"] in HUMAN_NOISE for kind in noises]
-        if human_labels is not None and not any(people):
+        chosen = list(METHODS) if methods is None else _words("--methods", methods)
+        noises = [LabelNoise.parse(word) for word in _words("--noise", noise)]
+        if human_labels is not None and not any(kind.is_human for kind in noises):
             raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
-        cases = [
-            (
-                {"dataset": dataset, "limit": limit, **kind},
-                {"data": data, "human_labels": human_labels if is_people else None},
-            )
-            for kind, is_people in zip(noises, people, strict=True)
-        ]
-        length = (budget, epochs, equal_time)
-        wishes, numbers = settings or [], _seeds(seeds)
-        # What is wrong with the last case must not show after the hours that the first take.
-        for wanted, sources in cases:
-            _labelled(wanted, sources, seed=numbers[0])
-            for method in chosen:
-                _recipe(method, wanted, length, wishes)
-        try:
+        numbers = _seeds(seeds)
+        # A mistake in the last case must show now, not after the hours that the first take.
+        wishes = _wishes(settings or [], chosen, recipe)
+        recipes = {
+            kind: [
+                with_settings(_sized(recipe, m, dataset, kind, epochs, equal_time), wishes[m])
+                for m in chosen
+            ]
+            for kind in noises
+        }
+
+        from sop_classify.labels.noisy import noisy_labels
+        from sop_classify.runs.grid import train_grid
+
+        images = load(dataset, data)
+
+        def made(kind: LabelNoise, seed: int) -> "NoisyLabels":
+            source = (human_labels if kind.is_human else None) or npz_of(data, kind)
+            return noisy_labels(images, kind, seed=seed, limit=limit, human_labels=source)
+
+        def jobs() -> "Iterator[tuple[str, Job]]":
             for seed in numbers:
-                for wanted, sources in cases:
-                    _train_all(
-                        {method: _recipe(method, wanted, length, wishes) for method in chosen},
-                        out,
-                        wanted=wanted,
-                        sources=sources,
-                        options={"seed": seed, "device": device, "compile": compile},
-                    )
+                for kind in noises:
+                    labels = made(kind, seed)
+                    for each in recipes[kind]:
+                        yield (
+                            f"{kind}-{each.method}-{seed}",
+                            job_for(
+                                labels,
+                                each,
+                                dataset=dataset,
+                                seed=seed,
+                                device=device,
+                                compile=compile,
+                            ),
+                        )
+
+        for kind in noises:
+            made(kind, numbers[0])
+        failed: list[str] = []
+        try:
+            for name, step in train_grid(jobs(), out):
+                if isinstance(step, Exception):
+                    failed.append(name)
+                    typer.echo(f"{name}: failed: {step}", err=True)
+                else:
+                    found = "" if step.test_accuracy is None else f" {step.test_accuracy:.2%}"
+                    typer.echo(f"{name}: epoch {step.epoch}{found}", err=True)
         except KeyboardInterrupt:
-            typer.echo("interrupted; the same command goes on", err=True)
+            typer.echo("interrupted; repeat the command to continue", err=True)
             raise typer.Exit(130) from None
-        typer.echo(write_comparison(out, methods=chosen))
+        typer.echo(write_comparison(out))
+        if failed:
+            raise ArithmeticError(f"{len(failed)} runs failed: {', '.join(failed)}")
 
 
 def _words(option: str, text: str) -> list[str]:
@@ -125,92 +167,34 @@ def _seeds(text: str) -> list[int]:
         seeds = [int(word) for word in _words("--seeds", text)]
     except ValueError:
         seeds = [-1]
-    if min(seeds) < 0:
-        raise ValueError(f"--seeds is {text!r}; whole numbers like 0,1,2 are needed")
+    if not 0 <= min(seeds) <= max(seeds) < 2**63:
+        raise ValueError(f"--seeds is {text!r}; whole numbers from 0 to {2**63 - 1} are needed")
     return seeds
 
 
-def _noise(text: str) -> dict:
-    from typing import get_args
-
-    kinds = get_args(NoiseType)
-    try:
-        return {"noise": float(text), "noise_type": "symmetric"}
-    except ValueError:
-        pass
-    kind, _, rate = text.partition(":")
-    if kind not in kinds:
-        raise ValueError(
-            f"--noise is {text!r}; a rate, KIND:RATE or the name of people's labels is needed, "
-            f"KIND or name one of {', '.join(kinds)}"
-        )
-    return {"noise": float(rate) if rate else None, "noise_type": kind}
-
-
-def _mapping(wanted: dict) -> str | None:
-    if wanted["noise_type"] != "asymmetric":
-        return None
-    return {"cifar10": "cifar10", "cifar100": "cifar100-cyclic"}[wanted["dataset"]]
-
-
-def _labelled(wanted: dict, sources: dict, *, seed: int) -> "tuple[ImageData, NDArray, Any]":
-    return labelled(wanted, mapping=_mapping(wanted), seed=seed, **sources)
-
-
-def _recipe(
-    method: str, wanted: dict, length: tuple[str, int | None, bool], settings: list[str]
-) -> "Recipe":
-    from sop_classify.recipes import recipe_for, resized, with_settings
-
-    budget, epochs, equal_time = length
-    kind = wanted["noise_type"]
-    recipe = recipe_for(budget, method, dataset=wanted["dataset"], noise_type=kind)
+def _sized(
+    budget: str, method: str, dataset: str, noise: LabelNoise, epochs: int | None, equal_time: bool
+) -> Recipe:
+    recipe = recipe_for(budget, method, dataset=dataset, noise_type=noise.kind)
     epochs = epochs or recipe.epochs
     if equal_time:
-        epochs = max(2, round(epochs / _COST.get(method, 1.0)))
-    return with_settings(resized(recipe, epochs), _fitting(settings, method))
+        epochs = max(2, round(epochs / find_method(method).cost))
+    return resized(recipe, epochs)
 
 
-def _train_all(
-    recipes: "dict[str, Recipe]", out: Path, *, wanted: dict, sources: dict, options: dict
-) -> None:
-    """One training by each recipe on one set of noisy labels, as far as they are not done."""
-    from sop_classify.reports.comparison import write_comparison
-    from sop_classify.runs.run import Run
-
-    images, given, true = _labelled(wanted, sources, seed=options["seed"])
-    kind, rate = wanted["noise_type"], wanted["noise"]
-    for method, recipe in recipes.items():
-        recipe = told_the_rate(recipe, given, true)
-        name = "-".join(
-            [kind if rate is None else f"{kind}-{rate:g}", method, str(options["seed"])]
-        )
-        run = Run(
-            images,
-            given,
-            recipe,
-            true_labels=true,
-            out=out / name,
-            arguments={**wanted, "mapping": _mapping(wanted)},
-            **options,
-        )
-        if (out / name / "run.json").exists():
-            run.resume()
-        else:
-            run.start()
-        for epoch in run.epochs():
-            found = "" if epoch.test_accuracy is None else f" {epoch.test_accuracy:.2%}"
-            typer.echo(f"{name}: {epoch.epoch}/{recipe.epochs}{found}", err=True)
-        write_comparison(out, methods=recipes)
-
-
-def _fitting(settings: list[str], method: str) -> list[str]:
-    """METHOD.KEY=VALUE is for one method, KEY=VALUE for all."""
-    fitting = []
+def _wishes(settings: Sequence[str], methods: Sequence[str], budget: str) -> dict[str, list[str]]:
+    """The settings of each method: METHOD.KEY=VALUE is for one, KEY=VALUE for all that have KEY."""
+    wishes: dict[str, list[str]] = {method: [] for method in methods}
     for setting in settings:
         owner, dot, rest = setting.partition(".")
         if dot and owner in METHODS:
-            fitting += [rest] if owner == method else []
-        else:
-            fitting.append(setting)
-    return fitting
+            if owner not in wishes:
+                raise ValueError(f"--set {setting} is for {owner!r}, which is not in --methods")
+            wishes[owner].append(rest)
+            continue
+        key = setting.partition("=")[0]
+        having = [m for m in methods if key in settings_of(recipe_for(budget, m))]
+        # If no method has it, the first one refuses it and says what there is.
+        for method in having or methods[:1]:
+            wishes[method].append(setting)
+    return wishes

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sop_classify.labels.arrays import check_labels
+
 __all__ = ["ImageData", "Indexed", "absent_class", "channel_statistics", "subset"]
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class ImageData:
     TypeError
         If an array has another dtype.
     ValueError
-        If a shape, a label or a class is none of the above.
+        If a shape, a label or a class is none of the above, or a class has no training example.
     """
 
     train_images: NDArray[np.uint8]
@@ -58,10 +60,10 @@ class ImageData:
             raise ValueError(f"training and test images are {sizes}; one size is needed")
         if len(set(names)) < max(2, len(names)):
             raise ValueError(f"class_names are {names}; 2 or more different ones are needed")
-        _check_labels("train_labels", self.train_labels, len(train), names)
-        _check_labels("test_labels", self.test_labels, len(test), names)
+        _check_labels("train_labels", self.train_labels, len(train), len(names))
+        _check_labels("test_labels", self.test_labels, len(test), len(names))
         for key, labels in self.label_sets.items():
-            _check_labels(key, labels, len(train), names)
+            _check_labels(key, labels, len(train), len(names))
         absent = absent_class(self.train_labels)
         if absent < len(names):
             raise ValueError(f"class {names[absent]!r} has no training example")
@@ -76,14 +78,10 @@ def _check_images(what: str, images: NDArray[Any]) -> None:
         raise ValueError(f"{what} are not contiguous; use numpy.ascontiguousarray")
 
 
-def _check_labels(what: str, labels: NDArray[Any], number: int, names: tuple[str, ...]) -> None:
-    if labels.dtype != np.int64:
+def _check_labels(what: str, labels: NDArray[Any], number: int, classes: int) -> None:
+    check_labels(labels, classes, number=number, name=what)
+    if labels.dtype != np.int64:  # they are kept as they are, not converted
         raise TypeError(f"{what} are {labels.dtype}; int64 is needed")
-    if labels.shape != (number,):
-        raise ValueError(f"{what} have shape {labels.shape}; ({number},) is needed, one an image")
-    outside = labels[(labels < 0) | (labels >= len(names))]
-    if outside.size:
-        raise ValueError(f"{what} hold {outside[0]}; labels are 0 to {len(names) - 1}")
 
 
 def absent_class(labels: NDArray[np.int64]) -> int:

@@ -1,24 +1,19 @@
 """Labelled images from files: CIFAR-10 and CIFAR-100, a folder of images, or an .npz file.
 
-Nothing is unpickled but CIFAR files whose md5 sums are the published ones.
+Only CIFAR files are unpickled, and only if their md5 sums are the published ones.
 """
 
-import math
 import os
 import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from overparam.files import FileError, naming, one_line, require_regular
-from sop_classify.data.image_data import ImageData, absent_class
+from overparam.files import FileError, naming, one_line
+from sop_classify.data.image_data import ImageData
+from sop_classify.data.image_folder import is_image_folder, read_image_folder
+from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz
 
 __all__ = ["load_data"]
 
@@ -28,9 +23,9 @@ _CIFAR = {  # name -> torchvision's reader, and its folder
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
     "cifar100": ("CIFAR100", "cifar-100-python"),
 }
-_REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 _ELSEWHERE = (
-    f"an image folder (train/<class>/* and test/<class>/*) or an .npz file ({', '.join(_REQUIRED)})"
+    "an image folder (train/<class>/* and test/<class>/*) or an .npz file "
+    f"({', '.join(REQUIRED_ARRAYS)})"
 )
 
 
@@ -47,7 +42,7 @@ def load_data(
     ----------
     dataset : str
         ``cifar10`` or ``cifar100``: which one to read without a `path`, or from a `path` that
-        holds both. An image folder or an .npz file is what it is.
+        holds both. It has no meaning for an image folder or an .npz file.
     path : str or PathLike, optional
         One of
 
@@ -112,7 +107,10 @@ def _read_path(dataset: str, path: Path, image_size: int | None) -> ImageData:
         return _read_cifar(dataset, path, download=False)
     if present:
         raise FileError(f"it holds {present[0]}; choose that dataset instead of {dataset}")
-    data = _read_folder(path, image_size) if path.is_dir() else _read_npz(path)
+    if path.is_dir() and not is_image_folder(path):
+        holders = " nor ".join(folder for _, folder in _CIFAR.values())
+        raise FileError(f"it holds neither {holders} nor train/ and test/; give {_ELSEWHERE}")
+    data = read_image_folder(path, image_size) if path.is_dir() else read_npz(path)
     _check_overlap(data)
     return data
 
@@ -161,184 +159,3 @@ def _read_cifar(dataset: str, root: Path, *, download: bool) -> ImageData:
         tuple(train.classes),
         dataset,
     )
-
-
-# --- image folder --------------------------------------------------------------------------
-
-# An allow-list: Pillow knows some forty formats, most of them little used and little tested.
-_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # 8 bits at most
-_CIFAR_SIDE, _LARGEST_KEPT = 32, 64  # pixels
-
-
-def _read_folder(root: Path, image_size: int | None) -> ImageData:
-    if not all((root / split).is_dir() for split in ("train", "test")):
-        holders = " nor ".join(folder for _, folder in _CIFAR.values())
-        raise FileError(f"it holds neither {holders} nor train/ and test/; give {_ELSEWHERE}")
-    train, test = _classes(root / "train"), _classes(root / "test")
-    for name in sorted(train.keys() ^ test.keys()):
-        only, other = ("train", "test") if name in train else ("test", "train")
-        raise FileError(f"class {name!r} is in {only}/ and not in {other}/")
-
-    files = [[file for listed in split.values() for file in listed] for split in (train, test)]
-    labels = [
-        np.arange(len(split), dtype=np.int64).repeat([*map(len, split.values())])
-        for split in (train, test)
-    ]
-    with warnings.catch_warnings():
-        # Remarks on odd tags and transparency do not concern the pixels; a bomb does.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        side = image_size or _common_side([*files[0], *files[1]])
-        images = [_decode(listed, side) for listed in files]
-    name = root.resolve().name
-    return ImageData(images[0], labels[0], images[1], labels[1], tuple(train), name)
-
-
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """The images of every class, in the order of their names."""
-    classes = {entry.name: _visible(entry) for entry in _visible(folder) if entry.is_dir()}
-    if len(classes) < 2:
-        raise FileError(f"{folder.name}/ has {len(classes)} class folders; 2 or more are needed")
-    for name, files in classes.items():
-        if not files:
-            raise FileError(f"class {name!r} has no image in {folder.name}/")
-    return classes
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _common_side(files: list[Path]) -> int:
-    sizes: set[tuple[int, int]] = set()
-    for file in files:
-        with _opened(file) as image:  # reads the header alone
-            sizes.add(image.size)
-        if len(sizes) > 1:
-            return _CIFAR_SIDE
-    width, height = sizes.pop()
-    return width if width == height <= _LARGEST_KEPT else _CIFAR_SIDE
-
-
-def _decode(files: list[Path], side: int) -> NDArray[np.uint8]:
-    images = np.empty((len(files), side, side, 3), np.uint8)
-    for place, file in enumerate(files):
-        with _opened(file) as image:
-            if image.mode not in _MODES:
-                raise FileError(f"its pixels are {image.mode}; save it with 8 bits a sample")
-            # A large JPEG decodes many times faster at a fraction of its size; four times the
-            # side leaves the filter enough.
-            image.draft(None, (4 * side, 4 * side))
-            resized = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-            images[place] = np.asarray(resized)
-    return images
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """An image of the folder; whatever Pillow raises comes out as a FileError that names it."""
-    try:
-        require_regular(file.stat().st_mode)
-        with Image.open(file, formats=_FORMATS) as image:
-            yield image
-    except Exception as error:
-        if isinstance(error, UnidentifiedImageError):
-            reason = f"not an image, or a damaged one ({', '.join(_FORMATS)} are read); remove it"
-        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-            # Pillow's first clause names the size and the limit.
-            reason = f"{str(error).partition(',')[0]}; downscale it first"
-        elif isinstance(error, FileError) or getattr(error, "errno", None):
-            reason = one_line(error)
-        else:  # malformed bytes make the decoders raise nearly anything
-            reason = f"damaged or cut short ({one_line(error)})"
-        raise FileError(f"{'/'.join(file.parts[-3:])!r}: {reason}") from error
-
-
-# --- .npz file -----------------------------------------------------------------------------
-
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-_LARGEST_ARRAY = 2**34  # bytes: five million images of CIFAR's size
-
-
-def _read_npz(path: Path) -> ImageData:
-    require_regular(path.stat().st_mode)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = _arrays(archive)
-    except (FileError, OSError):
-        raise
-    except Exception as error:  # malformed bytes make zipfile and numpy raise nearly anything
-        raise FileError(f"not an .npz file, or a damaged one ({one_line(error)})") from error
-
-    images = [_rgb(arrays.pop(key)) for key in ("train_images", "test_images")]
-    labels = [_whole(key, arrays.pop(key)) for key in ("train_labels", "test_labels")]
-    if "class_names" in arrays:
-        names = tuple(arrays.pop("class_names").astype(str).ravel().tolist())
-    else:
-        largest = max(int(split.max(initial=0)) for split in labels)
-        absent = absent_class(labels[0])
-        if absent < largest:  # said before two billion classes get a name
-            raise FileError(f"class {absent} has no training example; labels go up to {largest}")
-        names = tuple(str(label) for label in range(largest + 1))
-    sets = {
-        key: values.astype(np.int64)
-        for key, values in sorted(arrays.items())
-        if values.min(initial=0) >= 0 and values.max(initial=0) < len(names)
-    }
-    try:
-        return ImageData(images[0], labels[0], images[1], labels[1], names, path.stem, sets)
-    except TypeError as error:  # a dtype: of a file it is the file's fault
-        raise FileError(str(error)) from error
-
-
-def _arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
-    """The required arrays, ``class_names``, and what is shaped like a set of training labels."""
-    names = [name for name in archive.namelist() if name.endswith(".npy")]
-    headers = {name.removesuffix(".npy"): _header(archive, name) for name in names}
-    missing = [key for key in _REQUIRED if key not in headers]
-    if missing:
-        raise FileError(f"it has no {missing[0]}; {', '.join(_REQUIRED)} are needed")
-    arrays = {}
-    for key, (shape, dtype) in headers.items():
-        like_labels = dtype.kind in "iu" and shape == headers["train_labels"][0]
-        if key in (*_REQUIRED, "class_names") or like_labels:
-            if dtype.hasobject:
-                raise FileError(
-                    f"{key} holds pickled objects, which are not read; use a plain dtype"
-                )
-            with archive.open(f"{key}.npy") as stream:
-                # To the end of the member, where the zip compares its checksum.
-                arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
-    return arrays
-
-
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype; what they promise must be there before memory is set aside for it."""
-    with archive.open(name) as stream:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
-        promised, held = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
-        if not dtype.hasobject and stream.tell() + promised != held:
-            raise FileError(f"{name} is damaged: it declares {dtype} of shape {shape}")
-    if promised > _LARGEST_ARRAY:
-        raise FileError(f"{name} has {promised} bytes; {_LARGEST_ARRAY} at most are read")
-    return shape, dtype
-
-
-def _rgb(images: NDArray[Any]) -> NDArray[Any]:
-    """Grey (N, H, W) in three channels; a copy only where one is needed."""
-    return np.ascontiguousarray(np.stack([images] * 3, axis=-1) if images.ndim == 3 else images)
-
-
-def _whole(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
-    if labels.dtype.kind not in "iuf":
-        raise FileError(f"{what} are {labels.dtype}; whole numbers are needed")
-    with np.errstate(invalid="ignore"):  # NaN becomes a whole number, which it does not equal
-        whole = labels.astype(np.int64)
-    wrong = labels[(whole != labels) | (whole < 0)]
-    if wrong.size:
-        raise FileError(f"{what} hold {wrong[0]}; labels are whole numbers from 0")
-    return whole

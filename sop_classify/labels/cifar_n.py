@@ -22,21 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.files import FileError, naming, require_regular
-from sop_classify.labels.synthetic import check_labels
+from sop_classify.labels.arrays import check_labels
+from sop_classify.labels.label_noise import HUMAN_NOISE
 
-__all__ = ["HUMAN_NOISE", "read_human_labels"]
+__all__ = ["read_human_labels"]
 
-# Label set -> its key in the official file, and in an .npz beside the images.
-_KEYS = {
-    "aggre": ("aggre_label", "cifar10n_aggre"),
-    "random1": ("random_label1", "cifar10n_random1"),
-    "random2": ("random_label2", "cifar10n_random2"),
-    "random3": ("random_label3", "cifar10n_random3"),
-    "worst": ("worse_label", "cifar10n_worse"),
-    "cifar100n": ("noisy_label",),
-}
 _CLEAN_KEYS = ("clean_label", "train_labels")
-HUMAN_NOISE = tuple(_KEYS)
 
 _SOURCE = (
     "get CIFAR-10_human.pt or CIFAR-100_human.pt from https://github.com/UCSC-REAL/cifar-10-100n, "
@@ -74,14 +65,14 @@ def read_human_labels(
         but arrays of integers and lists; or if its labels are not of these images.
     """
     with naming("read", path):
-        if name not in _KEYS:
+        if name not in HUMAN_NOISE:
             raise FileError(f"unknown label set {name!r}; use one of {', '.join(HUMAN_NOISE)}")
-        arrays = _read(Path(path), (*_KEYS[name], *_CLEAN_KEYS))
-        key = next((key for key in _KEYS[name] if key in arrays), None)
+        arrays = _read(Path(path), (*HUMAN_NOISE[name], *_CLEAN_KEYS))
+        key = next((key for key in HUMAN_NOISE[name] if key in arrays), None)
         if key is None:
             kind = "CIFAR-100N" if name == "cifar100n" else "CIFAR-10N"
             raise FileError(
-                f"it has no {_KEYS[name][0]!r}, which holds the labels {name!r}; "
+                f"it has no {HUMAN_NOISE[name][0]!r}, which holds the labels {name!r}; "
                 f"use a file of {kind}"
             )
         try:

@@ -12,26 +12,22 @@ and most of what it disagrees with less surely is missed. A mixture of two compo
 scores (DivideMix, arXiv 2002.07394) always finds two, also where all labels are right.
 """
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sop_classify.labels.synthetic import check_labels, transition_matrix
+from sop_classify.labels.arrays import check_labels, transition_matrix
 
 __all__ = [
     "SCORES",
     "LabelIssues",
     "auroc",
     "f1",
-    "issues_csv",
     "label_issues",
     "normalized_margin",
     "self_confidence",
-    "transitions_csv",
 ]
 
 Scores = NDArray[np.float32]
@@ -136,7 +132,7 @@ def label_issues(
     if score not in SCORES:
         raise ValueError(f"unknown score {score!r}: use one of {', '.join(SCORES)}")
     p = _probabilities(probability)
-    given = check_labels(given_labels, p.shape[1], name="given labels")
+    given = check_labels(given_labels, p.shape[1], name="the given labels")
     if given.size != len(p):
         raise ValueError(
             f"there are {given.size} given labels and {len(p)} rows of probabilities; "
@@ -152,61 +148,6 @@ def label_issues(
         predicted_label=predicted,
         transition_matrix=transition_matrix(predicted, given, p.shape[1]),
     )
-
-
-def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None) -> bytes:
-    """A table of all labels, worst first, with cleanlab's names for the columns.
-
-    The columns are index, is_label_issue (True or False), label_score, given_label and
-    predicted_label; the index counts the training examples from 0. Scores read back as float32
-    are the same.
-
-    Parameters
-    ----------
-    issues : LabelIssues
-    class_names : sequence of str, shape (C,), optional
-        Write these in place of the classes' numbers. A character that UTF-8 does not have (of a
-        folder's undecodable name) is written as its escape sequence.
-
-    Returns
-    -------
-    bytes
-        CSV in UTF-8, lines ended by a line feed, names in quotation marks.
-
-    Raises
-    ------
-    ValueError
-        If there is not one name for each class.
-    """
-    classes = len(issues.transition_matrix)
-    names = range(classes) if class_names is None else class_names
-    if len(names) != classes:
-        raise ValueError(f"there are {len(names)} class names and {classes} classes; name each")
-    order = issues.worst_first
-    columns = {
-        "index": order.tolist(),
-        "is_label_issue": issues.is_label_issue[order].tolist(),
-        # Not tolist: as numpy's float32 they are written with the fewest digits that give it back.
-        "label_score": issues.label_score[order],
-        "given_label": [names[i] for i in issues.given_label[order]],
-        "predicted_label": [names[i] for i in issues.predicted_label[order]],
-    }
-    text = io.StringIO(newline="")
-    text.write(",".join(columns) + "\n")
-    # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
-    """The transition matrix as a table: a row a true class, a column a given one, names first."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["true label", *class_names])
-    rows = issues.transition_matrix.round(6).tolist()
-    writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
-    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def auroc(label_score: ArrayLike, is_wrong: ArrayLike) -> float | None:

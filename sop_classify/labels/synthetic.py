@@ -1,43 +1,24 @@
 """Wrong labels made on purpose: symmetric, asymmetric and instance-dependent noise.
 
-Labels are integers of shape (N,) in [0, C). The functions return new int64 labels and leave the
-given ones as they are. `rate` is a fraction in [0, 1); what part of the labels ends up wrong
-depends on the definition, which differs between papers under one name, so measure it:
-`noise_rate(clean, noisy)`.
+Labels are integers of shape (N,) in [0, C). The functions return new int64 labels and do not change
+those that they are given. `rate` is a fraction in [0, 1). Papers define it differently, so the
+fraction of labels that become wrong depends on the kind; `sop_classify.labels.arrays.noise_rate`
+measures it.
 
-They raise TypeError if the labels are not integers, and ValueError if there are none, if they have
-another shape, lie outside [0, C), or if C < 2 or the rate is outside [0, 1).
+All functions raise TypeError if the labels are not integers, and ValueError if there are no labels,
+if the shape is another, if a label is outside [0, C), if C < 2, or if the rate is outside [0, 1).
 """
 
-import difflib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sop_classify.data.image_data import channel_statistics
+from sop_classify.labels.arrays import check_labels
+from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, check_mapping
 
-__all__ = [
-    "ASYMMETRIC_VARIANTS",
-    "SYNTHETIC_NOISE",
-    "asymmetric_noise",
-    "check_labels",
-    "instance_noise",
-    "noise_rate",
-    "symmetric_noise",
-    "transition_matrix",
-]
-
-SYNTHETIC_NOISE = ("symmetric", "asymmetric", "instance")
-
-# Name -> the number of classes that it is made for.
-ASYMMETRIC_VARIANTS = {
-    "cifar10": 10,
-    "cifar10-all": 10,
-    "cifar100-cyclic": 100,
-    "cifar100-pairs": 100,
-}
+__all__ = ["asymmetric_noise", "instance_noise", "symmetric_noise"]
 
 Labels = NDArray[np.int64]
 
@@ -70,9 +51,9 @@ def symmetric_noise(
 
     Examples
     --------
-    >>> clean = np.zeros(10, int)
-    >>> noise_rate(clean, symmetric_noise(clean, 0.4, 3, rng=np.random.default_rng(0)))
-    0.4
+    >>> noisy = symmetric_noise(np.zeros(10, int), 0.4, 3, rng=np.random.default_rng(0))
+    >>> (noisy != 0).mean()
+    np.float64(0.4)
     """
     noisy = _check(labels, rate, num_classes)
     drawn = _part(np.arange(noisy.size), rate, rng)
@@ -142,7 +123,7 @@ def asymmetric_noise(
     pairs = _named(mapping, num_classes, rng) if isinstance(mapping, str) else mapping
     if not pairs:
         raise ValueError("the mapping is empty; give it a class and what it turns into")
-    check_labels([*pairs.keys(), *pairs.values()], num_classes, name="classes of the mapping")
+    check_labels([*pairs.keys(), *pairs.values()], num_classes, name="the classes of the mapping")
     target = np.arange(num_classes)
     target[list(pairs.keys())] = list(pairs.values())
     if mapping == "cifar10-all":
@@ -222,97 +203,10 @@ def instance_noise(
     return noisy
 
 
-def noise_rate(clean: ArrayLike, noisy: ArrayLike) -> float:
-    """The fraction of labels, in [0, 1], that differ.
-
-    Parameters
-    ----------
-    clean, noisy : array_like of int, shape (N,)
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or there are no labels.
-    """
-    truth, given = np.asarray(clean), np.asarray(noisy)
-    _check_pair(truth, given)
-    return float((truth != given).mean())
-
-
-def transition_matrix(clean: ArrayLike, noisy: ArrayLike, num_classes: int) -> NDArray[np.float64]:
-    """T[i, j], the fraction of the examples of class i whose label is j.
-
-    Parameters
-    ----------
-    clean, noisy : array_like of int, shape (N,)
-    num_classes : int
-        C, at least 2.
-
-    Returns
-    -------
-    ndarray of float64, shape (C, C)
-        Each row sums to 1. A class without examples is taken to keep its label: T[i, i] = 1.
-
-    Examples
-    --------
-    >>> transition_matrix([0, 0, 1], [0, 1, 1], 3)
-    array([[0.5, 0.5, 0. ],
-           [0. , 1. , 0. ],
-           [0. , 0. , 1. ]])
-    """
-    truth, given = check_labels(clean, num_classes), check_labels(noisy, num_classes)
-    _check_pair(truth, given)
-    cells = np.bincount(truth * num_classes + given, minlength=num_classes**2)
-    counts = cells.reshape(num_classes, num_classes)
-    absent = np.flatnonzero(counts.sum(axis=1) == 0)
-    counts[absent, absent] = 1
-    return counts / counts.sum(axis=1, keepdims=True)
-
-
-def check_labels(labels: ArrayLike, num_classes: int, *, name: str = "labels") -> Labels:
-    """A copy of the labels as int64, once they are known to be what this module describes.
-
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,)
-    num_classes : int
-        C, at least 2.
-    name : str
-        What to call them in a message.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the module says.
-    """
-    array = np.asarray(labels)
-    if num_classes < 2:
-        raise ValueError(f"num_classes is {num_classes}; at least 2 are needed")
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"the {name} have shape {array.shape}; (N,) with N > 0 is needed")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"the {name} are {array.dtype}; integers are needed")
-    low, high = array.min(), array.max()
-    if low < 0 or high >= num_classes:
-        raise ValueError(
-            f"the {name} go from {low} to {high}; with {num_classes} classes 0 to "
-            f"{num_classes - 1} are possible"
-        )
-    return array.astype(np.int64)
-
-
 def _check(labels: ArrayLike, rate: float, num_classes: int) -> Labels:
     if not 0 <= rate < 1:  # written so that NaN fails
         raise ValueError(f"rate is {rate}; a fraction in [0, 1) is needed")
     return check_labels(labels, num_classes)
-
-
-def _check_pair(clean: NDArray[Any], noisy: NDArray[Any]) -> None:
-    if clean.shape != noisy.shape or clean.ndim != 1 or clean.size == 0:
-        raise ValueError(
-            f"the labels have shapes {clean.shape} and {noisy.shape}; (N,) with N > 0 is needed, "
-            "the same for both"
-        )
 
 
 def _part(pool: NDArray[np.intp], rate: float, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -320,12 +214,7 @@ def _part(pool: NDArray[np.intp], rate: float, rng: np.random.Generator) -> NDAr
 
 
 def _named(name: str, num_classes: int, rng: np.random.Generator) -> Mapping[int, int]:
-    if name not in ASYMMETRIC_VARIANTS:
-        close = difflib.get_close_matches(name, ASYMMETRIC_VARIANTS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"unknown mapping {name!r}: use one of {', '.join(ASYMMETRIC_VARIANTS)}{hint}"
-        )
+    check_mapping(name)
     if num_classes != ASYMMETRIC_VARIANTS[name]:
         raise ValueError(
             f"the mapping {name!r} is for {ASYMMETRIC_VARIANTS[name]} classes, not {num_classes}; "

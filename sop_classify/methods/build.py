@@ -1,28 +1,80 @@
-"""Which training a recipe means: the one place that knows all methods."""
+"""Recipe -> training: the implementation that the catalogue names."""
 
-from typing import Any
+import pkgutil
+from collections.abc import Sequence
 
+import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from sop_classify.data.image_data import ImageData
-from sop_classify.methods.coteaching_plus import CoTeachingPlus
-from sop_classify.methods.dividemix import DivideMix
-from sop_classify.methods.elr_plus import ELRPlus
+from sop_classify.methods.catalogue import find_method
 from sop_classify.recipes import Recipe
-from sop_classify.training.loop import Training
+from sop_classify.training.loop import Training, TrainingLoop
+from sop_classify.training.loss import Loss
 
-__all__ = ["TRAININGS", "training_for"]
-
-# The others are a loss of one network each: `sop_classify.methods.losses`.
-TRAININGS: dict[str, type[Training]] = {
-    "coteaching+": CoTeachingPlus,
-    "dividemix": DivideMix,
-    "elr+": ELRPlus,
-}
+__all__ = ["loss_for", "training_for"]
 
 
 def training_for(
-    data: ImageData, given_labels: ArrayLike, recipe: Recipe, **options: Any
-) -> Training:
-    """A `Training`, or the subclass that the recipe's method needs; options as there."""
-    return TRAININGS.get(recipe.method, Training)(data, given_labels, recipe, **options)
+    data: ImageData,
+    given_labels: ArrayLike,
+    recipe: Recipe,
+    *,
+    network: nn.Module | Sequence[nn.Module] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    compile: bool = False,
+) -> TrainingLoop:
+    """The training by a recipe's method.
+
+    Parameters
+    ----------
+    data, given_labels, recipe, network, seed, device, compile
+        As in `sop_classify.training.loop.TrainingLoop`.
+
+    Returns
+    -------
+    TrainingLoop
+        A `Training` if the method is a loss of one network.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or data and recipe do not fit.
+    """
+    kind = _implementation(recipe)
+    build = Training if issubclass(kind, Loss) else kind
+    return build(
+        data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
+    )
+
+
+def loss_for(recipe: Recipe, num_examples: int, num_classes: int, *, seed: int = 0) -> Loss:
+    """The loss of a recipe's method.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    num_examples, num_classes : int
+        N and C.
+    seed : int
+        For the losses that start at random.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or more than a loss of one network.
+    """
+    kind = _implementation(recipe)
+    if not issubclass(kind, Loss):
+        raise ValueError(
+            f"method {recipe.method!r} is more than a loss of one network; use training_for"
+        )
+    # A generator of its own, so that all methods see the same views for the same seed.
+    generator = torch.Generator().manual_seed(seed)
+    return kind.from_recipe(recipe, num_examples, num_classes, generator=generator)
+
+
+def _implementation(recipe: Recipe) -> type[Loss] | type[TrainingLoop]:
+    return pkgutil.resolve_name(find_method(recipe.method).implementation)

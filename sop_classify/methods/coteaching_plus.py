@@ -28,25 +28,21 @@ Deliberately not as in the released code (xingruiyu/coteaching_plus at 40d5831):
   be no pause: momentum carries on, and Muon makes a full step of whatever is left of it.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
-from sop_classify.data.image_data import ImageData
-from sop_classify.recipes import Recipe
-from sop_classify.training.loop import Training
+from sop_classify.methods.catalogue import CoTeachingPlusRecipe
+from sop_classify.training.loop import TrainingLoop
 
 __all__ = ["CoTeachingPlus", "disagreement_loss", "drop_rate", "exchange_loss"]
 
 
-class CoTeachingPlus(Training):
+class CoTeachingPlus(TrainingLoop):
     """Two networks, each taught the examples that the other finds easy; see the module.
 
-    Reads `noise_rate`, `warmup` and `drop_ramp` of the recipe. With a warm-up of all epochs it is
-    Co-teaching. Parameters and attributes are those of `Training`.
+    With a warm-up of all epochs it is Co-teaching. Parameters and attributes are those of
+    `TrainingLoop`; the recipe is a `CoTeachingPlusRecipe`.
 
     Raises
     ------
@@ -55,29 +51,26 @@ class CoTeachingPlus(Training):
     """
 
     num_networks = 2
+    recipe: CoTeachingPlusRecipe
 
-    def __init__(
-        self, data: ImageData, given_labels: ArrayLike, recipe: Recipe, **options: Any
-    ) -> None:
-        if not 0 < recipe.noise_rate < 1:
+    def setup(self) -> None:
+        """Refuse an unknown noise rate."""
+        if not 0 < self.recipe.noise_rate < 1:
             raise ValueError(
-                f"noise_rate is {recipe.noise_rate}; co-teaching+ has to know the fraction of "
+                f"noise_rate is {self.recipe.noise_rate}; coteaching+ has to know the fraction of "
                 "wrong labels, between 0 and 1: set it, say with --set noise_rate=0.4"
             )
-        super().__init__(data, given_labels, recipe, **options)
 
-    def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
-        return nn.Module()  # nothing is remembered of an example: the losses are functions
-
-    def _step(self, index: Tensor, weak: Tensor, *strong: Tensor) -> tuple[Tensor, Tensor]:
-        recipe, x = self.recipe, self._inputs(weak)
-        first, second = (self._logits(x, network=k) for k in (0, 1))
+    def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
+        """Descend on one batch: the mean of both losses, and the first network's logits."""
+        recipe, x = self.recipe, self.inputs(views[0])
+        first, second = (self.logits(x, network=k) for k in (0, 1))
         losses_of = exchange_loss if self.epoch < recipe.warmup else disagreement_loss
         keep = 1 - drop_rate(self.epoch, noise_rate=recipe.noise_rate, ramp=recipe.drop_ramp)
-        # Neither loss has a gradient in the other network: one pass back serves both.
+        # Neither loss has a gradient in the other network, so one backward pass serves both.
         loss_1, loss_2 = losses_of(first, second, self.given[index], keep=keep)
         loss = loss_1 + loss_2
-        self._descend(loss)
+        self.descend(loss)
         return loss.detach() / 2, first.detach()
 
 

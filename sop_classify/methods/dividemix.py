@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from sop_classify.methods.catalogue import DivideMixRecipe
 from sop_classify.methods.mixup import mixing_weight, partners
-from sop_classify.training.loop import Training
-from sop_classify.training.views import normalise
+from sop_classify.training.loop import TrainingLoop
 
 __all__ = ["DivideMix", "clean_probability", "mix", "mixmatch_loss", "refine", "sharpen"]
 
@@ -159,28 +159,28 @@ def mixmatch_loss(
     return loss
 
 
-class DivideMix(Training):
-    """DivideMix; arguments and attributes as of `Training`.
+class DivideMix(TrainingLoop):
+    """DivideMix; parameters and attributes are those of `TrainingLoop`.
 
-    A batch is `recipe.batch_size` examples: half of them labelled, the other half unlabelled. Their
-    number is that of the labelled ones in an epoch; unlabelled ones are repeated as needed. If
-    fewer than half a batch are found clean, none on odd data, then so many of highest w are
-    labelled all the same: there is always something to learn, and w says how far to trust it.
+    The recipe is a `DivideMixRecipe`. Half of a batch of `recipe.batch_size` examples is labelled,
+    the other half unlabelled. An epoch has as many batches as the labelled examples fill;
+    unlabelled ones are repeated as needed. If fewer examples than half a batch are found clean,
+    those of highest w are labelled until half a batch is full: there is always something to learn,
+    and w says how far to trust it.
 
-    After the warm-up the reports are of the predictions at the start of the epoch, on images
-    without augmentation: those that the losses are from.
+    After the warm-up the reports use the predictions at the start of the epoch on images without
+    augmentation, from which the losses are computed too.
     """
 
     num_networks = 2
+    recipe: DivideMixRecipe
 
-    def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
-        return nn.Identity()
-
-    def _train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
+    def train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
+        """An epoch of the warm-up, or one of each network on the division by its peer."""
         if self.epoch < self.recipe.warmup:
             return self._warm_up(on_batch)
-        logits = [self._evaluate(k) for k in (0, 1)]
-        predicted = self._observe(logits[0], torch.arange(len(self.given), device=self.device))
+        logits = [self.evaluate(k) for k in (0, 1)]
+        predicted = self.observe(logits[0], torch.arange(len(self.given), device=self.device))
         losses = [F.cross_entropy(part, self.given, reduction="none").cpu() for part in logits]
         clean = [clean_probability(part) for part in losses]
         total = sum(self._train_one(k, clean[1 - k], self._half(k, on_batch)) for k in (0, 1))
@@ -190,90 +190,92 @@ class DivideMix(Training):
         total = torch.zeros((), device=self.device)
         predicted = torch.empty_like(self.given)
         for k in (0, 1):
-            for index, (weak,) in self._batches(("weak",), on_batch=self._half(k, on_batch)):
-                logits = self._logits(self._inputs(weak), network=k)
+            for index, (weak,) in self.batches(("weak",), on_batch=self._half(k, on_batch)):
+                logits = self.logits(self.inputs(weak), network=k)
                 loss = F.cross_entropy(logits, self.given[index])
                 if self.recipe.entropy_penalty:
                     log_p = logits.log_softmax(1)
                     loss = loss + (log_p.exp() * log_p).sum(1).mean()
-                self._descend(loss, networks=[k])
+                self.descend(loss, networks=[k])
                 total += loss.detach() * len(index)
                 if k == 0:
-                    predicted[index] = self._observe(logits.detach(), index)
+                    predicted[index] = self.observe(logits.detach(), index)
         return float(total) / (2 * len(self.given)), predicted
 
     def _train_one(self, k: int, clean: Tensor, on_batch: Callable[[float], None]) -> Tensor:
         """Network k's pass over the division by its peer's w: the mean loss."""
         recipe, peer = self.recipe, 1 - k
         half = max(1, min(recipe.batch_size, len(self.given)) // 2)
-        labelled, unlabelled = self._divide(clean, least=half)
+        labelled, unlabelled = self.divide(clean, least=half)
         clean = clean.to(self.device)
-        trusted = self._endless(labelled, half)
-        others = self._endless(unlabelled, min(half, len(unlabelled)))
+        trusted = self.endless_batches(labelled, half)
+        others = self.endless_batches(unlabelled, min(half, len(unlabelled)))
         self.networks[k].train()
         self.networks[peer].eval()
         total = torch.zeros((), device=self.device)
         steps = math.ceil(len(labelled) / half)
         for step in range(steps):
             at = self.epoch + step / steps
-            self._set_rates(at)
+            self.set_rates(at)
             on_batch(at)
             index, views = next(trusted)
-            x = self._inputs(torch.cat([views, next(others)[1]]) if len(unlabelled) else views)
-            targets = self._targets(k, x, self.given[index], clean[index])
-            x, targets = mix(x, targets, alpha=recipe.mixup, generator=self._generator)
+            x = self.inputs(torch.cat([views, next(others)[1]]) if len(unlabelled) else views)
+            targets = self.targets(k, x, self.given[index], clean[index])
+            x, targets = mix(x, targets, alpha=recipe.mixup, generator=self.generator)
             weight = recipe.unlabelled
             if recipe.unlabelled_ramp:
                 weight *= min(1.0, (at - recipe.warmup) / recipe.unlabelled_ramp)
-            logits = self._logits(x, network=k)
+            logits = self.logits(x, network=k)
             loss = mixmatch_loss(logits, targets, labelled=2 * half, unlabelled_weight=weight)
-            self._descend(loss, networks=[k])
+            self.descend(loss, networks=[k])
             total += loss.detach()
         self.networks[peer].train()
         return total / steps
 
     @torch.no_grad()
-    def _targets(self, k: int, x: Tensor, labels: Tensor, clean: Tensor) -> Tensor:
+    def targets(self, k: int, x: Tensor, labels: Tensor, clean: Tensor) -> Tensor:
         """What network k is to predict: for two views of labelled and then unlabelled images."""
         split = 2 * len(labels)
-        own = self._logits(x, network=k).softmax(1)
+        own = self.logits(x, network=k).softmax(1)
         refined = refine(own[:split].unflatten(0, (2, -1)).mean(0), labels, clean)
         if len(x) == split:
             return refined.repeat(2, 1)
-        both = torch.stack([own[split:], self._logits(x[split:], network=1 - k).softmax(1)])
+        both = torch.stack([own[split:], self.logits(x[split:], network=1 - k).softmax(1)])
         guessed = sharpen(both.unflatten(1, (2, -1)).mean((0, 1)))
         return torch.cat([refined.repeat(2, 1), guessed.repeat(2, 1)])
 
-    def _divide(self, clean: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
+    def divide(self, clean: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
         """Indices, on the device, of the labelled and the unlabelled examples."""
         # Shuffled first: among equals, the first would be those of the first classes.
-        order = torch.randperm(len(clean), generator=self._generator)
+        order = torch.randperm(len(clean), generator=self.generator)
         order = order[clean[order].argsort(descending=True, stable=True)].to(self.device)
         number = max(least, int((clean > 0.5).sum()))
         return order[:number], order[number:]
 
-    def _endless(self, examples: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def endless_batches(self, examples: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Index, and two views after another, of batches of one size, shuffled anew every round.
 
         The last batch of a round is filled with the examples of its first.
         """
         while True:
-            order = torch.randperm(len(examples), generator=self._generator).to(self.device)
-            first, second = self._draw_views(), self._draw_views()
+            order = torch.randperm(len(examples), generator=self.generator).to(self.device)
+            first, second = self.draw_views(), self.draw_views()
             for start in range(0, len(examples), size):
                 at = torch.arange(start, start + size, device=self.device) % len(examples)
                 index = examples[order[at]]
-                yield index, torch.cat([self._weak(index, first), self._weak(index, second)])
+                yield (
+                    index,
+                    torch.cat([self.weak_view(index, first), self.weak_view(index, second)]),
+                )
 
     @torch.no_grad()
-    def _evaluate(self, k: int) -> Tensor:
-        """Network k's logits of all training images as they are."""
+    def evaluate(self, k: int) -> Tensor:
+        """Network k's logits of all training images without augmentation, float32 (N, C)."""
         self.networks[k].eval()
-        self._passes[0] += len(self._images)
-        parts = self._images.split(512 if self.device.type == "cpu" else 2500)
-        inputs = (normalise(p, self._mean, self._std, dtype=self.precision) for p in parts)
-        with self._autocast():
-            return torch.cat([self.networks[k](x).float() for x in inputs])
+        self.count_passes(len(self.images), backward=False)
+        with self.autocast():
+            parts = [self.networks[k](x).float() for x in self.plain_inputs(self.images)]
+        return torch.cat(parts)
 
     def _half(self, k: int, on_batch: Callable[[float], None] | None) -> Callable[[float], None]:
         """`on_batch` for network k's own pass: the first, or the second half of the epoch."""

@@ -14,12 +14,15 @@ entropy on labels that contradict the target.
 """
 
 import math
+from typing import Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from sop_classify.methods.catalogue import ELRRecipe
 from sop_classify.methods.sop import check_batch
+from sop_classify.training.loss import Loss
 
 __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
 
@@ -27,7 +30,7 @@ __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
 _EPSILON = 1e-4
 
 
-class ELRLoss(nn.Module):
+class ELRLoss(Loss):
     """The ELR loss, with the targets inside: call it in place of a cross entropy.
 
     In training mode, with gradients enabled, each call first updates the targets of its batch.
@@ -74,6 +77,23 @@ class ELRLoss(nn.Module):
         self.decay, self.regularisation = decay, regularisation
         self.register_buffer("targets", torch.zeros(num_examples, num_classes))
 
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: ELRRecipe,
+        num_examples: int,
+        num_classes: int,
+        *,
+        generator: torch.Generator,
+    ) -> Self:
+        """The loss with the settings of a recipe."""
+        return cls(
+            num_examples,
+            num_classes,
+            decay=recipe.target_decay,
+            regularisation=recipe.regularisation,
+        )
+
     def forward(
         self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
     ) -> Tensor:
@@ -86,7 +106,7 @@ class ELRLoss(nn.Module):
         labels, index : Tensor, int64, shape (B,)
             The given labels, and which example each row is.
         strong_logits
-            Not used; there so that the loss is called as `SOPLoss` is.
+            Not used.
 
         Returns
         -------

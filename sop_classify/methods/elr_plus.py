@@ -16,86 +16,93 @@ at e2221ce).
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sop_classify.methods.catalogue import ELRPlusRecipe
 from sop_classify.methods.elr import ELRLoss, agreement, clamped_softmax
 from sop_classify.methods.mixup import mixing_weight, partners
-from sop_classify.training.loop import Training
+from sop_classify.training.loop import TrainingLoop
 
 __all__ = ["ELRPlus", "ramp", "regularised"]
 
 
-class ELRPlus(Training):
+class ELRPlus(TrainingLoop):
     """Two networks, each with the other's teacher; see the module.
 
-    Both see the same batch in one go. The published code runs one after the other over the data: as
-    many passes, two views instead of one. The reports of the training are of the first network's
-    teacher on the images before they are mixed: the targets need these predictions anyway, where
-    those of the network itself would cost another pass.
+    Both networks see the same batch at once. The published code trains one after the other, with as
+    many passes and with two views instead of one. The reports describe the first network's teacher
+    on the images before they are mixed: the targets need these predictions anyway, while the
+    network's own would cost another pass.
+
+    Parameters and attributes are those of `TrainingLoop`; the recipe is an `ELRPlusRecipe`.
+
+    Attributes
+    ----------
+    memories : ModuleList of ELRLoss
+        The targets of each network.
+    teachers : list of Module
+        The averaged weights of each network.
     """
 
     num_networks = 2
+    recipe: ELRPlusRecipe
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # In training mode and so with the statistics of the batch, as published: the running ones
-        # would lag behind weights that themselves lag, and an average of the networks' would be of
-        # mixed images, which vary less than those that the teachers see.
-        self._teachers = [copy.deepcopy(n).requires_grad_(False).train() for n in self.networks]
-
-    def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
+    def setup(self) -> None:
+        """Make the targets and the teachers."""
+        number, classes = self.probability.shape
         decay = self.recipe.target_decay
-        return nn.ModuleList(ELRLoss(number, classes, decay=decay) for _ in range(2))
+        memories = nn.ModuleList(ELRLoss(number, classes, decay=decay) for _ in range(2))
+        self.memories = memories.to(self.device)
+        # In training mode, that is with the statistics of the batch, as published. Running averages
+        # of the teacher's would lag behind weights that lag themselves; those of the network are of
+        # mixed images, which vary less than the images that the teachers see.
+        self.teachers = [copy.deepcopy(n).requires_grad_(False).train() for n in self.networks]
 
-    def _modules(self) -> dict[str, nn.Module]:
-        teachers = {f"teacher{i + 1}": t for i, t in enumerate(self._teachers)}
-        return {**super()._modules(), **teachers}
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks, their averages, targets and teachers."""
+        teachers = {f"teacher{i + 1}": t for i, t in enumerate(self.teachers)}
+        return {**super().modules(), "loss": self.memories, **teachers}
 
-    def _train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
-        # A function of the epochs done, and so restored with them.
-        self._steps = self.epoch * math.ceil(len(self.given) / self.recipe.batch_size)
-        return super()._train_once(on_batch)
-
-    def _step(self, index: Tensor, weak: Tensor, *strong: Tensor) -> tuple[Tensor, Tensor]:
-        recipe, x = self.recipe, self._inputs(weak)
-        self._steps += 1
-        taught = [self._teach(x, network) for network in (0, 1)]
-        share = mixing_weight(recipe.mixup, generator=self._generator)
-        other = partners(len(x), generator=self._generator, device=self.device)
+    def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
+        """Descend on one batch: the mean of both losses, and the first teacher's logits."""
+        recipe, x, number = self.recipe, self.inputs(views[0]), self.steps + 1
+        taught = [self.ask_teacher(x, network) for network in (0, 1)]
+        share = mixing_weight(recipe.mixup, generator=self.generator)
+        other = partners(len(x), generator=self.generator, device=self.device)
         label = F.one_hot(self.given[index], taught[0].shape[1]).float()
         label = share * label + (1 - share) * label[other]
         mixed = share * x + (1 - share) * x[other]
 
-        weight = recipe.regularisation * ramp(self._steps, recipe.ramp_steps)
+        weight = recipe.regularisation * ramp(number, recipe.ramp_steps)
         loss = torch.zeros((), device=self.device)
-        for network, memory in enumerate(self.loss):  # type: ignore[arg-type]
+        for network, memory in enumerate(self.memories):
             # Clamped as in ELR, which the released code omits here: a target of exactly 0 at the
             # label would make a sharpened label 0/0.
-            memory.update(clamped_softmax(taught[1 - network]), index)
-            target = memory.targets[index]
+            memory.update(clamped_softmax(taught[1 - network]), index)  # type: ignore[operator]
+            target = memory.get_buffer("targets")[index]
             target = share * target + (1 - share) * target[other]
-            logits = self._logits(mixed, network=network)
+            logits = self.logits(mixed, network=network)
             loss = loss + regularised(
                 logits, label, target, weight=weight, mix_labels=recipe.mix_labels
             )
-        self._descend(loss)
-        self._follow(recipe.teacher_decay * ramp(self._steps + 1, recipe.teacher_ramp))
+        self.descend(loss)
+        self.update_teachers(recipe.teacher_decay * ramp(number + 1, recipe.teacher_ramp))
         return loss.detach() / 2, taught[0]
 
     @torch.no_grad()
-    def _teach(self, x: Tensor, network: int) -> Tensor:
-        self._passes[0] += len(x)
-        with self._autocast():
-            return self._teachers[network](x).float()
+    def ask_teacher(self, x: Tensor, network: int) -> Tensor:
+        """The logits of a network's teacher, float32 (B, C)."""
+        self.count_passes(len(x), backward=False)
+        with self.autocast():
+            return self.teachers[network](x).float()
 
     @torch.no_grad()
-    def _follow(self, decay: float) -> None:
-        for teacher, network in zip(self._teachers, self.networks, strict=True):
+    def update_teachers(self, decay: float) -> None:
+        """Move the teachers' weights towards those of the networks."""
+        for teacher, network in zip(self.teachers, self.networks, strict=True):
             for old, new in zip(teacher.parameters(), network.parameters(), strict=True):
                 old.lerp_(new, 1 - decay)
 

@@ -21,13 +21,16 @@ enters nowhere.
 """
 
 import math
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from overparam.sparse_corruption import descend
+from sop_classify.methods.catalogue import SOPRecipe
+from sop_classify.training.loss import Loss
 
 __all__ = [
     "SOPLoss",
@@ -42,7 +45,7 @@ __all__ = [
 _EPSILON = 1e-4
 
 
-class SOPLoss(nn.Module):
+class SOPLoss(Loss):
     """The SOP loss, with u and v inside: call it in place of a cross entropy.
 
     In training mode, with gradients enabled, each call also takes one step of plain SGD on the u, v
@@ -111,8 +114,9 @@ class SOPLoss(nn.Module):
             "balance": balance,
             "consistency": consistency,
         }.items():
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; it must be 0 or more")
+            # Above 1e30 a step overflows float32.
+            if not 0 <= value <= 1e30:
+                raise ValueError(f"{name} is {value}; it must be 0 or more, and at most 1e30")
         if form not in ("projected", "released", "paper"):
             raise ValueError(f"form is {form!r}; choose 'projected', 'released' or 'paper'")
         if not 0 < init < 1:
@@ -127,6 +131,49 @@ class SOPLoss(nn.Module):
                 start = draw.cpu() * init
             # Buffers, not parameters: an optimizer given ours must not step them too.
             self.register_buffer(name, start)
+
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: SOPRecipe,
+        num_examples: int,
+        num_classes: int,
+        *,
+        generator: torch.Generator,
+    ) -> Self:
+        """The loss with the settings of a recipe; see `SOPRecipe` for `activation_epochs`."""
+        alpha_u, alpha_v, start = recipe.alpha_u, recipe.alpha_v, generator
+        if recipe.activation_epochs:
+            batch = round(num_examples / math.ceil(num_examples / recipe.batch_size))
+            alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
+            alpha_u = recipe.alpha_ratio * alpha_v
+            start = None  # a random start would delay many of the counters by several epochs
+        return cls(
+            num_examples,
+            num_classes,
+            alpha_u=alpha_u,
+            alpha_v=alpha_v,
+            balance=recipe.balance,
+            consistency=recipe.consistency,
+            form=recipe.form,
+            init=recipe.init,
+            generator=start,
+        )
+
+    @property
+    def views(self) -> Sequence[str]:
+        """A strong view too if the consistency counts."""
+        return ("weak", "strong") if self.consistency else ("weak",)
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """alpha_u and alpha_v."""
+        return {"alpha_u": self.alpha_u, "alpha_v": self.alpha_v}
+
+    def report(self, labels: Tensor) -> dict[str, Tensor]:
+        """U, and the sum of V over the classes, of every example; both of shape (N,)."""
+        up, down = self.parts(labels)
+        return {"u": up, "v": down.sum(1)}
 
     def forward(
         self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
@@ -309,7 +356,13 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
             f"activation_epochs={activation_epochs}, batch_size={batch_size}, init={init}: "
             "the first two must be positive, init between 0 and 1"
         )
-    return batch_size / 4 * math.expm1(-math.log(init) / activation_epochs)
+    exponent = -math.log(init) / activation_epochs
+    if exponent > 60:  # e^60 is 1e26
+        raise ValueError(
+            f"activation_epochs is {activation_epochs}; from init={init} it must be at least "
+            f"{-math.log(init) / 60:.2g}"
+        )
+    return batch_size / 4 * math.expm1(exponent)
 
 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:

@@ -1,54 +1,32 @@
-"""Methods side by side: the finished runs of a folder as a table, a CSV and a figure."""
+"""Methods side by side: the runs of a folder as a table, a CSV and a figure."""
 
 import csv
 import io
-import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from overparam.files import FileError, naming, one_line, replace_file
+from overparam.figures import write_figure
+from overparam.files import FileError, naming, replace_file
+from sop_classify.labels.label_noise import LabelNoise
+from sop_classify.methods.catalogue import METHODS
+from sop_classify.runs.record import RECORD, RunRecord, read_metrics, read_record
 
-__all__ = ["PUBLISHED", "read_runs", "write_comparison"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-# Last-epoch test accuracy in per cent where the source gives it; CIFAR-N's leaderboard is of the
-# best epoch on the test set. ResNet34 for one network without semi-supervision (ELR, Table 1; SOP,
-# Table 1), PreActResNet18 for the others (ELR, Table 2; SOP, Table 3).
-PUBLISHED: dict[tuple[str, str], float] = {
-    ("symmetric 0.2", "ce"): 86.98,
-    ("symmetric 0.2", "elr"): 91.16,
-    ("symmetric 0.2", "sop"): 93.18,
-    ("symmetric 0.2", "coteaching+"): 89.5,
-    ("symmetric 0.2", "dividemix"): 96.1,
-    ("symmetric 0.2", "elr+"): 95.8,
-    ("symmetric 0.2", "sop+"): 96.3,
-    ("symmetric 0.4", "ce"): 81.88,
-    ("symmetric 0.4", "elr"): 89.15,
-    ("symmetric 0.4", "sop"): 90.09,
-    ("symmetric 0.5", "ce"): 79.4,
-    ("symmetric 0.5", "coteaching+"): 85.7,
-    ("symmetric 0.5", "dividemix"): 94.6,
-    ("symmetric 0.5", "elr+"): 94.8,
-    ("symmetric 0.5", "sop+"): 95.5,
-    ("worst", "ce"): 77.69,
-    ("worst", "elr"): 83.58,
-    ("worst", "coteaching+"): 83.26,
-    ("worst", "dividemix"): 92.56,
-    ("worst", "elr+"): 91.09,
-    ("worst", "sop+"): 93.24,
-}
-"""Accuracies in per cent on the whole of CIFAR-10, own lengths; by noise and method."""
+__all__ = ["read_runs", "write_comparison"]
 
-_CIFAR10 = (
+_CIFAR10 = [
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
-)
-# What a row of the CSV holds besides.
+]
+# Columns of the CSV that the table does not have.
 _OTHER = ("data", "is_cifar10", "limit", "device", "threads")
 
-# Key of a row, its title, and by what it is multiplied.
+# Key of a row, its title, and the factor that the table multiplies it by.
 _COLUMNS = {
     "accuracy": ("last epoch, %", 100),
     "accuracy_ensemble": ("both networks, %", 100),
@@ -61,83 +39,67 @@ _COLUMNS = {
     "forward_passes": ("forward", 1),
     "backward_passes": ("backward", 1),
 }
+_NEEDED = ("accuracy", "seconds", "training_seconds")
+
+_NOTE = """\
+Accuracies are those of the last epoch unless the title says best, and of the first network unless
+it says both. Passes: images sent forward and backward through a network, per training image and
+epoch. Published: accuracy on the whole of CIFAR-10 with the networks and lengths of each paper
+(`sop_classify.METHODS`).
+"""
+
+Case = tuple[str, str]  # noise and method
 
 
 def read_runs(folder: Path) -> list[dict[str, Any]]:
-    """One dict for each completed run below `folder`, in the order of their names.
+    """One row for each completed run in the folders below `folder`, in the order of their names.
 
     Returns
     -------
     list of dict
-        `run`, `noise`, `method`, `seed`, `data`, `is_cifar10`, `limit`, `device`, `threads`, and as
-        far as known the results of run.json, `epochs`, `images_per_second` of the training
-        (evaluation aside) and `forward_passes`, `backward_passes` an image and epoch.
+        `run`, `noise`, `method`, `seed`, `data`, `is_cifar10`, `limit`, `device`, `threads`; if
+        known the results of run.json; `epochs`; `images_per_second` in training, without tests; and
+        `forward_passes` and `backward_passes` per image and epoch.
 
     Raises
     ------
     FileError
-        If a run.json cannot be read.
+        If a run.json or metrics.csv cannot be read or is not that of a run.
     """
-    rows = []
-    for path in sorted(folder.glob("*/run.json")):
-        with naming("read", path):
-            try:
-                record = json.loads(path.read_text())
-            except ValueError as error:
-                raise FileError(f"not JSON, or damaged ({one_line(error)})") from error
-        if record["status"] != "completed":
-            continue
-        with (path.parent / "metrics.csv").open() as file:
-            epochs = list(csv.DictReader(file))
-        arguments, results = record["arguments"], record["results"]
-        rate = arguments.get("noise")
-        kind = str(arguments.get("noise_type"))
-        images = record["data"]["train_images"] * len(epochs)
-        rows.append(
-            {
-                "run": path.parent.name,
-                "noise": kind if rate is None else f"{kind} {rate:g}",
-                "method": record["recipe"]["method"],
-                "seed": record["seed"],
-                "data": record["data"]["name"],
-                "is_cifar10": tuple(record["data"]["class_names"]) == _CIFAR10,
-                "limit": arguments.get("limit"),
-                "device": record["device_name"],
-                "threads": record["threads"],
-                **{key: results.get(key) for key in _COLUMNS if key in results},
-                "epochs": len(epochs),
-                "images_per_second": images / results["training_seconds"],
-                **{
-                    key: statistics.mean(float(epoch[key]) for epoch in epochs)
-                    for key in ("forward_passes", "backward_passes")
-                },
-            }
-        )
-    return rows
+    return [_row(path, r) for path, r in _records(folder).items() if r.status == "completed"]
 
 
-def write_comparison(folder: Path, *, methods: Iterable[str]) -> str:
-    """Write comparison.csv (a row a run), comparison.md and comparison.png of what is finished.
+def write_comparison(folder: Path) -> str:
+    """Write comparison.csv (a row for each run), comparison.md and comparison.png.
 
     Parameters
     ----------
     folder : Path
-        Its folders are runs.
-    methods : iterable of str
-        In this order in table and figure.
+        Its folders are runs. Only completed and failed ones are shown.
 
     Returns
     -------
     str
-        The table of comparison.md: mean ± standard deviation over seeds.
+        The table of comparison.md: mean ± standard deviation over seeds, and below it the runs that
+        failed.
+
+    Raises
+    ------
+    FileError
+        As in `read_runs`, or if a file cannot be written.
     """
     rows = read_runs(folder)
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    order = list(methods)
+    failed = {path: r for path, r in _records(folder).items() if r.status == "failed"}
+    groups: dict[Case, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["noise"], row["method"]].append(row)
-    known = {m: i for i, m in enumerate(order)}
-    cases = sorted(groups, key=lambda case: (case[0], known.get(case[1], len(order))))
+    failures: dict[Case, int] = defaultdict(int)
+    for record in failed.values():
+        failures[_noise(record), record.recipe["method"]] += 1
+    order = {method: place for place, method in enumerate(METHODS)}
+    cases = sorted(
+        {*groups, *failures}, key=lambda case: (case[0], order.get(case[1], len(order)), case[1])
+    )
 
     table = io.StringIO()
     writer = csv.DictWriter(table, ["run", "noise", "method", "seed", *_OTHER, *_COLUMNS])
@@ -145,29 +107,73 @@ def write_comparison(folder: Path, *, methods: Iterable[str]) -> str:
     writer.writerows(rows)
     replace_file(folder / "comparison.csv", table.getvalue().encode())
 
-    titles = [title for title, _ in _COLUMNS.values()]
-    lines = [f"| noise | method | {' | '.join(titles)} | published, % | n |"]
-    lines += ["|" + "---|" * (len(titles) + 4)]
-    for case in cases:
-        shown = [
-            _spread([row[key] * scale for row in groups[case] if row.get(key) is not None])
-            for key, (_, scale) in _COLUMNS.items()
-        ]
-        ours = all(row["is_cifar10"] for row in groups[case])
-        published = PUBLISHED.get(case, "") if ours else ""
-        lines.append(
-            f"| {case[0]} | {case[1]} | {' | '.join(shown)} | {published} | {len(groups[case])} |"
-        )
+    titles = " | ".join(title for title, _ in _COLUMNS.values())
+    lines = [f"| noise | method | {titles} | published, % | n |"]
+    lines += ["|" + "---|" * (len(_COLUMNS) + 4)]
+    lines += [_line(case, groups.get(case, []), failures.get(case, 0)) for case in cases]
+    lines += [
+        f"\nFailed: {path.name}: {record.results.get('error', 'no reason is on record')}"
+        for path, record in failed.items()
+    ]
     text = "\n".join(lines)
-    note = (
-        "Last epoch unless it says best; of the first network unless it says both. Passes: images "
-        "sent through a network, and back, per training image and epoch. Published: the whole of "
-        "CIFAR-10, the methods' own networks and lengths (`sop_classify.reports.comparison.PUBLISHED`).\n"
-    )
-    replace_file(folder / "comparison.md", f"{text}\n\n{note}".encode())
+    replace_file(folder / "comparison.md", f"{text}\n\n{_NOTE}".encode())
     if rows:
-        _draw(folder / "comparison.png", groups, cases)
+        noises = list(dict.fromkeys(noise for noise, _ in groups))
+        draw = partial(_draw, groups=groups, cases=[c for c in cases if c in groups])
+        write_figure(folder / "comparison.png", draw, size=(1 + 4 * len(noises), 4))
     return text
+
+
+def _records(folder: Path) -> dict[Path, RunRecord]:
+    paths = sorted(folder.glob(f"*/{RECORD}"))
+    return {path.parent: read_record(path.parent) for path in paths}
+
+
+def _noise(record: RunRecord) -> str:
+    return str(LabelNoise.from_arguments(record.arguments) or "as given")
+
+
+def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
+    history = read_metrics(folder)
+    with naming("read", folder / RECORD):
+        results = record.results
+        for key in (*_NEEDED, *_COLUMNS):
+            value = results.get(key)
+            if not isinstance(value, int | float) and (key in _NEEDED or value is not None):
+                raise FileError(f"its results are damaged: {key} is missing or malformed")
+        if not history or not results["training_seconds"] > 0:
+            raise FileError("it is the record of a run of no epochs")
+        return {
+            "run": folder.name,
+            "noise": _noise(record),
+            "method": record.recipe["method"],
+            "seed": record.seed,
+            "data": record.data["name"],
+            "is_cifar10": record.data["class_names"] == _CIFAR10,
+            "limit": record.arguments.get("limit"),
+            "device": record.device_name,
+            "threads": record.threads,
+            **{key: results[key] for key in _COLUMNS if key in results},
+            "epochs": len(history),
+            "images_per_second": (
+                record.data["train_images"] * len(history) / results["training_seconds"]
+            ),
+            "forward_passes": statistics.mean(epoch.forward_passes for epoch in history),
+            "backward_passes": statistics.mean(epoch.backward_passes for epoch in history),
+        }
+
+
+def _line(case: Case, rows: list[dict[str, Any]], failures: int) -> str:
+    noise, method = case
+    shown = [
+        _spread([row[key] * scale for row in rows if row.get(key) is not None])
+        for key, (_, scale) in _COLUMNS.items()
+    ]
+    published: Any = ""
+    if method in METHODS and rows and all(row["is_cifar10"] for row in rows):
+        published = METHODS[method].published_accuracy.get(noise, "")
+    number = f"{len(rows)} ({failures} failed)" if failures else f"{len(rows)}"
+    return f"| {noise} | {method} | {' | '.join(shown)} | {published} | {number} |"
 
 
 def _spread(values: list[float]) -> str:
@@ -179,18 +185,9 @@ def _spread(values: list[float]) -> str:
     return f"{mean:.{digits}f}{deviation}"
 
 
-def _draw(
-    path: Path,
-    groups: dict[tuple[str, str], list[dict[str, Any]]],
-    cases: list[tuple[str, str]],
-) -> None:
-    """Accuracy over seconds, a panel for each noise; without matplotlib there is no figure."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
+def _draw(figure: "Figure", *, groups: dict[Case, list[dict[str, Any]]], cases: list[Case]) -> None:
+    """Accuracy over seconds, a panel for each noise."""
     noises = list(dict.fromkeys(noise for noise, _ in cases))
-    figure = Figure(figsize=(1 + 4 * len(noises), 4), layout="constrained")
     for axes, noise in zip(figure.subplots(1, len(noises), squeeze=False)[0], noises, strict=True):
         for _, method in (case for case in cases if case[0] == noise):
             runs = groups[noise, method]
@@ -200,6 +197,3 @@ def _draw(
             axes.errorbar(seconds, statistics.mean(accuracies), error, fmt="o", label=method)
         axes.set(title=noise, xlabel="seconds", ylabel="test accuracy, last epoch, %")
         axes.legend(fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    replace_file(path, buffer.getvalue())

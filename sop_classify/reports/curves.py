@@ -1,13 +1,18 @@
-"""The picture of a run: loss, accuracy, memorised labels, U and V over the epochs."""
+"""The figure of a run: loss, accuracy, memorised labels, U and V over the epochs."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from overparam.files import replace_file
-from sop_classify.training.loop import Epoch
+from overparam.figures import write_figure
+from sop_classify.training.evaluation import Epoch
 
-__all__ = ["draw_curves"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CURVES", "draw_curves"]
+
+CURVES = "curves.png"
 
 _PANELS: dict[str, dict[str, str]] = {
     "training loss": {"train_loss": ""},
@@ -28,29 +33,36 @@ _PANELS: dict[str, dict[str, str]] = {
 
 
 def draw_curves(path: Path, history: Sequence[Epoch]) -> str:
-    """Draw what is known over the epochs; the name of the picture, or why there is none."""
-    try:
-        from matplotlib.figure import Figure  # not pyplot: that keeps figures and a window system
-    except ImportError:
-        return "not drawn: matplotlib is missing; pip install 'robustdip[plot]'"
-    known = {
-        title: {
-            name: label for name, label in lines.items() if getattr(history[-1], name) is not None
-        }
+    """Draw what is known about the epochs.
+
+    Parameters
+    ----------
+    path : Path
+        A .png, made or replaced.
+    history : sequence of Epoch
+        At least one.
+
+    Returns
+    -------
+    str
+        The name of the figure, or why there is none.
+    """
+    last = history[-1]
+    panels = {
+        title: {name: label for name, label in lines.items() if getattr(last, name) is not None}
         for title, lines in _PANELS.items()
     }
-    known = {title: lines for title, lines in known.items() if lines}
-    figure = Figure(figsize=(4 * len(known), 3.2), layout="constrained")
-    axes = figure.subplots(1, len(known), squeeze=False)[0]
-    for panel, (title, lines) in zip(axes, known.items(), strict=True):
-        for name, label in lines.items():
-            tested = [epoch for epoch in history if getattr(epoch, name) is not None]
-            values = [getattr(epoch, name) for epoch in tested]
-            panel.plot([epoch.epoch for epoch in tested], values, ".-", label=label)
-        panel.set(title=title, xlabel="epoch")
-        if len(lines) > 1:
-            panel.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    replace_file(path, buffer.getvalue())
-    return path.name
+    panels = {title: lines for title, lines in panels.items() if lines}
+
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for panel, (title, lines) in zip(axes, panels.items(), strict=True):
+            for name, label in lines.items():
+                tested = [epoch for epoch in history if getattr(epoch, name) is not None]
+                values = [getattr(epoch, name) for epoch in tested]
+                panel.plot([epoch.epoch for epoch in tested], values, ".-", label=label)
+            panel.set(title=title, xlabel="epoch")
+            if len(lines) > 1:
+                panel.legend()
+
+    return write_figure(path, draw, size=(4 * len(panels), 3.2), dpi=120)

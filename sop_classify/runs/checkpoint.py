@@ -1,6 +1,6 @@
 """One file with everything of a training that changes: tensors, and which run they belong to.
 
-A single file, so that weights, u and v, optimizer and random numbers are always of one moment.
+A single file, so that weights, u and v, optimizers and random numbers always belong together.
 """
 
 import hashlib
@@ -16,13 +16,15 @@ from torch import Tensor
 
 from overparam.files import FileError, naming, one_line, require_regular
 
-__all__ = ["checkpoint_bytes", "read_checkpoint"]
+__all__ = ["CHECKPOINT", "checkpoint_bytes", "read_checkpoint"]
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 def checkpoint_bytes(state: Mapping[str, Tensor], stamp: Mapping[str, Any]) -> bytes:
-    """The file for a state and what JSON can hold of its origin.
+    """The file for a state and for what JSON can hold about its origin.
 
-    It is made in memory for the sake of one atomic write: 170 MB for ResNet34 and its momentum.
+    It is made in memory, 170 MB for ResNet34 and its momentum, so that one atomic write stores it.
     """
     # safetensors knows neither devices nor strides nor shared memory: plain copies of all.
     tensors = {
@@ -40,7 +42,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 stamp = json.loads((file.metadata() or {}).get("run", "{}"))
-                # Copies: the file itself is soon replaced.
+                # Copies, because the file itself is soon replaced.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
             intact = stamp.pop("sha256", None) == _digest(tensors)
         except OSError:
@@ -51,7 +53,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise FileError("it is damaged: its tensors are not those that were saved")
     for name, tensor in tensors.items():
         if tensor.ndim == 4:
-            # Strides are not saved; `Training` holds kernels, and so their momentum, like this.
+            # Strides are not saved. A training holds kernels, and so their momentum, like this.
             tensors[name] = tensor.contiguous(memory_format=torch.channels_last)
     return stamp, tensors
 

@@ -1,55 +1,106 @@
 """A training kept in a folder: what it leaves on disk, and how it goes on after a stop.
 
 - ``run.json``: recipe, arguments, seed, data, noise, machine and versions; the status ("running",
-  "completed", "interrupted" or "failed"); at the end the results.
+  "completed", "interrupted" or "failed"); at the end the results. See `RunRecord`.
 - ``labels.npz``: ``given_labels``, and ``true_labels`` if they are known.
-- ``metrics.csv``: a row an epoch, the fields of `sop_classify.training.loop.Epoch`; unknown is empty.
-- ``checkpoint.safetensors``: everything that changes, after the last epoch that was completed.
-- ``label_issues.csv``, ``transition_matrix.csv`` and ``curves.png``, written by `finish`.
+- ``metrics.csv``: a row for each epoch, the fields of `Epoch`.
+- ``checkpoint.safetensors``: everything that changes, after the last completed epoch.
+- ``label_issues.csv``, ``transition_matrix.csv`` and ``curves.png``, written at the end.
 
-A file is replaced whole or not at all, metrics.csv before the checkpoint: the table may be a row
-ahead of the checkpoint, which a resumed run repeats, but it never lacks one.
+Each file is written whole or not at all, metrics.csv before the checkpoint. The table may therefore
+be one row ahead of the checkpoint, which a resumed run repeats; it never lacks a row.
 """
 
-import csv
 import dataclasses
 import hashlib
 import io
-import json
 import os
 import platform
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from overparam.files import FileError, naming, one_line, replace_file, require_regular
+import overparam
+from overparam.files import FileError, naming, one_line, replace_file
 from sop_classify.data.image_data import ImageData
-from sop_classify.labels.issues import auroc, f1, issues_csv, label_issues, transitions_csv
-from sop_classify.labels.synthetic import noise_rate
+from sop_classify.labels.arrays import noise_rate
 from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
-from sop_classify.reports.curves import draw_curves
-from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
-from sop_classify.training.loop import Epoch, Training
+from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
+from sop_classify.runs.record import (
+    METRICS,
+    RECORD,
+    RunRecord,
+    differences,
+    has_record,
+    read_metrics,
+    read_record,
+    write_metrics,
+    write_record,
+)
+from sop_classify.runs.results import write_results
+from sop_classify.training.evaluation import Epoch, Evaluator
+from sop_classify.training.loop import TrainingLoop
 
-__all__ = ["Run", "finish", "require_new", "train"]
+__all__ = ["Job", "Run", "require_new", "train"]
 
 StrPath = str | os.PathLike[str]
 
-_SCHEMA = 1
-_STATUSES = ("running", "completed", "interrupted", "failed")
-_RECORD, _LABELS, _METRICS = "run.json", "labels.npz", "metrics.csv"
-_CHECKPOINT, _CURVES = "checkpoint.safetensors", "curves.png"
-_ISSUES, _TRANSITIONS = "label_issues.csv", "transition_matrix.csv"
-# What must not change between the start of a run and its end. That includes the number of epochs:
-# every schedule runs over all of them.
-_FIXED = ("recipe", "arguments", "seed", "data")
+_LABELS = "labels.npz"
+_MACHINE = ("device", "device_name", "precision", "threads", "compile", "versions")
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What to train, and on what.
+
+    Attributes
+    ----------
+    data : ImageData
+    given_labels : array_like of int, shape (N,)
+        The labels to train on, right or wrong.
+    recipe : Recipe
+    true_labels : array_like of int, shape (N,), optional
+        For the reports only; nothing that is trained sees them.
+    seed : int
+    device : str
+        As in `overparam.devices.pick_device`.
+    compile : bool
+        Use `torch.compile`, which pays on a GPU after a minute of training.
+    arguments : mapping of str
+        How the data came to be, for run.json: see `RunRecord`.
+    """
+
+    data: ImageData
+    given_labels: ArrayLike
+    recipe: Recipe
+    true_labels: ArrayLike | None = None
+    seed: int = 0
+    device: str = "auto"
+    compile: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def training(self) -> TrainingLoop:
+        """A training that has not begun."""
+        return training_for(
+            self.data,
+            self.given_labels,
+            self.recipe,
+            seed=self.seed,
+            device=self.device,
+            compile=self.compile,
+        )
+
+    def evaluator(self) -> Evaluator:
+        """What compares its predictions with the truth."""
+        return Evaluator(self.data, true_labels=self.true_labels)
 
 
 def train(
@@ -69,19 +120,15 @@ def train(
 
     Parameters
     ----------
-    data : ImageData
+    data, recipe, true_labels, seed, device, compile, arguments
+        As in `Job`.
     given_labels : array_like of int, shape (N,), optional
-        What to train on, right or wrong; `data.train_labels` if left out.
-    recipe, true_labels, seed, device, compile
-        As in `Training`.
+        The labels to train on, right or wrong; by default `data.train_labels`.
     out : str or PathLike, optional
-        Folder of the run, new or empty; see the module and `Run`.
+        Folder of the run, new or empty; see `sop_classify.runs.run`. By default nothing is written.
     resume : bool
-        Go on with the run in `out` instead: it ends as it would have without the stop, on a CPU
-        with the same number of threads bit for bit. Of a completed run there is nothing to yield.
-    arguments : mapping of str, optional
-        How the data came to be, for run.json; as `noise_type` and `noise` its kind and asked rate.
-        What JSON does not know is kept as its str.
+        Go on with the run in `out`. It ends as it would have ended without the stop: bit for bit on
+        a CPU with the same number of threads. A completed run yields nothing.
 
     Yields
     ------
@@ -91,31 +138,20 @@ def train(
     Raises
     ------
     FileError
-        If `out` is not empty, holds no run to resume, or a damaged one, or cannot be written.
+        If `out` is not empty, holds no run to resume or a damaged one, or cannot be written.
     ValueError
-        If what is resumed was made with other settings or data: each is named, with both values.
-    DivergedError
-        As in `Training`.
+        If the run to resume was made with other settings or data; each is named with both values.
+    DivergedError, NotEnoughMemoryError
+        As in `TrainingLoop.epochs`.
     """
+    given = data.train_labels if given_labels is None else given_labels
+    job = Job(data, given, recipe, true_labels, seed, device, compile, arguments or {})
     if out is None:
         if resume:
             raise ValueError("resume needs out, the folder of the run to go on with")
-        given = data.train_labels if given_labels is None else given_labels
-        yield from training_for(
-            data, given, recipe, true_labels=true_labels, seed=seed, device=device, compile=compile
-        ).epochs()
+        yield from job.evaluator().epochs(job.training())
         return
-    run = Run(
-        data,
-        given_labels,
-        recipe,
-        out=out,
-        true_labels=true_labels,
-        seed=seed,
-        device=device,
-        compile=compile,
-        arguments=arguments,
-    )
+    run = Run(job, out)
     if resume:
         run.resume()
     else:
@@ -124,71 +160,52 @@ def train(
 
 
 class Run:
-    """A training and its folder. Call `start` or `resume`, then take the `epochs`.
+    """A job and its folder. Call `start` or `resume`, then take the `epochs`.
 
     Parameters
     ----------
-    data, given_labels, recipe, out, true_labels, seed, device, compile, arguments
-        As in `train`.
+    job : Job
+    out : str or PathLike
+        Folder of the run.
 
     Attributes
     ----------
+    job : Job
     folder : Path
-    training : Training
-    data : ImageData
-    given_labels : ndarray of int64, shape (N,)
-    true_labels : ndarray of int64, shape (N,), or None
-    record : dict
+    training : TrainingLoop
+    record : RunRecord
         What run.json holds.
     history : list of Epoch
         What metrics.csv holds.
     saved : int
-        Epochs in the checkpoint.
+        Number of epochs in the checkpoint.
     """
 
-    def __init__(
-        self,
-        data: ImageData,
-        given_labels: ArrayLike | None,
-        recipe: Recipe,
-        *,
-        out: StrPath,
-        true_labels: ArrayLike | None = None,
-        seed: int = 0,
-        device: str = "auto",
-        compile: bool = False,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> None:
-        given = data.train_labels if given_labels is None else given_labels
-        self.training = training_for(
-            data, given, recipe, true_labels=true_labels, seed=seed, device=device, compile=compile
-        )
-        self.folder, self.data = Path(out), data
+    def __init__(self, job: Job, out: StrPath) -> None:
+        self.job, self.folder = job, Path(out)
+        self.training, self._evaluator = job.training(), job.evaluator()
         self.history: list[Epoch] = []
         self.saved = 0
-        self.given_labels = np.asarray(given, np.int64)
-        self.true_labels = None if true_labels is None else np.asarray(true_labels, np.int64)
-        arguments = dict(arguments or {})
-        record = {
-            "schema_version": _SCHEMA,
-            "status": "running",
-            "recipe": dataclasses.asdict(recipe),
-            "arguments": arguments,
-            "seed": seed,
-            "data": _describe(data, self.given_labels, self.true_labels),
-            "noise": None,
-            **_machine(self.training, compile=compile),
-            "resumed": [],
-            "results": {},
-        }
-        if self.true_labels is not None:
-            record["noise"] = {
-                "type": arguments.get("noise_type"),
-                "rate": arguments.get("noise"),
-                "realised_rate": noise_rate(self.true_labels, self.given_labels),
+        self._given = np.asarray(job.given_labels, np.int64)
+        self._true = None if job.true_labels is None else np.asarray(job.true_labels, np.int64)
+        noise = None
+        if self._true is not None:
+            noise = {
+                "type": job.arguments.get("noise_type"),
+                "rate": job.arguments.get("noise"),
+                "realised_rate": noise_rate(self._true, self._given),
             }
-        # As it will be read again: a tuple is a list, a path its name.
-        self.record: dict[str, Any] = json.loads(json.dumps(record, default=str))
+        self.record = RunRecord(
+            status="running",
+            recipe=dataclasses.asdict(job.recipe),
+            arguments=dict(job.arguments),
+            seed=job.seed,
+            data=_describe(job.data, self._given, self._true),
+            noise=noise,
+            **_machine(self.training, compile=job.compile),
+            resumed=[],
+            results={},
+        )
 
     def start(self) -> None:
         """Make the folder, with everything that a resumed run needs, or nothing.
@@ -202,21 +219,21 @@ class Run:
         with naming("start a run in", self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            labels: dict[str, Any] = {"given_labels": self.given_labels}
-            if self.true_labels is not None:
-                labels["true_labels"] = self.true_labels
+            labels = {"given_labels": self._given}
+            if self._true is not None:
+                labels["true_labels"] = self._true
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, **labels)
+            np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
             replace_file(self.folder / _LABELS, buffer.getvalue())
             self._save()
             self._write()  # last: where there is a run.json, there is a run
         except BaseException:
-            for name in (_LABELS, _METRICS, _CHECKPOINT, _RECORD):
+            for name in (_LABELS, METRICS, CHECKPOINT, RECORD):
                 (self.folder / name).unlink(missing_ok=True)
             raise
 
     def resume(self) -> None:
-        """Take up what the folder holds; nothing is written before the first of the `epochs`.
+        """Load what the folder holds; nothing is written before the first of the `epochs`.
 
         Raises
         ------
@@ -226,22 +243,95 @@ class Run:
             If the run was made with other settings or data.
         """
         with naming("resume", self.folder):
-            if not (self.folder / _RECORD).exists():
-                raise FileError(f"it holds no {_RECORD}; start a run there first")
-        old, now = _read_record(self.folder / _RECORD), self.record
-        _require_same(self.folder, old, now)
-        kept = (*_MACHINE, "status", "resumed", "results")
-        self.record = {**now, **{key: old.get(key) for key in kept}}
-        history = _read_metrics(self.folder / _METRICS)
-        if old["status"] == "completed":
+            if not has_record(self.folder):
+                raise FileError(f"it holds no {RECORD}; start a run there first")
+        old, now = read_record(self.folder), self.record
+        if changed := differences(dataclasses.asdict(old), dataclasses.asdict(now)):
+            raise ValueError(
+                f"{str(self.folder)!r} was made with {'; '.join(changed)}: use its settings and "
+                "data, or another folder"
+            )
+        history = read_metrics(self.folder)
+        # The machine that is on record is the one that the run started on.
+        kept = {key: getattr(old, key) for key in (*_MACHINE, "status", "resumed", "results")}
+        self.record = replace(now, **kept)
+        if old.status == "completed":
             self.history, self.saved = history, len(history)
             return
+        epoch = self._load()
+        if len(history) < epoch:
+            raise FileError(
+                f"cannot resume {str(self.folder)!r}: {METRICS} has {len(history)} epochs, the "
+                f"checkpoint {epoch}"
+            )
+        self.history, self.saved = history[:epoch], epoch
+        machine = {key: getattr(now, key) for key in _MACHINE}
+        changes = {key: value for key, value in machine.items() if value != getattr(old, key)}
+        self.record = replace(self.record, resumed=[*old.resumed, {"epoch": epoch, **changes}])
 
-        path = self.folder / _CHECKPOINT
+    def epochs(
+        self, *, on_batch: Callable[[float], None] | None = None
+    ) -> Generator[Epoch, None, None]:
+        """Train the remaining epochs, one at a time; each is saved before it is yielded.
+
+        After an exception, Ctrl-C included, go on with a new Run: the training may have stopped in
+        the middle of an epoch, but the folder holds complete ones.
+
+        Parameters
+        ----------
+        on_batch : callable, optional
+            As in `TrainingLoop.epochs`.
+        """
+        if self.record.status == "completed":
+            return
+        try:
+            self._write(status="running", results={})
+            for epoch in self._evaluator.epochs(self.training, on_batch=on_batch):
+                self.history.append(epoch)
+                self._save()
+                yield epoch
+            results = write_results(
+                self.folder,
+                self.training,
+                self.history,
+                class_names=self.job.data.class_names,
+                true_labels=self._true,
+            )
+            self._write(status="completed", results=results)
+        except BaseException as error:
+            # Ctrl-C and a generator that is closed are no failures.
+            failed = isinstance(error, Exception)
+            with suppress(FileError):  # the error to report is the first
+                if failed:
+                    self._write(status="failed", results={"error": one_line(error)})
+                else:
+                    self._write(status="interrupted")
+            raise
+
+    def summary(self) -> dict[str, Any]:
+        """The results of a completed run, and as `run` where it is."""
+        return {**self.record.results, "run": str(self.folder)}
+
+    def _write(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
+        write_record(self.folder, self.record)
+
+    def _save(self) -> None:
+        stamp = {**self._stamp(), "epoch": self.training.epoch}
+        checkpoint = checkpoint_bytes(self.training.state_dict(), stamp)
+        write_metrics(self.folder, self.history)
+        replace_file(self.folder / CHECKPOINT, checkpoint)
+        self.saved = self.training.epoch
+
+    def _load(self) -> int:
+        """Load the checkpoint; the number of its epochs."""
+        path = self.folder / CHECKPOINT
         stamp, state = read_checkpoint(path)
         with naming("read", path):
-            epoch = stamp.pop("epoch", None)
-            if stamp != self._stamp():
+            epoch, own = stamp.pop("epoch", None), self._stamp()
+            if stamp.get("schema_version") != own["schema_version"] or differences(
+                _comparable(stamp), _comparable(own)
+            ):
                 raise FileError("it is the checkpoint of another run")
             try:
                 self.training.load_state_dict(state)
@@ -249,68 +339,22 @@ class Run:
                 raise FileError(f"it does not fit this training ({one_line(error)})") from error
             if epoch != self.training.epoch:
                 raise FileError(f"it says epoch {epoch}, its tensors {self.training.epoch}")
-        epoch = self.training.epoch
-        if len(history) < epoch:
-            raise FileError(
-                f"cannot resume {str(self.folder)!r}: {_METRICS} has {len(history)} epochs, the "
-                f"checkpoint {epoch}"
-            )
-        self.history, self.saved = history[:epoch], epoch
-        changed = {key: now[key] for key in _MACHINE if now[key] != old.get(key)}
-        self.record["resumed"].append({"epoch": epoch, **changed})
-
-    def epochs(
-        self, *, on_batch: Callable[[float], None] | None = None
-    ) -> Generator[Epoch, None, None]:
-        """Train what is left, an epoch at a time, each saved before it is yielded.
-
-        `on_batch` is as in `Training.epochs`.
-
-        After an exception, Ctrl-C among them, go on with a new Run: the training may have stopped
-        in the middle of an epoch, the folder has not.
-        """
-        if self.record["status"] == "completed":
-            return
-        try:
-            self._write(status="running")
-            for epoch in self.training.epochs(on_batch=on_batch):
-                self.history.append(epoch)
-                self._save()
-                yield epoch
-            self._write(status="completed", results=finish(self))
-        except BaseException as error:
-            # Ctrl-C and a generator that is closed are no failures.
-            status = "failed" if isinstance(error, Exception) else "interrupted"
-            with suppress(FileError):  # the error to report is the first
-                self._write(status=status)
-            raise
-
-    def summary(self) -> dict[str, Any]:
-        """The results of a completed run, and as `run` where it is."""
-        return {**self.record["results"], "run": str(self.folder)}
-
-    def _write(self, **changes: Any) -> None:
-        self.record |= changes
-        text = json.dumps(self.record, indent=1) + "\n"
-        replace_file(self.folder / _RECORD, text.encode())
-
-    def _save(self) -> None:
-        # Bytes in memory, for the sake of one atomic write: 170 MB for ResNet34 and momentum.
-        stamp = {**self._stamp(), "epoch": self.training.epoch}
-        checkpoint = checkpoint_bytes(self.training.state_dict(), stamp)
-        replace_file(self.folder / _METRICS, _metrics(self.history))
-        replace_file(self.folder / _CHECKPOINT, checkpoint)
-        self.saved = self.training.epoch
+        return self.training.epoch
 
     def _stamp(self) -> dict[str, Any]:
         """Which run a checkpoint belongs to."""
         return {
-            "schema_version": _SCHEMA,
-            # Its source is words about it.
-            "recipe": {k: v for k, v in self.record["recipe"].items() if k != "source"},
-            "seed": self.record["seed"],
-            "fingerprint": self.record["data"]["fingerprint"],
+            "schema_version": 1,
+            "recipe": {k: v for k, v in self.record.recipe.items() if k != "source"},
+            "seed": self.record.seed,
+            "fingerprint": self.record.data["fingerprint"],
         }
+
+
+def _comparable(stamp: dict[str, Any]) -> dict[str, Any]:
+    """A stamp in the form of the record that it is taken from."""
+    data = {"fingerprint": stamp.get("fingerprint")}
+    return {"recipe": stamp.get("recipe"), "seed": stamp.get("seed"), "data": data}
 
 
 def require_new(folder: StrPath) -> None:
@@ -321,60 +365,8 @@ def require_new(folder: StrPath) -> None:
             raise FileError("it is not empty; resume its run or choose another folder")
 
 
-def finish(run: Run) -> dict[str, Any]:
-    """Write what the folder holds at the end, and return the results for run.json.
-
-    Returns
-    -------
-    dict
-        Of the last epoch: `accuracy`, `accuracy_flips`, `accuracy_ema`, `accuracy_ema_flips`,
-        `accuracy_ensemble`; and of the training images as they are, `memorized` and `recovered`
-        (see `Epoch`). `best_accuracy` is of any tested epoch, chosen by the test set: no estimate.
-        `noise_rate`, `issues_auroc` and `issues_f1` if the truth is known; `estimated_noise_rate`
-        is made without it. `seconds` of training and testing (not of reading data and saving),
-        `training_seconds`. `curves`: the file's name, or why there is none.
-    """
-    training, last = run.training, run.history[-1]
-    given, true = run.given_labels, run.true_labels
-    issues = label_issues(given, training.probability.cpu().numpy())
-    names = run.data.class_names
-    replace_file(run.folder / _ISSUES, issues_csv(issues, class_names=names))
-    replace_file(run.folder / _TRANSITIONS, transitions_csv(issues, class_names=names))
-    predicted = training.predict_training_images().argmax(1).cpu().numpy()
-    wrong = np.zeros(len(given), bool) if true is None else given != true
-
-    def share_of_wrong(labels: NDArray[np.int64] | None) -> float | None:
-        return float((predicted == labels)[wrong].mean()) if wrong.any() else None
-
-    training_seconds = sum(epoch.seconds for epoch in run.history)
-    return {
-        "accuracy": last.test_accuracy,
-        "best_accuracy": max(e.test_accuracy for e in run.history if e.test_accuracy is not None),
-        "accuracy_flips": last.test_accuracy_flips,
-        "accuracy_ema": last.test_accuracy_ema,
-        "accuracy_ema_flips": last.test_accuracy_ema_flips,
-        "accuracy_ensemble": last.test_accuracy_ensemble,
-        "memorized": share_of_wrong(given),
-        "recovered": share_of_wrong(true),
-        "noise_rate": None if true is None else float(wrong.mean()),
-        "estimated_noise_rate": issues.noise_rate,
-        "issues_auroc": None if true is None else auroc(issues.label_score, wrong),
-        "issues_f1": None if true is None else f1(issues.is_label_issue, wrong),
-        "seconds": training_seconds + sum(epoch.evaluation_seconds for epoch in run.history),
-        "training_seconds": training_seconds,
-        "curves": draw_curves(run.folder / _CURVES, run.history),
-    }
-
-
-# --- run.json ------------------------------------------------------------------------------
-
-_MACHINE = ("device", "device_name", "precision", "threads", "compile", "versions")
-
-
-def _machine(training: Training, *, compile: bool) -> dict[str, Any]:
-    """What the last bits of the results may depend on besides the settings: `_MACHINE`."""
-    import robustdip
-
+def _machine(training: TrainingLoop, *, compile: bool) -> dict[str, Any]:
+    """The fields `_MACHINE` of the record."""
     device = training.device
     cuda = device.type == "cuda"
     return {
@@ -385,9 +377,9 @@ def _machine(training: Training, *, compile: bool) -> dict[str, Any]:
         "compile": compile,
         "versions": {
             "python": platform.python_version(),
-            "robustdip": robustdip.__version__,
-            "torch": torch.__version__,
-            "torchvision": version("torchvision"),  # seconds to import
+            "robustdip": overparam.__version__,
+            "torch": str(torch.__version__),
+            "torchvision": version("torchvision"),  # it takes seconds to import
             "numpy": np.__version__,
         },
     }
@@ -396,7 +388,7 @@ def _machine(training: Training, *, compile: bool) -> dict[str, Any]:
 def _describe(
     data: ImageData, given: NDArray[np.int64], true: NDArray[np.int64] | None
 ) -> dict[str, Any]:
-    """The data, with a sha256 sum of everything that weights and metrics depend on."""
+    """The field `data` of the record."""
     digest = hashlib.sha256()
     for array in (data.train_images, given, data.test_images, data.test_labels, true):
         if array is not None:
@@ -407,93 +399,6 @@ def _describe(
         "train_images": len(data.train_images),
         "test_images": len(data.test_images),
         "classes": len(data.class_names),
-        "class_names": data.class_names,
+        "class_names": list(data.class_names),
         "fingerprint": digest.hexdigest(),
     }
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    with naming("read", path):
-        require_regular(path.stat().st_mode)
-        try:
-            record = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise FileError(f"not JSON, or damaged ({one_line(error)})") from error
-        if not isinstance(record, dict) or "schema_version" not in record:
-            raise FileError("it is not the record of a run")
-        if record["schema_version"] != _SCHEMA:
-            raise FileError(
-                f"its schema_version is {record['schema_version']!r}; {_SCHEMA} can be read"
-            )
-        kinds = {"results": dict, "resumed": list}
-        wrong = [key for key, kind in kinds.items() if not isinstance(record.get(key), kind)]
-        if wrong or record.get("status") not in _STATUSES:
-            raise FileError(f"it is damaged: {[*wrong, 'status'][0]} is missing or malformed")
-        return record
-
-
-def _require_same(folder: Path, old: dict[str, Any], now: dict[str, Any]) -> None:
-    before, after = _flat(old), _flat(now)
-    changed = [
-        f"{key}={before.get(key)!r}, now {after.get(key)!r}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{str(folder)!r} was made with {'; '.join(changed)}: use its settings and data, or "
-            "another folder"
-        )
-
-
-def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
-    for key in _FIXED:
-        value = record.get(key)
-        inner = value if isinstance(value, dict) else None
-        flat |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
-    flat.pop("recipe.source", None)  # words about the recipe
-    return flat
-
-
-# --- metrics.csv ---------------------------------------------------------------------------
-
-_COLUMNS = get_type_hints(Epoch)
-
-
-def _metrics(history: Sequence[Epoch]) -> bytes:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    for epoch in history:
-        values = dataclasses.asdict(epoch)
-        # float: a rate given as 10 must look the same after it was read again.
-        table.writerow(
-            None if values[name] is None else values[name] if kind is int else float(values[name])
-            for name, kind in _COLUMNS.items()
-        )
-    return text.getvalue().encode()
-
-
-def _read_metrics(path: Path) -> list[Epoch]:
-    with naming("read", path):
-        require_regular(path.stat().st_mode)
-        try:
-            header, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
-        except (ValueError, csv.Error) as error:
-            raise FileError(f"not a table, or damaged ({one_line(error)})") from error
-        if header != list(_COLUMNS):
-            raise FileError("its columns are others than those of this version")
-        return [_epoch(number, row) for number, row in enumerate(rows, start=1)]
-
-
-def _epoch(number: int, row: list[str]) -> Epoch:
-    if len(row) != len(_COLUMNS) or row[0] != str(number):
-        raise FileError(f"the row of epoch {number} is missing or damaged")
-    values: dict[str, Any] = {"epoch": number}
-    for (name, kind), text in list(zip(_COLUMNS.items(), row, strict=True))[1:]:
-        try:
-            values[name] = None if not text and type(None) in get_args(kind) else float(text)
-        except ValueError:
-            raise FileError(f"{name} of epoch {number} is {text!r}; a number is needed") from None
-    return Epoch(**values)

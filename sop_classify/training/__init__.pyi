@@ -1,9 +1,19 @@
+from .evaluation import (
+    Epoch as Epoch,
+)
+from .evaluation import (
+    Evaluator as Evaluator,
+)
 from .loop import (
     DivergedError as DivergedError,
 )
 from .loop import (
-    Epoch as Epoch,
+    TrainedEpoch as TrainedEpoch,
 )
 from .loop import (
     Training as Training,
 )
+from .loop import (
+    TrainingLoop as TrainingLoop,
+)
+from .loss import Loss as Loss

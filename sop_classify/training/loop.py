@@ -1,14 +1,15 @@
 """The training loop: labelled images in, epochs out.
 
-All images live on the device as one uint8 tensor and every view of a batch is made there at once.
-The loop never waits for the device: it looks at the loss once an epoch.
+All images live on the device as one uint8 tensor, and every view of a batch is made there at once.
+The loop never waits for the device: it looks at the loss once per epoch. It knows neither test
+labels nor true labels; `sop_classify.training.evaluation` compares its predictions with them.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -19,123 +20,105 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from overparam.devices import fastest_precision, pick_device
+from overparam.errors import DivergedError, NotEnoughMemoryError
 from sop_classify.data.image_data import ImageData, channel_statistics
-from sop_classify.methods.losses import loss_for
-from sop_classify.methods.sop import SOPLoss
+from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe
+from sop_classify.training.loss import Loss
 from sop_classify.training.networks import build_network
 from sop_classify.training.optimizers import image_scale, optimizers_for, schedule
 from sop_classify.training.views import Views, crop, cutout, draw_views, normalise, shrink
 
-__all__ = ["DivergedError", "Epoch", "Training"]
+__all__ = ["DivergedError", "TrainedEpoch", "Training", "TrainingLoop"]
 
-# Batches whose strong views are made together: each operation of the policy costs one call for all.
-_TOGETHER = 16
-
-
-class DivergedError(ArithmeticError):
-    """The loss left the finite numbers; the message names the epoch and the settings."""
+# The strong views of this many batches are made together: each operation of the policy then costs
+# one call for all of them.
+_STRONG_VIEWS_TOGETHER = 16
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch did; the columns of metrics.csv. What could not be known is None.
+@dataclass(frozen=True, eq=False)
+class TrainedEpoch:
+    """What a training knows about one of its epochs.
 
     Attributes
     ----------
     epoch : int
         Counted from 1.
-    train_loss : float
+    loss : float
         Mean of the method's own loss.
-    test_accuracy : float or None
-        Fraction, of the network as it is after this epoch, one view an image. None, as the next
-        ones are, in epochs without a test (`Recipe.test_every`); the last has one.
-    test_accuracy_flips, test_accuracy_ema, test_accuracy_ema_flips : float or None
-        With predictions averaged over an image and its mirror image (in the last epoch); of the
-        averaged weights; both.
-    test_accuracy_ensemble : float or None
-        Of methods with two networks: of their mean probability. All else is of the first network.
-    train_fit : float
-        Fraction of all training examples predicted as their given label. This and the next two are
-        of the predictions made during the epoch, on augmented views.
-    memorized, recovered : float or None
-        Fractions of the wrongly labelled training examples that are predicted as their given, wrong
-        label, or as their true one. They need the truth.
-    u, v : float or None
-        Of methods with u and v: means of U and of the sum of V over all examples.
-    u_clean, u_wrong, v_clean, v_wrong : float or None
-        The same over the examples that are rightly and wrongly labelled.
-    lr, alpha_u, alpha_v : float
-        Rates at the end of the epoch.
+    predicted : Tensor, int64, shape (N,)
+        Class that the first network predicted for each training example.
+    rates : mapping of str to float
+        Step sizes at the end of the epoch: "lr", and those of the loss.
     forward_passes, backward_passes : float
-        Images sent through a network in training, and back, per training example.
-    seconds, evaluation_seconds : float
-        Of training and of the test images.
+        Images sent forward and backward through a network, per training example.
+    seconds : float
     """
 
     epoch: int
-    train_loss: float
-    test_accuracy: float | None
-    test_accuracy_flips: float | None
-    test_accuracy_ema: float | None
-    test_accuracy_ema_flips: float | None
-    test_accuracy_ensemble: float | None
-    train_fit: float
-    memorized: float | None
-    recovered: float | None
-    u: float | None
-    v: float | None
-    u_clean: float | None
-    u_wrong: float | None
-    v_clean: float | None
-    v_wrong: float | None
-    lr: float
-    alpha_u: float
-    alpha_v: float
+    loss: float
+    predicted: Tensor
+    rates: Mapping[str, float]
     forward_passes: float
     backward_passes: float
     seconds: float
-    evaluation_seconds: float
 
 
-class Training:
-    """A network in training on labels of which some may be wrong: one view, one loss, one step.
+class TrainingLoop:
+    """Networks in training on labels of which some may be wrong: views, steps, reports, state.
 
-    Methods that need more are subclasses, in modules of their own; `sop_classify.methods.build` knows
-    which recipe wants which.
+    `Training` trains one network with one loss. A method that needs more is a subclass of its own:
+    it sets `num_networks`, writes `step` or replaces `train_once`, and extends `setup` and
+    `modules` if it keeps modules of its own. Its building blocks are
+
+    - `batches`, `draw_views`, `weak_view`: views of the images;
+    - `inputs`, `logits`: the answer of a network;
+    - `descend`: one step of the optimizers;
+    - `observe`: a record of the predictions, for the reports;
+    - `set_rates`: the learning rates, which `batches` sets by itself.
 
     Parameters
     ----------
     data : ImageData
-        Images and test labels. Its training labels are not read.
-    given_labels : array of int, shape (N,)
-        What to train on.
+        Its training images are used. Its labels are not read.
+    given_labels : array_like of int, shape (N,)
+        The labels to train on.
     recipe : Recipe
-    true_labels : array of int, shape (N,), optional
-        For the reports only; nothing that is trained sees them.
     network : Module or sequence of Module, optional
         Your own, from images (B, 3, H, W) to logits (B, C), instead of the recipe's; a sequence for
-        a method with several.
+        a method with several networks.
     seed : int
-        Of the start, the order and the views.
+        Seeds the weights, the order of the examples and the views.
     device : str
         As in `overparam.devices.pick_device`.
     compile : bool
-        Use `torch.compile`: pays on a GPU from a minute of training on.
+        Use `torch.compile`, which pays on a GPU after a minute of training.
 
     Attributes
     ----------
-    network : Module
-        The first of `networks`.
+    num_networks : int
+        How many networks the method trains.
     networks : list of Module
-        As many as the method has.
-    loss : SOPLoss or Module
+    optimizers : list of list of Optimizer
+        Those of each network.
+    images : Tensor, uint8, shape (N, H, W, 3)
+    given : Tensor, int64, shape (N,)
+        The given labels.
     probability : Tensor, float32, shape (N, C)
-        Each example's predictions during training, averaged over the epochs with weights 1, 2, 3...
+        Predictions for each example during training, averaged over the epochs with weights 1, 2,
+        3, ...
     disagreements : Tensor, int64, shape (N,)
-        In how many epochs the prediction was not the given label.
-    epoch : int
-        Epochs done.
+        Number of epochs in which the prediction was not the given label.
+    epoch, steps : int
+        Number of completed epochs; number of batches before the present one, over all epochs, as
+        `batches` counts them.
+    recipe, device, precision, generator
+        The settings, the device, the dtype of the networks' computations, and the random numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If labels, networks or recipe do not fit the data, or the device is not there.
     """
 
     num_networks = 1
@@ -146,39 +129,32 @@ class Training:
         given_labels: ArrayLike,
         recipe: Recipe,
         *,
-        true_labels: ArrayLike | None = None,
         network: nn.Module | Sequence[nn.Module] | None = None,
         seed: int = 0,
         device: str = "auto",
         compile: bool = False,
     ) -> None:
-        self.recipe, self.epoch = recipe, 0
+        self.recipe, self.epoch, self.steps = recipe, 0, 0
         self.device = pick_device(device)
         self.precision = fastest_precision(self.device)
-        self._generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         number, classes = len(data.train_images), len(data.class_names)
-        self.given = _labels("given_labels", given_labels, number, classes).to(self.device)
-        self._true = None
-        if true_labels is not None:
-            self._true = _labels("true_labels", true_labels, number, classes).to(self.device)
+        labels = check_labels(given_labels, classes, number=number, name="given_labels")
+        self.given = torch.from_numpy(labels).to(self.device)
         height, width = data.train_images.shape[1:3]
         if recipe.pad >= min(height, width):
             raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
-        self._images = _on(self.device, data.train_images)
-        self._test_images = _on(self.device, data.test_images)
-        self._test_labels = torch.from_numpy(data.test_labels).to(self.device)
+        self.images = torch.from_numpy(data.train_images).to(self.device)
         self._mean, self._std = (
             torch.tensor(values / 255, dtype=torch.float32, device=self.device)
             for values in channel_statistics(data.train_images)
         )
 
-        sample = torch.randperm(number, generator=self._generator)[:5000].to(self.device)
+        sample = torch.randperm(number, generator=self.generator)[:5000].to(self.device)
         if network is None:
-            start = normalise(self._images[sample], self._mean, self._std, dtype=torch.float32)
+            start = normalise(self.images[sample], self._mean, self._std, dtype=torch.float32)
             network = [
-                build_network(
-                    recipe.network, classes, images=start.cpu(), generator=self._generator
-                )
+                build_network(recipe.network, classes, images=start.cpu(), generator=self.generator)
                 for _ in range(self.num_networks)
             ]
         networks = [network] if isinstance(network, nn.Module) else list(network)
@@ -198,67 +174,128 @@ class Training:
             self._averages = [
                 AveragedModel(n, multi_avg_fn=averaging, use_buffers=True) for n in self.networks
             ]
-        # A generator of its own, so that methods of one seed see the same views.
-        start = torch.Generator().manual_seed(seed)
-        self.loss = self._make_loss(number, classes, generator=start).to(self.device)
-        self._optimizers = [optimizers_for(n, recipe) for n in self.networks]
+        self.optimizers = [optimizers_for(n, recipe) for n in self.networks]
         self._base_lr = [group["lr"] for group in self._groups()]
 
-        self._mirrored = torch.rand(number, generator=self._generator) < 0.5
+        self._mirrored = torch.rand(number, generator=self.generator) < 0.5
         self.probability = torch.zeros(number, classes, device=self.device)
         self.disagreements = torch.zeros(number, dtype=torch.int64, device=self.device)
         self._passes = [0, 0]
+        self.setup()
 
     @property
     def network(self) -> nn.Module:
+        """The first of `networks`."""
         return self.networks[0]
 
-    def epochs(self, *, on_batch: Callable[[float], None] | None = None) -> Iterator[Epoch]:
-        """Train what is left of the recipe's epochs, one at a time.
+    # --- what a method writes ------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Make what the method needs besides networks and optimizers; called once, at the end."""
+
+    @property
+    def views(self) -> Sequence[str]:
+        """The views of each image that `step` gets, "weak" first; by default one weak view."""
+        return ("weak",)
+
+    def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
+        """Descend on one batch.
+
+        Parameters
+        ----------
+        index : Tensor, int64, shape (B,)
+            Positions of the examples in the training set.
+        *views : Tensor, uint8, shape (B, H, W, 3)
+            As `views` says.
+
+        Returns
+        -------
+        loss : Tensor, scalar
+        logits : Tensor, float32, shape (B, C)
+            What to report as the prediction. Both are detached.
+        """
+        raise NotImplementedError
+
+    def train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
+        """Train for one epoch: by default one pass over all examples, a `step` for each batch.
+
+        Parameters
+        ----------
+        on_batch : callable or None
+            As in `epochs`.
+
+        Returns
+        -------
+        loss : float
+            Mean over the epoch.
+        predicted : Tensor, int64, shape (N,)
+            What `observe` returned for each example.
+        """
+        total = torch.zeros((), device=self.device)
+        predicted = torch.empty_like(self.given)
+        for index, views in self.batches(self.views, on_batch=on_batch):
+            loss, logits = self.step(index, *views)
+            total += loss * len(index)
+            predicted[index] = self.observe(logits, index)
+        return float(total) / len(self.given), predicted
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with a state, by the name under which `state_dict` keeps it."""
+        modules: dict[str, nn.Module] = {}
+        for name, several in ("network", self.networks), ("ema", self._averages):
+            modules |= {_numbered(name, i): module for i, module in enumerate(several)}
+        return modules
+
+    def report(self) -> dict[str, Tensor]:
+        """What the method knows about each training example, see `Loss.report`."""
+        return {}
+
+    def rates(self) -> dict[str, float]:
+        """The step sizes at this moment; "lr" is that of the first optimizer."""
+        return {"lr": next(self._groups())["lr"]}
+
+    # --- what everyone calls -------------------------------------------------------------------
+
+    def epochs(self, *, on_batch: Callable[[float], None] | None = None) -> Iterator[TrainedEpoch]:
+        """Train the remaining epochs of the recipe, one at a time.
 
         Parameters
         ----------
         on_batch : callable, optional
-            Called before each batch with the epochs done, a fraction included.
+            Called before each batch with the number of epochs done, including a fraction.
 
         Raises
         ------
         DivergedError
             If the loss is not finite at the end of an epoch.
-        MemoryError
-            If the device's memory does not suffice.
+        NotEnoughMemoryError
+            If the memory of the device does not suffice.
         """
         while self.epoch < self.recipe.epochs:
             begin = time.perf_counter()
             self._passes = [0, 0]
             try:
-                loss, predicted = self._train_once(on_batch)
+                loss, predicted = self.train_once(on_batch)
             except torch.OutOfMemoryError as error:
-                raise MemoryError(
+                raise NotEnoughMemoryError(
                     f"the device has too little memory for batches of {self.recipe.batch_size}; "
                     "lower batch_size"
                 ) from error
             self.epoch += 1
-            middle = time.perf_counter()
+            seconds = time.perf_counter() - begin
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"the loss is {loss} in epoch {self.epoch}; a lower lr than {self.recipe.lr} "
                     "may help"
                 )
-            accuracies = self._test()
-            end = time.perf_counter()
-            yield Epoch(
+            yield TrainedEpoch(
                 epoch=self.epoch,
-                train_loss=loss,
-                **accuracies,
-                **self._dynamics(predicted),
-                lr=next(self._groups())["lr"],
-                alpha_u=getattr(self.loss, "alpha_u", 0.0),
-                alpha_v=getattr(self.loss, "alpha_v", 0.0),
+                loss=loss,
+                predicted=predicted,
+                rates=self.rates(),
                 forward_passes=self._passes[0] / len(self.given),
                 backward_passes=self._passes[1] / len(self.given),
-                seconds=middle - begin,
-                evaluation_seconds=end - middle,
+                seconds=seconds,
             )
 
     @torch.no_grad()
@@ -270,21 +307,30 @@ class Training:
         ema: bool = False,
         ensemble: bool = False,
     ) -> Tensor:
-        """Probabilities, float32 of shape (n, C), of images (n, H, W, 3) uint8, without u and v.
+        """Class probabilities of the first network, without what a loss keeps.
 
-        Of the first network, or with `ensemble` the mean over all.
+        Parameters
+        ----------
+        images : ndarray or Tensor, uint8, shape (n, H, W, 3)
+        flips : bool
+            Average over each image and its mirror image.
+        ema : bool
+            Use the averaged weights, if the recipe has them.
+        ensemble : bool
+            Average over all networks.
+
+        Returns
+        -------
+        Tensor, float32, shape (n, C)
         """
-        images = torch.as_tensor(images)
         averaged = ema and self._averages
         networks = list(self._averages if averaged else self.networks)
         networks = networks if ensemble else networks[:1]
-        size = 512 if self.device.type == "cpu" else 2500
         batches = []
         for network in networks:
             network.eval()
-        for part in images.split(size):
-            x = normalise(part.to(self.device), self._mean, self._std, dtype=self.precision)
-            with self._autocast():
+        for x in self.plain_inputs(images):
+            with self.autocast():
                 views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
             batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
         for network in networks:
@@ -292,17 +338,17 @@ class Training:
         return torch.cat(batches)
 
     def predict_training_images(self) -> Tensor:
-        """`predict` on the training images as they are, shape (N, C)."""
-        return self.predict(self._images)
+        """`predict` on the training images without augmentation, shape (N, C)."""
+        return self.predict(self.images)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that changes, as tensors by name; with it a training continues bit for bit."""
+        """Everything that changes, as tensors by name; a training continues from it bit for bit."""
         state = {
             f"{prefix}.{name}": value
-            for prefix, module in self._modules().items()
+            for prefix, module in self.modules().items()
             for name, value in module.state_dict().items()
         }
-        for i, optimizer in enumerate(chain.from_iterable(self._optimizers)):
+        for i, optimizer in enumerate(chain.from_iterable(self.optimizers)):
             for j, values in optimizer.state_dict()["state"].items():
                 for name, value in values.items():
                     if isinstance(value, Tensor):
@@ -311,106 +357,42 @@ class Training:
             "probability": self.probability,
             "disagreements": self.disagreements,
             "mirrored": self._mirrored,
-            "generator": self._generator.get_state(),
+            "generator": self.generator.get_state(),
             "epoch": torch.tensor(self.epoch),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what `state_dict` returned, of the same recipe and data.
+        """Continue from what `state_dict` of the same recipe and data returned.
 
         Raises
         ------
         ValueError
-            If names or shapes are others.
+            If a tensor is missing or has another shape.
         """
         own = {name: value for name, value in self.state_dict().items() if "optimizer." not in name}
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
                 raise ValueError(f"the state has no {name!r} of shape {tuple(value.shape)}")
-        for prefix, module in self._modules().items():
-            module.load_state_dict(_under(f"{prefix}.", state))
-        for i, optimizer in enumerate(chain.from_iterable(self._optimizers)):
+        for prefix, module in self.modules().items():
+            module.load_state_dict(_with_prefix(f"{prefix}.", state))
+        for i, optimizer in enumerate(chain.from_iterable(self.optimizers)):
             saved: dict[int, dict[str, Tensor]] = {}
-            for name, value in _under(f"optimizer.{i}.", state).items():
+            for name, value in _with_prefix(f"optimizer.{i}.", state).items():
                 j, _, key = name.partition(".")
                 saved.setdefault(int(j), {})[key] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
         self.probability.copy_(state["probability"])
         self.disagreements.copy_(state["disagreements"])
         self._mirrored.copy_(state["mirrored"])
-        self._generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"].cpu())
         self.epoch = int(state["epoch"])
 
-    def _modules(self) -> dict[str, nn.Module]:
-        """What has a state, by the name under which it is kept."""
-        modules = {_numbered("network", i): n for i, n in enumerate(self.networks)}
-        averages = {_numbered("ema", i): n for i, n in enumerate(self._averages)}
-        return {**modules, "loss": self.loss, **averages}
+    # --- building blocks -----------------------------------------------------------------------
 
-    def _make_loss(self, number: int, classes: int, *, generator: torch.Generator) -> nn.Module:
-        return loss_for(self.recipe, number, classes, generator=generator)
-
-    def _train_once(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
-        """One epoch: the mean loss, and each example's prediction."""
-        total = torch.zeros((), device=self.device)
-        predicted = torch.empty_like(self.given)
-        kinds = ("weak", "strong") if self.recipe.consistency else ("weak",)
-        for index, views in self._batches(kinds, on_batch=on_batch):
-            loss, logits = self._step(index, *views)
-            total += loss * len(index)
-            predicted[index] = self._observe(logits, index)
-        return float(total) / len(self.given), predicted
-
-    def _step(self, index: Tensor, weak: Tensor, *strong: Tensor) -> tuple[Tensor, Tensor]:
-        """Descend on one batch of views: its loss and the first network's logits, detached."""
-        x = self._inputs(torch.cat([weak, *strong]) if strong else weak)
-        logits, *strong_logits = self._logits(x).split(len(index))
-        loss = self.loss(logits, self.given[index], index, *strong_logits)
-        self._descend(loss)
-        return loss.detach(), logits.detach()
-
-    def _inputs(self, images: Tensor) -> Tensor:
-        """uint8 views (B, H, W, 3) as a network wants them, of this epoch's size."""
-        images = shrink(images, scale=image_scale(self.recipe, self.epoch))
-        return normalise(images, self._mean, self._std, dtype=self.precision)
-
-    def _logits(self, x: Tensor, *, network: int = 0) -> Tensor:
-        """A network's logits in training mode; float32, for losses and small states need it."""
-        self._passes[0] += len(x)
-        self._passes[1] += len(x) * torch.is_grad_enabled()
-        with self._autocast():
-            return self._compiled[network](x).float()
-
-    def _descend(self, loss: Tensor, *, networks: Sequence[int] | None = None) -> None:
-        """One step of the networks' optimizers, of all by default, and of their averages."""
-        chosen = range(len(self.networks)) if networks is None else networks
-        for i in chosen:
-            for optimizer in self._optimizers[i]:
-                optimizer.zero_grad()
-        loss.backward()
-        for i in chosen:
-            for optimizer in self._optimizers[i]:
-                optimizer.step()
-            if self._averages:
-                self._averages[i].update_parameters(self.networks[i])
-
-    def _draw_views(self, *, alternating: bool = False) -> Views:
-        """Views of all images for an epoch, in one transfer to the device."""
-        recipe = self.recipe
-        views = draw_views(len(self.given), pad=recipe.pad, generator=self._generator)
-        if alternating:
-            views = replace(views, flip=self._mirrored ^ bool(self.epoch % 2))
-        elif recipe.flip == "none":
-            views = replace(views, flip=torch.zeros_like(views.flip))
-        return views.to(self.device)
-
-    def _batches(
-        self,
-        kinds: Sequence[str],
-        *,
-        on_batch: Callable[[float], None] | None = None,
+    def batches(
+        self, kinds: Sequence[str], *, on_batch: Callable[[float], None] | None = None
     ) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Every example once, in random order: index and views of each batch, the rates set.
+        """Every example once, in random order, with the learning rates set before each batch.
 
         Parameters
         ----------
@@ -418,52 +400,128 @@ class Training:
             The views of each image.
         on_batch
             As in `epochs`.
+
+        Yields
+        ------
+        index : Tensor, int64, shape (B,)
+        views : list of Tensor, uint8, shape (B, H, W, 3)
         """
         number = len(self.given)
-        order = torch.randperm(number, generator=self._generator).to(self.device)
+        order = torch.randperm(number, generator=self.generator).to(self.device)
         alternating = self.recipe.flip == "alternating"
-        drawn = [self._draw_views(alternating=alternating and i == 0) for i in range(len(kinds))]
+        drawn = [self.draw_views(alternating=alternating and i == 0) for i in range(len(kinds))]
         batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
         for network in self.networks:
             network.train()
-        for start in range(0, len(batches), _TOGETHER):
-            group = batches[start : start + _TOGETHER]
+        for start in range(0, len(batches), _STRONG_VIEWS_TOGETHER):
+            group = batches[start : start + _STRONG_VIEWS_TOGETHER]
             sizes = [len(index) for index in group]
             together = {
-                i: self._strong(torch.cat(group), views).split(sizes)
+                i: self._strong_view(torch.cat(group), views).split(sizes)
                 for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
                 if kind == "strong"
             }
             for i, index in enumerate(group):
                 at = self.epoch + (start + i) / len(batches)
-                self._set_rates(at)
+                self.steps = self.epoch * len(batches) + start + i
+                self.set_rates(at)
                 if on_batch is not None:
                     on_batch(at)
                 yield (
                     index,
                     [
-                        together[j][i] if j in together else self._weak(index, views)
+                        together[j][i] if j in together else self.weak_view(index, views)
                         for j, views in enumerate(drawn)
                     ],
                 )
 
-    def _weak(self, index: Tensor, views: Views) -> Tensor:
+    def draw_views(self, *, alternating: bool = False) -> Views:
+        """Views of all images for an epoch, sent to the device in one transfer.
+
+        Parameters
+        ----------
+        alternating : bool
+            Mirror the images that were not mirrored in the epoch before.
+        """
+        recipe = self.recipe
+        views = draw_views(len(self.given), pad=recipe.pad, generator=self.generator)
+        if alternating:
+            views = replace(views, flip=self._mirrored ^ bool(self.epoch % 2))
+        elif recipe.flip == "none":
+            views = replace(views, flip=torch.zeros_like(views.flip))
+        return views.to(self.device)
+
+    def weak_view(self, index: Tensor, views: Views) -> Tensor:
+        """Crop, flip and the recipe's cutout of the images `index`, uint8 (B, H, W, 3)."""
         views = views[index]
-        images = crop(self._images, index, views, fill=self.recipe.fill)
+        images = crop(self.images, index, views, fill=self.recipe.fill)
         return cutout(images, views, size=self.recipe.cutout) if self.recipe.cutout else images
 
-    def _strong(self, index: Tensor, views: Views) -> Tensor:
+    def _strong_view(self, index: Tensor, views: Views) -> Tensor:
         """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+."""
-        from sop_classify.training.auto_augment import (
-            auto_augment,  # torchvision takes a second to import
-        )
+        # torchvision takes a second to import.
+        from sop_classify.training.auto_augment import auto_augment
 
         views = views[index]
-        images = crop(self._images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
-        images = auto_augment(images, generator=self._generator).permute(0, 2, 3, 1)
+        images = crop(self.images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
+        images = auto_augment(images, generator=self.generator).permute(0, 2, 3, 1)
         return cutout(images, views, size=16)
 
-    def _observe(self, logits: Tensor, index: Tensor) -> Tensor:
+    def inputs(self, images: Tensor) -> Tensor:
+        """Views, uint8 (B, H, W, 3), as a network needs them: normalised, of this epoch's size."""
+        images = shrink(images, scale=image_scale(self.recipe, self.epoch))
+        return normalise(images, self._mean, self._std, dtype=self.precision)
+
+    def plain_inputs(self, images: NDArray[np.uint8] | Tensor) -> Iterator[Tensor]:
+        """Images, uint8 (n, H, W, 3), as a network needs them, in batches and of full size."""
+        size = 512 if self.device.type == "cpu" else 2500
+        for part in torch.as_tensor(images).split(size):
+            yield normalise(part.to(self.device), self._mean, self._std, dtype=self.precision)
+
+    def logits(self, x: Tensor, *, network: int = 0) -> Tensor:
+        """The logits of a network, (B, C). In float32, because losses and small states need it."""
+        self.count_passes(len(x), backward=torch.is_grad_enabled())
+        with self.autocast():
+            return self._compiled[network](x).float()
+
+    def count_passes(self, number: int, *, backward: bool) -> None:
+        """Add images that are sent through a network without `logits` to the epoch's count."""
+        self._passes[0] += number
+        self._passes[1] += number * backward
+
+    def descend(self, loss: Tensor, *, networks: Sequence[int] | None = None) -> None:
+        """One step of the optimizers of these networks (by default of all) and of their averages.
+
+        Parameters
+        ----------
+        loss : Tensor, scalar
+        networks : sequence of int, optional
+        """
+        chosen = range(len(self.networks)) if networks is None else networks
+        for i in chosen:
+            for optimizer in self.optimizers[i]:
+                optimizer.zero_grad()
+        loss.backward()
+        for i in chosen:
+            for optimizer in self.optimizers[i]:
+                optimizer.step()
+            if self._averages:
+                self._averages[i].update_parameters(self.networks[i])
+
+    def observe(self, logits: Tensor, index: Tensor) -> Tensor:
+        """Add predictions to `probability` and `disagreements`, once per example and epoch.
+
+        Parameters
+        ----------
+        logits : Tensor, float32, shape (B, C)
+            Detached.
+        index : Tensor, int64, shape (B,)
+
+        Returns
+        -------
+        Tensor, int64, shape (B,)
+            The predicted classes.
+        """
         predicted = logits.argmax(1)
         self.disagreements[index] += predicted != self.given[index]
         # The weight of epoch t in an average with weights 1, 2, ..., t.
@@ -472,7 +530,8 @@ class Training:
         self.probability[index] = old.lerp(logits.softmax(1), weight)
         return predicted
 
-    def _set_rates(self, epochs_done: float) -> None:
+    def set_rates(self, epochs_done: float) -> None:
+        """Set the learning rates of this point of the schedule."""
         factor = schedule(self.recipe, epochs_done)
         late = self.recipe.schedule == "linear" and factor < 1
         for group, lr in zip(self._groups(), self._base_lr, strict=True):
@@ -480,78 +539,92 @@ class Training:
             if late and "betas" in group:
                 group["betas"] = (self.recipe.late_momentum, group["betas"][1])
 
-    def _groups(self) -> Iterator[dict[str, Any]]:
-        return (group for o in chain.from_iterable(self._optimizers) for group in o.param_groups)
-
-    def _test(self) -> dict[str, Any]:
-        def accuracy(**options: bool) -> float:
-            predicted = self.predict(self._test_images, **options).argmax(1)
-            return float((predicted == self._test_labels).double().mean())
-
-        last = self.epoch == self.recipe.epochs
-        tested = last or self.epoch % self.recipe.test_every == 0
-        if not tested:
-            return dict.fromkeys(field.name for field in fields(Epoch) if "test" in field.name)
-        # Only at the end: it costs as much as the plain accuracy again, in every epoch.
-        flips = self.recipe.flips and last
-        ema, several = bool(self._averages), len(self.networks) > 1
-        return {
-            "test_accuracy": accuracy(),
-            "test_accuracy_flips": accuracy(flips=True) if flips else None,
-            "test_accuracy_ema": accuracy(ema=True) if ema else None,
-            "test_accuracy_ema_flips": accuracy(ema=True, flips=True) if ema and flips else None,
-            "test_accuracy_ensemble": accuracy(ensemble=True) if several else None,
-        }
-
-    def _dynamics(self, predicted: Tensor) -> dict[str, Any]:
-        """How the training examples fare; those with wrong labels apart, if the truth is known."""
-        known: dict[str, Any] = {"train_fit": float((predicted == self.given).double().mean())}
-        known |= dict.fromkeys(("memorized", "recovered", "u", "v"))
-        known |= dict.fromkeys(("u_clean", "u_wrong", "v_clean", "v_wrong"))
-        wrong = None if self._true is None else self.given != self._true
-        if wrong is not None and wrong.any():
-            known["memorized"] = _mean((predicted == self.given)[wrong].double())
-            known["recovered"] = _mean((predicted == self._true)[wrong].double())
-        if isinstance(self.loss, SOPLoss):
-            up, down = self.loss.parts(self.given)
-            for name, part in (("u", up), ("v", down.sum(1))):
-                known[name] = _mean(part)
-                if wrong is not None:
-                    known[f"{name}_clean"] = _mean(part[~wrong])
-                    known[f"{name}_wrong"] = _mean(part[wrong])
-        return known
-
-    def _autocast(self) -> AbstractContextManager:
+    def autocast(self) -> AbstractContextManager:
+        """The context in which networks compute in `precision`."""
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.precision)
 
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        return (group for o in chain.from_iterable(self.optimizers) for group in o.param_groups)
 
-def _labels(name: str, labels: ArrayLike, number: int, classes: int) -> Tensor:
-    array = np.asarray(labels)
-    if array.shape != (number,) or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"{name} have shape {array.shape} and dtype {array.dtype}; "
-            f"integers of shape ({number},) are needed"
+
+class Training(TrainingLoop):
+    """One network, trained with one loss.
+
+    Parameters
+    ----------
+    data, given_labels, recipe, network, seed, device, compile
+        As in `TrainingLoop`.
+    loss : Loss, optional
+        Your own, instead of the one of the recipe's method.
+
+    Attributes
+    ----------
+    loss : Loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `TrainingLoop`; also if the recipe's method is more than a loss of one network.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        given_labels: ArrayLike,
+        recipe: Recipe,
+        *,
+        loss: Loss | None = None,
+        network: nn.Module | Sequence[nn.Module] | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        compile: bool = False,
+    ) -> None:
+        if loss is None:
+            # The methods are built on this module.
+            from sop_classify.methods.build import loss_for
+
+            number, classes = len(data.train_images), len(data.class_names)
+            loss = loss_for(recipe, number, classes, seed=seed)
+        self.loss = loss
+        super().__init__(
+            data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
         )
-    if array.min() < 0 or array.max() >= classes:
-        raise ValueError(
-            f"{name} run from {array.min()} to {array.max()}; there are {classes} classes"
-        )
-    return torch.from_numpy(array.astype(np.int64))
+
+    def setup(self) -> None:
+        """Move the loss to the device."""
+        self.loss = self.loss.to(self.device)
+
+    @property
+    def views(self) -> Sequence[str]:
+        """Those that the loss needs."""
+        return self.loss.views
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network, its average, and the loss."""
+        return {**super().modules(), "loss": self.loss}
+
+    def report(self) -> dict[str, Tensor]:
+        """What the loss knows about each training example."""
+        return self.loss.report(self.given)
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate, and the step sizes of the loss."""
+        return {**super().rates(), **self.loss.rates}
+
+    def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
+        """Descend on the loss of one batch; reports the logits of the weak views."""
+        x = self.inputs(views[0] if len(views) == 1 else torch.cat(views))
+        logits, *strong_logits = self.logits(x).split(len(index))
+        loss = self.loss(logits, self.given[index], index, *strong_logits)
+        self.descend(loss)
+        return loss.detach(), logits.detach()
 
 
-def _on(device: torch.device, images: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _numbered(name: str, i: int) -> str:
     return f"{name}{i + 1}" if i else name
-
-
-def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if len(values) else None

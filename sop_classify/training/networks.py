@@ -1,10 +1,11 @@
-"""The classifiers: two from the papers, and one that trains in minutes.
+"""The classifiers: those of the papers, and one that trains in minutes.
 
 Every network takes normalised images (B, 3, H, W) and returns logits (B, num_classes). Weights are
 drawn from the generator given, never from PyTorch's global one.
 """
 
 import math
+import pkgutil
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["CNN7", "NETWORKS", "FastNet", "PreActResNet", "ResNet", "SmallCNN", "build_network"]
+from sop_classify.recipes import NETWORKS
+
+__all__ = [
+    "CNN7",
+    "FastNet",
+    "PreActResNet",
+    "ResNet",
+    "SmallCNN",
+    "build_network",
+    "preact_resnet18",
+    "resnet34",
+]
 
 
 class _BasicBlock(nn.Module):
@@ -107,8 +119,9 @@ class FastNet(nn.Module):
 
     def __init__(self, num_classes: int, widths: tuple[int, int, int] = (64, 256, 256)) -> None:
         super().__init__()
-        # All 12 directions of 2x2 RGB patches and their negatives, for a half-wave activation.
-        # Nothing in it is trained, so no gradient goes back through the largest activations.
+        # All 12 directions of 2x2 RGB patches and their negatives, because the activation keeps
+        # positive values only. The layer is not trained, so no gradient passes through the largest
+        # activations.
         self.whiten = nn.Conv2d(3, 24, 2, bias=False)
         self.groups = nn.Sequential(
             *(_Group(i, o) for i, o in zip((24, *widths[:2]), widths, strict=True))
@@ -130,11 +143,12 @@ class FastNet(nn.Module):
             covariance += patches.T @ patches
             number += len(patches)
         values, vectors = torch.linalg.eigh(covariance / number)
-        # 5e-4 keeps directions of next to no variance from blowing up.
+        # 5e-4 limits the scale of directions with almost no variance.
         filters = (vectors / (values + 5e-4).sqrt()).T.flip(0)
-        # Grey pictures vary in 4 directions of 12. The others would be channels that are always 0,
-        # and every normalisation of such a channel multiplies its gradient by 1e6: they get random
-        # mixtures of the 4. A thousandth of the pixels' spread is below what 8 bits can hold.
+        # Grey pictures vary in 4 of the 12 directions. Filters of the others would give channels
+        # that are always 0, and a normalisation of such a channel multiplies its gradient by 1e6.
+        # They are replaced by random mixtures of the 4. The limit, a thousandth of the pixels'
+        # standard deviation, is below the resolution of 8 bits.
         live = int((values > 1e-6).sum())
         if 0 < live < 12:
             mix = torch.randn(12 - live, live, generator=generator, dtype=torch.float64)
@@ -219,7 +233,7 @@ def build_network(
     Parameters
     ----------
     name : str
-        A key of `NETWORKS`.
+        A key of `sop_classify.recipes.NETWORKS`.
     num_classes : int
     images : Tensor, shape (n, 3, H, W)
         Some normalised training images; `fast` whitens by them, the others ignore them.
@@ -233,7 +247,7 @@ def build_network(
         raise ValueError(f"the images are {height}x{width}; the networks need 9x9 at least")
     # Built without memory, then filled here: PyTorch's own initialisation uses the global RNG.
     with torch.device("meta"):
-        network = NETWORKS[name](num_classes)
+        network = pkgutil.resolve_name(NETWORKS[name])(num_classes)
     network.to_empty(device="cpu")
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -250,13 +264,14 @@ def build_network(
     return network
 
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    "fast": FastNet,
-    "preact-resnet18": lambda num_classes: PreActResNet((2, 2, 2, 2), num_classes),
-    "resnet34": lambda num_classes: ResNet((3, 4, 6, 3), num_classes),
-    "small-cnn": SmallCNN,
-    "cnn7": CNN7,
-}
+def preact_resnet18(num_classes: int) -> PreActResNet:
+    """The network of SOP+, ELR+ and DivideMix."""
+    return PreActResNet((2, 2, 2, 2), num_classes)
+
+
+def resnet34(num_classes: int) -> ResNet:
+    """The network of SOP and ELR."""
+    return ResNet((3, 4, 6, 3), num_classes)
 
 
 def _conv3(channels: int, planes: int, stride: int = 1) -> nn.Conv2d:
@@ -264,7 +279,7 @@ def _conv3(channels: int, planes: int, stride: int = 1) -> nn.Conv2d:
 
 
 def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    # 0.4: of a few hundred steps the averages must follow quickly (airbench).
+    # Momentum 0.4, as in airbench: in a few hundred steps the running statistics must adapt fast.
     norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
     norm.weight.requires_grad_(False)
     return norm

@@ -1,0 +1,64 @@
+"""Tables of the labels that look wrong, and of which class is mistaken for which."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from sop_classify.labels.issues import LabelIssues
+
+__all__ = ["issues_csv", "transitions_csv"]
+
+
+def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None) -> bytes:
+    """A table of all labels, worst first, with cleanlab's names for the columns.
+
+    The columns are index, is_label_issue (True or False), label_score, given_label and
+    predicted_label; the index counts the training examples from 0. Scores read back as float32
+    are the same.
+
+    Parameters
+    ----------
+    issues : LabelIssues
+    class_names : sequence of str, shape (C,), optional
+        Write these in place of the classes' numbers. A character that UTF-8 does not have (of a
+        folder's undecodable name) is written as its escape sequence.
+
+    Returns
+    -------
+    bytes
+        CSV in UTF-8, lines ended by a line feed, names in quotation marks.
+
+    Raises
+    ------
+    ValueError
+        If there is not one name for each class.
+    """
+    classes = len(issues.transition_matrix)
+    names = range(classes) if class_names is None else class_names
+    if len(names) != classes:
+        raise ValueError(f"there are {len(names)} class names and {classes} classes; name each")
+    order = issues.worst_first
+    columns = {
+        "index": order.tolist(),
+        "is_label_issue": issues.is_label_issue[order].tolist(),
+        # Not tolist: as numpy's float32 they are written with the fewest digits that give it back.
+        "label_score": issues.label_score[order],
+        "given_label": [names[i] for i in issues.given_label[order]],
+        "predicted_label": [names[i] for i in issues.predicted_label[order]],
+    }
+    text = io.StringIO(newline="")
+    text.write(",".join(columns) + "\n")
+    # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
+    """The transition matrix as a table: a row a true class, a column a given one, names first."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["true label", *class_names])
+    rows = issues.transition_matrix.round(6).tolist()
+    writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
+    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -1,0 +1,78 @@
+"""What a run leaves when it is complete: its results, tables of the labels, and a figure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overparam.files import replace_file
+from sop_classify.labels.issues import auroc, f1, label_issues
+from sop_classify.reports.curves import CURVES, draw_curves
+from sop_classify.reports.issues_table import issues_csv, transitions_csv
+from sop_classify.training.evaluation import Epoch
+from sop_classify.training.loop import TrainingLoop
+
+__all__ = ["write_results"]
+
+
+def write_results(
+    folder: Path,
+    training: TrainingLoop,
+    history: Sequence[Epoch],
+    *,
+    class_names: Sequence[str],
+    true_labels: NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """Write label_issues.csv, transition_matrix.csv and curves.png, and return the results.
+
+    Parameters
+    ----------
+    folder : Path
+    training : TrainingLoop
+        With all epochs done.
+    history : sequence of Epoch
+        All its epochs.
+    class_names : sequence of str
+    true_labels : ndarray of int64, shape (N,), optional
+
+    Returns
+    -------
+    dict
+        For run.json. From the last epoch: `accuracy`, `accuracy_flips`, `accuracy_ema`,
+        `accuracy_ema_flips`, `accuracy_ensemble`, as in `Epoch`. From the training images without
+        augmentation: `memorized` and `recovered`. `best_accuracy` is the best of all tested epochs;
+        it is chosen with the test labels, so it is not an estimate of the accuracy. `noise_rate`,
+        `issues_auroc` and `issues_f1` need the truth; `estimated_noise_rate` does without.
+        `training_seconds`, and `seconds` with the tests included; neither includes reading data and
+        saving. `curves`: the name of the figure, or why there is none.
+    """
+    last, given = history[-1], training.given.cpu().numpy()
+    issues = label_issues(given, training.probability.cpu().numpy())
+    replace_file(folder / "label_issues.csv", issues_csv(issues, class_names=class_names))
+    replace_file(folder / "transition_matrix.csv", transitions_csv(issues, class_names=class_names))
+    predicted = training.predict_training_images().argmax(1).cpu().numpy()
+    wrong = np.zeros(len(given), bool) if true_labels is None else given != true_labels
+
+    def share_of_wrong(labels: NDArray[np.int64] | None) -> float | None:
+        return float((predicted == labels)[wrong].mean()) if wrong.any() else None
+
+    training_seconds = sum(epoch.seconds for epoch in history)
+    return {
+        "accuracy": last.test_accuracy,
+        "best_accuracy": max(e.test_accuracy for e in history if e.test_accuracy is not None),
+        "accuracy_flips": last.test_accuracy_flips,
+        "accuracy_ema": last.test_accuracy_ema,
+        "accuracy_ema_flips": last.test_accuracy_ema_flips,
+        "accuracy_ensemble": last.test_accuracy_ensemble,
+        "memorized": share_of_wrong(given),
+        "recovered": share_of_wrong(true_labels),
+        "noise_rate": None if true_labels is None else float(wrong.mean()),
+        "estimated_noise_rate": issues.noise_rate,
+        "issues_auroc": None if true_labels is None else auroc(issues.label_score, wrong),
+        "issues_f1": None if true_labels is None else f1(issues.is_label_issue, wrong),
+        "seconds": training_seconds + sum(epoch.evaluation_seconds for epoch in history),
+        "training_seconds": training_seconds,
+        "curves": draw_curves(folder / CURVES, history),
+    }
