@@ -1,4 +1,4 @@
-"""What every example has: a seed, and a figure that is written whole or not at all."""
+"""What every example needs: ``--out`` and ``--seed``, and a figure written whole or not at all."""
 
 import argparse
 import io
@@ -10,7 +10,7 @@ from overparam.files import FileError, check_target, replace_file
 
 
 def arguments(doc: str | None, out: Path) -> argparse.Namespace:
-    """--out and --seed of the command line; a place that cannot be written is refused now."""
+    """Read ``--out`` and ``--seed``; exit with one line if the figure cannot be written there."""
     parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=out, help="a .png, made or replaced")
     parser.add_argument("--seed", type=int, default=0)

@@ -132,6 +132,7 @@ def test_500_steps_in_which_s_comes_to_life(corrupted):
     assert s < 1e-4
 
 
+@pytest.mark.slow
 def test_the_whole_algorithm_runs_as_published(corrupted):
     """Network and s together, free-running.
 

@@ -207,6 +207,7 @@ def digest(names, image):
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_here_and_in_another_process(one_thread):
     names, image = ["default", "paper"], picture(40, 33, 3)
     here = digest(names, image)

@@ -540,6 +540,7 @@ def test_any_name_works(image, tmp_path, monkeypatch, name):
     assert Path(json.loads(record)["output"]).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs bytes for names, and /proc")
 def test_bytes_for_a_name_and_a_read_only_working_folder(image, tmp_path):
     name = os.fsdecode(b"caf\xe9.png")

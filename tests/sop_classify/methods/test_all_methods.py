@@ -138,6 +138,7 @@ def compare(npz, out, *arguments):
     return CliRunner().invoke(app, [*command, *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_grid_resumes_and_becomes_a_table(npz, tmp_path, monkeypatch):
     out = tmp_path / "grid"
     grid = ["--methods", "ce,sop, coteaching+", "--noise", "0.2", "--seeds", "0,1"]

@@ -180,6 +180,7 @@ def tamper(out):
     (out / "checkpoint.safetensors").write_bytes(runs.checkpoint_bytes(state, stamp))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES_BY_NAME)
 def test_two_epochs_and_two_in_a_new_process_are_four(processes, name):
     whole, halves = processes / name / "whole", processes / name / "halves"
