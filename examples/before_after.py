@@ -1,5 +1,7 @@
 """Recover one photograph from four kinds of damage
-================================================
+=================================================
+
+::
 
     python examples/before_after.py [--out examples/before_after.png] [--seed 0]
 
@@ -7,6 +9,7 @@ Damages the picture, runs ``denoise`` with its default recipe, which is told nei
 damage nor its amount, and draws damaged above recovered with the PSNR of each. About a minute per
 kind of damage on two CPU cores.
 """
+# sphinx_gallery_thumbnail_path = '../examples/before_after.png'
 
 from pathlib import Path
 

@@ -1,11 +1,16 @@
-"""The same curse in an image: a deep image prior rises, then learns the noise; with s it stays.
+"""Early stopping for a picture, and why s makes it unnecessary
+============================================================
+
+::
 
     python examples/image_prior.py [--out examples/image_prior.png] [--seed 0]
 
-A 96x96 piece of a photograph, half of its elements replaced by random values. The same network with
-squared error, with absolute error, and with s: PSNR over the steps, and the pictures at the end.
-Under a minute on two CPU cores.
+A deep image prior first learns the picture and then the noise; with the sparse term s it keeps the
+picture. Half of the elements of a 96x96 photograph are replaced by random values. The same network
+is fitted with squared error, with absolute error, and with s: the curves show PSNR over the steps,
+the pictures the end of each run. Under a minute on two CPU cores.
 """
+# sphinx_gallery_thumbnail_path = '../examples/image_prior.png'
 
 from pathlib import Path
 

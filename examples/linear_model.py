@@ -1,12 +1,17 @@
-"""Gradient descent on the linear model next to the convex program that it solves.
+"""Gradient descent on the linear model, and the convex program that it solves
+===========================================================================
+
+::
 
     python examples/linear_model.py [--out examples/linear_model.png] [--seed 0]
 
-(a) the entries of s over λ, from descent and from cvxpy; (b) the error of θ over λ where J has low
-rank: 0 beyond some λ; (c) how often the truth is recovered, over the rank of J and the number of
-corruptions; (d) how slowly descent nears the convex program as γ → 0. The mathematics is in
-overparam/theory/linear.py. Needs the extras `plot` and `theory`. Ten seconds on one CPU core.
+(a) The entries of s over λ, by descent and by cvxpy. (b) The error of θ over λ where J has low
+rank: it is 0 from some λ on. (c) How often θ is recovered, over the rank of J and the number of
+corruptions. (d) How slowly descent approaches the convex program as γ → 0. The mathematics is in
+``overparam/theory/linear.py``. Needs the extras ``plot`` and ``theory``. Ten seconds on one CPU
+core.
 """
+# sphinx_gallery_thumbnail_path = '../examples/linear_model.png'
 
 from pathlib import Path
 

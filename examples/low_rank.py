@@ -1,13 +1,17 @@
-"""Low rank plus sparse by plain gradient descent, beside the convex program that it shadows.
+"""Low rank plus sparse: gradient descent beside the convex program
+================================================================
+
+::
 
     python examples/low_rank.py [--out examples/low_rank.png] [--seed 0]
 
-Top: where both solutions agree, over α = 1/λ (left: residuals that commute, as the theorem wants;
-then: a planted problem, where they do not), and how often each recovers the truth. Bottom: still
-background and moving objects of a short video whose light changes. Left of α = ½√n the first curves
-stay apart for want of steps, and at γ = 1e-8 because rounding undoes the commuting.
-Half a minute on two CPU cores.
+Top: how far the two solutions are apart, over α = 1/λ (left: residuals that commute, as the theorem
+assumes; middle: a planted problem, where they do not commute), and how often each recovers the
+truth. Bottom: the still background and the moving objects of a short video whose light changes. For
+α below ½√n the first curves stay apart because the steps run out, and at γ = 1e-8 because rounding
+errors make the residuals commute no longer. Half a minute on two CPU cores.
 """
+# sphinx_gallery_thumbnail_path = '../examples/low_rank.png'
 
 import time
 from pathlib import Path

@@ -1,13 +1,17 @@
-"""The curse: a network that can fit everything fits wrong labels too, and what that does to it.
+"""What a classifier that fits wrong labels has learned
+====================================================
+
+::
 
     python examples/memorisation.py [--out examples/memorisation.png] [--seed 0]
 
 1,000 digits and a network of 39,000 parameters, trained by cross entropy and by SOP on labels of
-which none, 20 % and 40 % are wrong, and by cross entropy on labels that are all drawn at random.
-Top: given labels fitted, test accuracy and memorised labels over the epochs. Bottom: neural
-collapse of the last layer (0: complete) towards the given and the true labels, and accuracy under
-attack. Under a minute on two CPU cores.
+which none, 20 % or 40 % are wrong, and by cross entropy on labels that are all random. Top: given
+labels fitted, test accuracy and wrong labels memorised, over the epochs. Bottom: neural collapse of
+the last layer (0 is complete) towards the given and the true labels, and accuracy under attack.
+Under a minute on two CPU cores.
 """
+# sphinx_gallery_thumbnail_path = '../examples/memorisation.png'
 
 from pathlib import Path
 
