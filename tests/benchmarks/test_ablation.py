@@ -23,6 +23,7 @@ def changes(one, other) -> set[str]:
     return {f.name for f in fields(other) if getattr(one, f.name) != getattr(other, f.name)}
 
 
+@pytest.mark.slow
 def test_every_variant_changes_the_result(command, small, picture, tmp_path, capsys):
     results = tmp_path / "lines.jsonl"
     noise = ("--kinds", "random-valued", "--amounts", 0.3)
