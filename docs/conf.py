@@ -7,6 +7,7 @@ method.md what they print.
 """
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -64,12 +65,13 @@ def setup(app: Sphinx) -> None:
     # Before numpydoc (500), which takes the docstring apart.
     app.connect("autodoc-process-docstring", plain_text, priority=400)
     app.connect("source-read", show_figure)
+    app.connect("source-read", unlink_other_pages)
 
 
 def plain_text(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
-    """Read a docstring as help() shows it: |x| is an absolute value, an indented block a formula."""
+    """Read a docstring as help() shows it: |x| is a number's size, an indented block a formula."""
     result: list[str] = []
     formula = False
     for line in lines:
@@ -84,7 +86,8 @@ def plain_text(
             # Every second piece is between backticks.
             pieces = line.split("`")
             pieces[::2] = [piece.replace("|", r"\|") for piece in pieces[::2]]
-            line = "`".join(pieces)
+            # "`Step`s": reStructuredText wants a mark between the name and the letter.
+            line = re.sub(r"(`[^`]+`)(?=[a-z])", r"\1\\ ", "`".join(pieces))
         result.append(line)
     lines[:] = result
 
@@ -96,3 +99,8 @@ def show_figure(app: Sphinx, page: str, source: list[str]) -> None:
         code = ".. code-block:: Python"
         image = f".. image:: ../../examples/{figure.name}\n\n{code}"
         source[0] = source[0].replace(code, image, 1)
+
+
+def unlink_other_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Name a page outside of docs/, which the site does not have, instead of linking to it."""
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\.md\)", r"`\1`", source[0])
