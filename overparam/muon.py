@@ -51,6 +51,7 @@ class ConvolutionMuon(torch.optim.Muon):
         )
 
     def step(self, closure: None = None) -> None:
+        """One step on all kernels; a closure is not used."""
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
         if self._unit_rows:
@@ -60,6 +61,7 @@ class ConvolutionMuon(torch.optim.Muon):
         super().step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all kernels."""
         for kernel in self._kernels:
             kernel.grad = None
 

@@ -36,7 +36,7 @@ class Estimate(Protocol):
 
     @property
     def corruption(self) -> Tensor:
-        """s."""
+        """What was taken off the image: s."""
         ...
 
     @property
@@ -129,6 +129,7 @@ class Penalty:
     rounding: float = 0.01
 
     def __call__(self, residual: Tensor) -> Tensor:
+        """Loss of each element of a residual, of its shape."""
         if self.kind == "l2":
             return residual**2
         return (residual**2 + self.rounding**2).sqrt()

@@ -235,7 +235,7 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _log_sphere(k: int) -> float:
-    """log of 2π^(k/2) Γ(k)/Γ(k/2), the volume under exp(−|r|) in k dimensions; 0 in none."""
+    """Logarithm of 2π^(k/2) Γ(k)/Γ(k/2), the volume under exp(−|r|) in k dimensions; 0 in none."""
     if k == 0:
         return 0.0
     return math.log(2) + k / 2 * math.log(math.pi) + math.lgamma(k) - math.lgamma(k / 2)

@@ -179,14 +179,17 @@ class MixtureEstimate:
 
     @property
     def corruption(self) -> Tensor:
+        """What was taken off the image: s = y − image."""
         return self.y - self.image
 
     @property
     def corrupted(self) -> Tensor:
+        """The elements whose b is above 1/2."""
         return self.corrupted_probability > 0.5
 
     @property
     def uncertainty(self) -> Tensor:
+        """Square root of the expected square error in the module's text."""
         b = self.corrupted_probability
         network = (self.y.shape[1] + 1) * self.scale**2
         doubt = self.overconfidence * (1 - b) * (self.y - self.average) ** 2

@@ -151,7 +151,7 @@ class FixedInput:
         self.table = None if fresh else self._normal((2 * z.numel(),), torch.float32).to(dtype)
 
     def __call__(self) -> Tensor:
-        """z plus jitter, shape (1, channels, H, W), channels_last."""
+        """Return z plus jitter, shape (1, channels, H, W), channels_last."""
         if self.table is None:
             noise = self._normal(self.z.shape, self.z.dtype)
         else:

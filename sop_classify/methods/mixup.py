@@ -7,7 +7,7 @@ __all__ = ["mixing_weight", "partners"]
 
 
 def mixing_weight(parameter: int, *, generator: torch.Generator) -> float:
-    """l = max(z, 1 − z) with z ~ Beta(parameter, parameter), so in [1/2, 1]; 1 for parameter 0.
+    """L = max(z, 1 − z) with z ~ Beta(parameter, parameter), so in [1/2, 1]; 1 for parameter 0.
 
     max as in MixMatch (Berthelot et al., NeurIPS 2019): a mixture stays nearer to its own label.
     """

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from sop_classify.methods.losses import loss_for
 from torch import nn
 from typer.testing import CliRunner
 
 from sop_classify.methods.build import TRAININGS, training_for
-from sop_classify.methods.losses import loss_for
 from sop_classify.recipes import METHODS, recipe_for, resized, with_settings
 from sop_classify.reports import comparison
 from sop_classify.reports.comparison import PUBLISHED, read_runs, write_comparison
