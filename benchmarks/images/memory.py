@@ -40,6 +40,8 @@ def main() -> None:
 def measure(name: str, side: int, width: int) -> int:
     """Bytes by which this process grows over a few steps."""
     recipe = replace(RECIPES[name], width=width, steps=STEPS)
+    # The first step of an optimizer loads torch's compiler, which is no memory of the fit.
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0).step()
     before = peak()
     for step in fit(np.random.default_rng(0).random((side, side, 3), dtype=np.float32), recipe):
         _ = step.image
