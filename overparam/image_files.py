@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from overparam.files import FileError, one_line, require_regular
 
@@ -47,8 +47,8 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
             # What Pillow passes over: it would read another picture without a word.
             if image.format == "PNG":
                 _check_png(source)
-            elif image.format == "TIFF":
-                _check_tiff(source)
+            elif isinstance(image, TiffImagePlugin.TiffImageFile):
+                _check_tiff(source, samples=image.tag_v2.get(277, 1))
             yield image
     except FileError:
         raise
@@ -97,10 +97,21 @@ def _check_png(path: Path) -> None:
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TIFF_SIZES |= {16: 8, 17: 8, 18: 8}
 _MOST_TAGS = 1000  # a file has some 20; those of one maker's camera may be a hundred
+# Width, height, compression, photometric interpretation, fill order, orientation, samples per
+# pixel, rows per strip, planes and predictor have one value.
+_TIFF_SINGLE = (256, 257, 259, 262, 266, 274, 277, 278, 284, 317)
+_BITS, _STRIP_OFFSETS, _STRIP_SIZES = 258, 273, 279
 
 
-def _check_tiff(path: Path) -> None:
-    """Look whether the file holds what the tags of its first page claim; Pillow skips such tags."""
+def _check_tiff(path: Path, samples: int) -> None:
+    """Look whether the tags of the first page have possible counts; Pillow skips those that do not.
+
+    Parameters
+    ----------
+    path : Path
+    samples : int
+        Samples per pixel.
+    """
     size = path.stat().st_size
     with path.open("rb") as stream:
         header = _exactly(stream, 8)
@@ -116,11 +127,19 @@ def _check_tiff(path: Path) -> None:
         (tags,) = numbers(count)
         if tags > _MOST_TAGS:
             raise FileError(f"damaged: it claims {tags} tags")
+        found: dict[int, int] = {}
         for _ in range(tags):
             tag, kind, values, offset = numbers("HH" + 2 * word)
             needed = values * _TIFF_SIZES.get(kind, 0)
-            if needed > struct.calcsize(order + word) and offset + needed > size:
-                raise FileError(f"damaged: its tag {tag} claims {values} values beyond its end")
+            beyond = needed > struct.calcsize(order + word) and offset + needed > size
+            if beyond or (tag in _TIFF_SINGLE and values != 1):
+                raise FileError(f"damaged: its tag {tag} claims {values} values")
+            found[tag] = values
+        if found.get(_BITS, 1) not in (1, samples):
+            raise FileError(f"damaged: it has {samples} samples of {found[_BITS]} depths")
+        strips = found.get(_STRIP_OFFSETS)
+        if found.get(_STRIP_SIZES, strips) != strips:
+            raise FileError(f"damaged: it claims {strips} strips of {found[_STRIP_SIZES]} sizes")
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

@@ -77,7 +77,7 @@ def _prepare() -> None:
     _discard_unfinished = discard_unfinished
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' remarks to their developers
-    logging.lastResort = None
+    logging.lastResort = logging.NullHandler()
     try:
         os.getcwd()
     except OSError:
@@ -105,8 +105,8 @@ class Interruption:
     def check(self) -> None:
         """Say that there is something worth saving; raise KeyboardInterrupt if a signal has come.
 
-        Call it after each step: the interrupt that the signal raises by itself may have been
-        swallowed by a library.
+        Call it after each step. The interrupt that a signal raises by itself may have been swallowed
+        by a library.
         """
         self._worth_saving = True
         if self.received and not self._held:
@@ -116,13 +116,15 @@ class Interruption:
         """From now on a signal is only remembered: results are being saved."""
         self._held = True
 
-    def _receive(self, number: int) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         first, self.received = not self.received, True
         if self._held:
             return
         if not self._worth_saving:
             _leave(number)
-        if first:
+        # An interrupted write would be taken for one that failed, and be repeated.
+        writing = frame is not None and frame.f_code is _TolerantFile.write.__code__
+        if first and not writing:
             raise KeyboardInterrupt
 
 
@@ -157,7 +159,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _current is None:
         _leave(number)
     else:
-        _current._receive(number)
+        _current._receive(number, frame)
 
 
 def _leave(number: int) -> None:
@@ -214,7 +216,10 @@ def _text(file: _TolerantFile, like: Any) -> io.TextIOWrapper:
         io.BufferedWriter(file),
         encoding=getattr(like, "encoding", "utf-8"),
         errors=getattr(like, "errors", "backslashreplace"),
-        line_buffering=getattr(like, "line_buffering", False),
+        # write_through: PYTHONUNBUFFERED is set.
+        line_buffering=any(
+            getattr(like, name, False) for name in ("line_buffering", "write_through")
+        ),
     )
 
 

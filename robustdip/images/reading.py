@@ -20,6 +20,7 @@ __all__ = ["read_image"]
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
+_GREY_SCALES = {"L;2": 85, "L;4": 17}
 _GREY16_MODES = ("I;16", "I;16B", "I;16L")
 
 _ORIENTATION = 274  # tag of EXIF and TIFF
@@ -66,7 +67,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         image.load()
         samples = sixteen_bit.read_samples(image, layout, source)
         if samples is None:
-            samples = _eight_bit(image)
+            samples = _eight_bit(image, layout)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
         samples = _upright(samples, image.getexif().get(_ORIENTATION))
         icc_profile = image.info.get("icc_profile") or None
@@ -89,8 +90,12 @@ def _refuse_unsupported(image: ImageFile.ImageFile) -> None:
     sixteen_bit.refuse_unreadable(image)
 
 
-def _eight_bit(image: Image.Image) -> NDArray[Any]:
+def _eight_bit(image: Image.Image, layout: str | None) -> NDArray[Any]:
     """An image of at most 8 bits a sample as (H, W, 1 to 4) uint8."""
+    # Pillow scales grey of 2 and 4 bits to 0..255, and leaves its transparent value as it was.
+    scale, key = _GREY_SCALES.get(layout or ""), image.info.get("transparency")
+    if scale is not None and isinstance(key, int):
+        image.info["transparency"] = scale * key
     bands = "L" if image.mode in _GREY_MODES else "RGB"
     if image.has_transparency_data:
         bands += "A"
