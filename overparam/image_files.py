@@ -2,6 +2,7 @@
 
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +43,7 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
     source = Path(path)
     try:
         require_regular(source.stat().st_mode)
-        with Image.open(source, formats=FORMATS) as image:
+        with _no_warnings(), Image.open(source, formats=FORMATS) as image:
             _refuse_bomb(image)
             # What Pillow passes over: it would read another picture without a word.
             if image.format == "PNG":
@@ -56,7 +57,7 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
         raise FileError(
             "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
         ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         # Pillow's first clause names the size and the limit.
         raise FileError(f"{str(error).partition(',')[0]}; crop or downscale it first") from error
     except Exception as error:
@@ -65,6 +66,14 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
         # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
         # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
         raise FileError(f"damaged or cut short ({one_line(error)})") from error
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Drop Pillow's remarks on odd tags; whether the caller makes them errors must not matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _refuse_bomb(image: ImageFile.ImageFile) -> None:

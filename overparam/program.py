@@ -105,8 +105,8 @@ class Interruption:
     def check(self) -> None:
         """Say that there is something worth saving; raise KeyboardInterrupt if a signal has come.
 
-        Call it after each step. The interrupt that a signal raises by itself may have been swallowed
-        by a library.
+        Call it after each step. The interrupt that a signal raises by itself may have been
+        swallowed by a library.
         """
         self._worth_saving = True
         if self.received and not self._held:

@@ -1,6 +1,8 @@
 """Files to arrays: nothing is lost, every bad file is one FileError, no file is ever harmed."""
 
+import contextlib
 import io
+import itertools
 import os
 import resource
 import struct
@@ -119,6 +121,100 @@ def test_a_16_bit_transparent_colour_is_matched_in_16_bits(tmp_path, bands):
     alpha = np.full((4, 5, 1), 65535, np.uint16)
     alpha[0, 0] = 0
     assert_holds(read_image(tmp_path / "x.png"), np.concatenate([samples, alpha], axis=2))
+
+
+def packed(indices, depth):
+    """Rows of a PNG with samples of 1, 2, 4 or 8 bits."""
+    bits = (indices[..., None] >> np.arange(depth)[::-1]) & 1
+    rows = np.packbits(bits.reshape(len(indices), -1).astype(np.uint8), axis=1)
+    return b"".join(b"\0" + row.tobytes() for row in rows)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_transparent_grey_of_few_bits(tmp_path, depth):
+    levels = 2**depth
+    indices = np.arange(3 * levels).reshape(3, levels) % levels
+    for key in {0, 1, levels // 2, levels - 1}:
+        extra = chunk(b"tRNS", struct.pack(">H", key))
+        data = png(levels, 3, depth, 0, packed(indices, depth), extra)
+        (tmp_path / "x.png").write_bytes(data)
+        grey = indices * 255 // (levels - 1)
+        expected = np.dstack([grey, np.where(indices == key, 0, 255)]).astype(np.uint8)
+        assert_holds(read_image(tmp_path / "x.png"), expected)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_transparent_colours_of_a_palette(tmp_path, depth):
+    colours = min(4, 2**depth)
+    indices = np.arange(12).reshape(3, 4) % colours
+    palette = noise(colours, 3)
+    for alphas in itertools.product((0, 7, 255), repeat=colours):
+        for given in range(1, colours + 1):  # colours without an alpha are opaque
+            extra = chunk(b"PLTE", palette.tobytes()) + chunk(b"tRNS", bytes(alphas[:given]))
+            data = png(4, 3, depth, 3, packed(indices, depth), extra)
+            (tmp_path / "x.png").write_bytes(data)
+            alpha = np.array([*alphas[:given], *[255] * (colours - given)], np.uint8)
+            expected = np.dstack([palette[indices], alpha[indices]])
+            assert_holds(read_image(tmp_path / "x.png"), expected)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("content", ["noise", "smooth"])
+def test_a_png_with_a_flipped_bit_is_refused(tmp_path, bands, content):
+    """Pillow compares no checksum of the pixels: a flip in them may give another picture."""
+    samples = noise(20, 30, bands)
+    if content == "smooth":
+        samples[:] = np.add.outer(np.arange(20), np.arange(30))[..., None]
+    data = encoded(Image.fromarray(samples.squeeze()), "PNG", icc_profile=bytes(500))
+    (tmp_path / "x.png").write_bytes(data)
+    assert_holds(read_image(tmp_path / "x.png"), samples)
+    rng = np.random.default_rng(bands)
+    for place in rng.permutation(len(data))[:150]:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << rng.integers(8)
+        (tmp_path / "x.png").write_bytes(damaged)
+        refused(tmp_path / "x.png")
+    # Cut short, also where only the end mark is missing.
+    for length in (len(data) - 1, len(data) - 12, len(data) // 2):
+        (tmp_path / "x.png").write_bytes(data[:length])
+        refused(tmp_path / "x.png")
+
+
+def tags_of(data):
+    """Where the entries of a TIFF's first page are, and the mark of its byte order."""
+    order = "<" if data[:2] == b"II" else ">"
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (number,) = struct.unpack_from(f"{order}H", data, start)
+    return order, start, [start + 2 + 12 * k for k in range(number)]
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_a_tiff_with_an_absurd_count_is_refused_or_read_right(tmp_path, bands, compression):
+    samples, path = noise(20, 30, bands), tmp_path / "x.tif"
+    data = encoded(Image.fromarray(samples.squeeze()), "TIFF", compression=compression)
+    order, start, entries = tags_of(data)
+    for place in entries:
+        for count in (0, 2, 100, 1000, 65535, 2**20, 2**31, 2**32 - 1):
+            damaged = bytearray(data)
+            struct.pack_into(f"{order}I", damaged, place + 4, count)
+            path.write_bytes(damaged)
+            if count >= 65535:
+                refused(path)
+                continue
+            with contextlib.suppress(FileError):
+                assert_holds(read_image(path), samples)
+    for number in (0, 5, 1001, 65535):
+        damaged = bytearray(data)
+        struct.pack_into(f"{order}H", damaged, start, number)
+        path.write_bytes(damaged)
+        refused(path)
+
+
+def test_big_tiffs_are_read(tmp_path):
+    samples = noise(20, 30, 3)
+    tifffile.imwrite(tmp_path / "x.tif", samples, bigtiff=True, photometric="rgb")
+    assert_holds(read_image(tmp_path / "x.tif"), samples)
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
