@@ -1,8 +1,12 @@
 """Recover one image whose corruption is sparse: deep image prior plus a sparse term s.
 
+>>> import numpy as np
 >>> from robustdip import denoise
->>> result = denoise(corrupted)            # (H, W[, C]) in [0, 1], uint8 or uint16
->>> result.image, result.corruption, result.mask
+>>> image = np.full((16, 16), 0.5)  # or uint8, uint16, and (H, W, C)
+>>> image[3, 4] = 1.0
+>>> result = denoise(image, steps=2)
+>>> result.image.shape, result.corruption.shape, result.mask.shape
+((16, 16), (16, 16), (16, 16))
 """
 
 from typing import Any
