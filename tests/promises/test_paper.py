@@ -116,6 +116,7 @@ def compare(corrupted, recipe, *, forced):
     return loss, s, np.abs(theirs[-1][1]).max()
 
 
+@pytest.mark.slow
 def test_500_steps_of_s_and_loss_at_the_published_rates(corrupted):
     recipe = replace(RECIPES["paper"], width=WIDTH, steps=500)
     loss, s, largest = compare(corrupted, recipe, forced=True)
@@ -124,6 +125,7 @@ def test_500_steps_of_s_and_loss_at_the_published_rates(corrupted):
     assert 1e-10 < largest < 1e-8  # at the published rate s wakes after some 9,000 steps
 
 
+@pytest.mark.slow
 def test_500_steps_in_which_s_comes_to_life(corrupted):
     recipe = replace(RECIPES["paper"], width=WIDTH, steps=500, corruption_model=Descent(lr=0.02))
     loss, s, largest = compare(corrupted, recipe, forced=True)

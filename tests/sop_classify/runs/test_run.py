@@ -196,6 +196,7 @@ def test_two_epochs_and_two_in_a_new_process_are_four(processes, name):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES_BY_NAME)
 def test_with_other_random_numbers_they_are_not(processes, name):
     whole, tampered = processes / name / "whole", processes / name / "tampered"
@@ -205,6 +206,7 @@ def test_with_other_random_numbers_they_are_not(processes, name):
     assert rows(whole)[2:] != rows(tampered)[2:]
 
 
+@pytest.mark.slow
 def test_the_states_compared_are_whole(processes):
     names = tensors(processes / "everything" / "whole")
     parts = {".".join(name.split(".")[:2]) for name in names if "." in name}
