@@ -11,22 +11,27 @@ import torch
 from numpy.typing import NDArray
 from skimage.transform import resize
 from sklearn.datasets import load_digits
-from torch import nn
 
-from sop_classify.data.image_data import ImageData
-from sop_classify.labels.synthetic import symmetric_noise
-from sop_classify.recipes import recipe_for, with_settings
-from sop_classify.training.loop import Epoch, Training
+from sop_classify import (
+    Epoch,
+    Evaluator,
+    ImageData,
+    Loss,
+    Training,
+    recipe_for,
+    symmetric_noise,
+    with_settings,
+)
 from sop_classify.training.networks import FastNet
 
 CLASSES = 10
-# Everything that decides a training: a change of the recipe must not change the figures.
+# All settings that decide a training, so that a change of the recipe does not change the figures.
 SETTINGS = (
     *("batch_size=125", "optimizer=sgd", "lr=0.5", "momentum=0.9", "nesterov=true"),
     *("schedule=linear", "weight_decay=0", "pad=1", "fill=reflect", "flip=none", "flips=false"),
 )
-# On so few images a class that the network has not found after some epochs is given up whole, and a
-# tenth of the accuracy with it; the balance makes that rarer.
+# With so few images SOP may give up all labels of a class that the network does not find in the
+# first epochs, which costs a tenth of the accuracy. The balance makes this less likely.
 BALANCE = 3
 SOP_SETTINGS = (
     *("activation_epochs=10", "alpha_ratio=0.3", "init=0.03"),
@@ -64,10 +69,10 @@ def train(
     *,
     seed: int,
     epochs: int = EPOCHS,
-    loss: nn.Module | None = None,
+    loss: Loss | None = None,
     settings: Sequence[str] = (),
 ) -> tuple[Training, list[Epoch]]:
-    """Train a network of 39,000 parameters by "ce" or "sop", or with another `loss` of your own."""
+    """Train a network of 39,000 parameters by "ce" or "sop", or with a `loss` of your own."""
     chosen = [*SETTINGS, f"epochs={epochs}", *(SOP_SETTINGS if method == "sop" else ()), *settings]
     generator = torch.Generator().manual_seed(seed)
     network = FastNet(CLASSES, (16, 32, 32))
@@ -77,11 +82,9 @@ def train(
         data,
         given,
         with_settings(recipe_for("cpu", method), chosen),
-        true_labels=data.train_labels,
+        loss=loss,
         network=network,
         seed=seed,
         device="cpu",
     )
-    if loss is not None:
-        training.loss = loss
-    return training, list(training.epochs())
+    return training, list(Evaluator(data, true_labels=data.train_labels).epochs(training))

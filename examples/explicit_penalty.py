@@ -19,15 +19,16 @@ import torch.nn.functional as F
 from digits import BALANCE, CLASSES, load, noisy, train
 from figures import arguments, save
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from sop_classify.methods.sop import SOPLoss, class_balance
+from sop_classify import Loss
+from sop_classify.methods.sop import class_balance
 
 RATE = 0.4
 WEIGHTS = (0.01, 0.1, 0.3, 0.6, 1.0, 3.0)
 
 
-class PenalisedLoss(nn.Module):
+class PenalisedLoss(Loss):
     """mean_i −log φ(p_i + s_i)_y + λ‖s_i‖₁ over network and s, φ(z) = z/Σz from ε on.
 
     Signs and bounds of s are those of SOP, in [0, 1] at the given label, in [−1, 0] elsewhere, and
@@ -68,6 +69,9 @@ class PenalisedLoss(nn.Module):
         penalty = self.weight * rows.detach().abs().sum(1)
         return (misfit + penalty).mean() + BALANCE * class_balance(corrected)
 
+    def report(self, labels: Tensor) -> dict[str, Tensor]:
+        return {"s": self.s.abs().sum(1)}
+
 
 def proximal_step(s: Tensor, gradient: Tensor, label: Tensor, lr: float, weight: float) -> Tensor:
     """One step of proximal gradient descent on weight‖s‖₁ within SOP's signs and bounds."""
@@ -84,19 +88,15 @@ def main() -> None:
 
     print(f"{'loss':16}  test  memorised  mean ‖s‖₁ right labels  wrong labels")
     found = {}
-    cases: dict[str, nn.Module | None] = {
+    cases: dict[str, Loss | None] = {
         f"lambda {weight:g}": PenalisedLoss(len(given), CLASSES, weight=weight)
         for weight in WEIGHTS
     }
     for name, loss in {"cross entropy": None, "SOP": None, **cases}.items():
         method = "sop" if name == "SOP" else "ce"
         training, history = train(data, given, method, seed=args.seed, loss=loss)
-        size = np.zeros(len(given))
-        if isinstance(training.loss, SOPLoss):
-            up, down = training.loss.parts(torch.from_numpy(given))
-            size = (up + down.sum(1)).numpy()
-        elif isinstance(loss, PenalisedLoss):
-            size = loss.s.abs().sum(1).numpy()
+        # U and V of SOP, s of the penalised loss, nothing of cross entropy.
+        size = sum(part.numpy() for part in training.report().values()) + np.zeros(len(given))
         predicted = training.predict_training_images().argmax(1).numpy()
         found[name] = (
             100 * history[-1].test_accuracy,

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from overparam.theory.neural_collapse import Collapse, neural_collapse
-from sop_classify.data.image_data import ImageData, channel_statistics
-from sop_classify.training.loop import Training
+from sop_classify import ImageData, Training
+from sop_classify.data.image_data import channel_statistics
 
 METHODS = ("ce", "sop")
 RATES = (0.0, 0.2, 0.4)

@@ -18,9 +18,11 @@ from benchmarks.record import circumstances, stamped
 from sop_classify.data.loading import load_data
 from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
 from sop_classify.methods.build import training_for
+from sop_classify.methods.catalogue import read_recipe
 from sop_classify.methods.sop import SOPLoss
-from sop_classify.recipes import Recipe
-from sop_classify.runs.checkpoint import read_checkpoint
+from sop_classify.runs.checkpoint import CHECKPOINT, read_checkpoint
+from sop_classify.runs.record import read_record
+from sop_classify.training.loop import Training
 
 
 def main() -> None:
@@ -57,9 +59,8 @@ def measure(folder: Path, data) -> dict:
     if len(given) != len(data.train_labels):
         raise SystemExit(f"{folder} trained on a part of the data; only whole runs can be read")
     wrong = given != true
-    recipe = Recipe(**json.loads((folder / "run.json").read_text())["recipe"])
-    training = training_for(data, given, recipe)
-    training.load_state_dict(read_checkpoint(folder / "checkpoint.safetensors")[1])
+    training = training_for(data, given, read_recipe(read_record(folder).recipe))
+    training.load_state_dict(read_checkpoint(folder / CHECKPOINT)[1])
     probabilities = {
         "averaged": training.probability.cpu().numpy(),
         "final": training.predict_training_images().cpu().numpy(),
@@ -71,7 +72,7 @@ def measure(folder: Path, data) -> dict:
             issues = label_issues(given, probability, score=score)
             areas[f"{score}, {name}"] = auroc(issues.label_score, wrong)
         found[name] = f1(issues.is_label_issue, wrong)
-    if isinstance(training.loss, SOPLoss):
+    if isinstance(training, Training) and isinstance(training.loss, SOPLoss):
         # The counters themselves: U and V are clamped at 1, where many are equal.
         u, v = training.loss.u[:, 0].abs(), training.loss.v.abs()
         v = v.scatter(1, torch.from_numpy(given)[:, None].to(v.device), 0).amax(1)

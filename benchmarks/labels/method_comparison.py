@@ -8,16 +8,18 @@ begun with other code is refused.
 """
 
 import argparse
-import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.code_hash import ROOT
 from benchmarks.logs import METHOD_COMPARISON
 from benchmarks.record import Line, circumstances, code, stamp
-from sop_classify.reports.comparison import PUBLISHED, read_runs
+from sop_classify.methods.catalogue import METHODS
+from sop_classify.reports.comparison import read_runs
+from sop_classify.runs.record import read_record
 
 # Settings of a run that depend on its length.
 _OWN = ("epochs", "warmup", "activation_epochs", "unlabelled", "teacher_ramp", "drop_ramp")
@@ -43,10 +45,12 @@ def main() -> None:
 
 def record(row: Line, folder: Path, command: str) -> bool:
     """Record a finished run; False if that was done before."""
-    description = json.loads((folder / row["run"] / "run.json").read_text())
-    recipe = {key: description["recipe"][key] for key in ("name", *_OWN)}
+    description = asdict(read_record(folder / row["run"]))
+    settings = description["recipe"]
+    recipe = {key: settings[key] for key in ("name", *_OWN) if key in settings}
     case = {**row, "budget": recipe["name"], "recipe": recipe}
-    published = PUBLISHED.get((row["noise"], row["method"])) if case.pop("is_cifar10") else None
+    known = METHODS[row["method"]].published_accuracy
+    published = known.get(row["noise"]) if case.pop("is_cifar10") else None
     if METHOD_COMPARISON.has(case | {"code": code("labels")}):
         return False
     ran = {name: description[name] for name in ("versions", "device_name", "threads", "precision")}

@@ -14,12 +14,12 @@ from typing import get_args, get_type_hints
 from benchmarks.logs import SOP_FORMS
 from benchmarks.options import parse, parser
 from benchmarks.record import settings_of
-from sop_classify.recipes import Recipe
+from sop_classify.methods.catalogue import SOPRecipe
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
 import digits  # pyright: ignore[reportMissingImports]
 
-FORMS = get_args(get_type_hints(Recipe)["form"])
+FORMS = get_args(get_type_hints(SOPRecipe)["form"])
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from benchmarks.options import parse, parser
 from benchmarks.record import settings_of
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.loading import load_data
-from sop_classify.recipes import recipe_for
+from sop_classify.methods.catalogue import recipe_for
 from sop_classify.training.loop import Training
 from sop_classify.training.networks import build_network
 from sop_classify.training.views import crop, draw_views, normalise
@@ -150,7 +150,7 @@ def parts(training: Training, data: ImageData, batch: int) -> dict[str, float]:
         forward().float().sum().backward()
 
     def optimise() -> None:
-        for optimizer in chain.from_iterable(training._optimizers):
+        for optimizer in chain.from_iterable(training.optimizers):
             optimizer.step()
 
     timed = {

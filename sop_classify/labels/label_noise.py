@@ -108,9 +108,9 @@ class LabelNoise:
             If the text is none of these.
         """
         kind, *rest = text.split(":")
+        if not rest and kind not in NOISE_KINDS:
+            kind, rest = "symmetric", [kind]
         try:
-            if not rest and kind not in NOISE_KINDS:
-                return cls("symmetric", float(kind))
             rate = float(rest[0]) if rest else None
         except ValueError:
             raise ValueError(

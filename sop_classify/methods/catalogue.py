@@ -4,6 +4,7 @@ Command lines, tables and documentation read `METHODS`; `register` adds a method
 Implementations are named, not imported, because PyTorch takes seconds to load.
 """
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -321,6 +322,13 @@ class SOPRecipe(Recipe):
         if not (self.activation_epochs or (self.alpha_u > 0 and self.alpha_v > 0)):
             raise ValueError(
                 f"method {self.method!r} needs activation_epochs, or alpha_u and alpha_v"
+            )
+        # alpha_v grows like e^60 = 1e26 there, and its steps must be float32.
+        least = -math.log(self.init) / 60
+        if 0 < self.activation_epochs < least:
+            raise ValueError(
+                f"activation_epochs is {self.activation_epochs}; from init={self.init} it must be "
+                f"at least {least:.2g}"
             )
 
     def changed(self, **changes: Any) -> "SOPRecipe":

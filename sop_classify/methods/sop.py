@@ -356,13 +356,7 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
             f"activation_epochs={activation_epochs}, batch_size={batch_size}, init={init}: "
             "the first two must be positive, init between 0 and 1"
         )
-    exponent = -math.log(init) / activation_epochs
-    if exponent > 60:  # e^60 is 1e26
-        raise ValueError(
-            f"activation_epochs is {activation_epochs}; from init={init} it must be at least "
-            f"{-math.log(init) / 60:.2g}"
-        )
-    return batch_size / 4 * math.expm1(exponent)
+    return batch_size / 4 * math.expm1(-math.log(init) / activation_epochs)
 
 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:

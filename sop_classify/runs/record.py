@@ -119,7 +119,9 @@ def read_record(folder: Path) -> RunRecord:
                 f"its schema_version is {values['schema_version']!r}; {_SCHEMA} can be read"
             )
         kinds = get_type_hints(RunRecord)
-        wrong = [key for key, kind in kinds.items() if not _is(values.get(key), kind)]
+        wrong = [
+            key for key, kind in kinds.items() if key not in values or not _is(values[key], kind)
+        ]
         if not wrong:
             wrong += ["status"] if values["status"] not in _STATUSES else []
             for key, parts in _PARTS.items():

@@ -3,7 +3,10 @@
 import numpy as np
 
 from sop_classify.data.image_data import ImageData
-from sop_classify.recipes import recipe_for, with_settings
+from sop_classify.methods.catalogue import recipe_for
+from sop_classify.recipes import with_settings
+from sop_classify.training.evaluation import Evaluator
+from sop_classify.training.networks import FastNet
 
 
 def small_data(number=96, tests=30, side=16, classes=3, seed=0):
@@ -33,5 +36,14 @@ def small_recipe(method="sop", *settings):
     return with_settings(recipe_for("cpu", method), settings)
 
 
-def run(training):
-    return list(training.epochs())
+def run(training, data, true_labels=None):
+    """All epochs that are left, evaluated."""
+    return list(Evaluator(data, true_labels=true_labels).epochs(training))
+
+
+def tiny_network(classes):
+    """The recipes' network with few channels; networks are named by "module:callable"."""
+    return FastNet(classes, (8, 16, 16))
+
+
+TINY_NETWORK = f"{__name__}:tiny_network"

@@ -19,7 +19,7 @@ def test_every_method_learns(method, compile):
     data = small_data()
     recipe = small_recipe(method, "epochs=6", "ema=0.8")
     training = Training(data, data.train_labels, recipe, device="cuda", compile=compile)
-    *_, last = training.epochs()
+    *_, last = run(training, data)
     assert last.test_accuracy > 0.9
 
 
@@ -38,7 +38,7 @@ def test_the_loss_is_the_cpus():
 def test_a_step_does_not_wait_for_the_device(monkeypatch):
     data = small_data()
     training = Training(data, noisy(data.train_labels, 30), small_recipe(), device="cuda")
-    observe, steps = training._observe, []
+    observe, steps = training.observe, []
 
     def watched(logits, index):
         result = observe(logits, index)
@@ -49,7 +49,7 @@ def test_a_step_does_not_wait_for_the_device(monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
         return result
 
-    monkeypatch.setattr(training, "_observe", watched)
+    monkeypatch.setattr(training, "observe", watched)
     try:
         next(training.epochs())
     finally:
@@ -64,5 +64,5 @@ def test_a_state_moves_between_devices():
     next(first.epochs())
     second = Training(data, data.train_labels, recipe, device="cpu")
     second.load_state_dict({name: value.cpu() for name, value in first.state_dict().items()})
-    (last,) = run(second)
+    (last,) = second.epochs()
     assert last.epoch == 2

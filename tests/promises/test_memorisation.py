@@ -15,9 +15,10 @@ from sop_classify.data.image_data import subset
 from sop_classify.data.loading import load_data
 from sop_classify.labels.issues import auroc, label_issues
 from sop_classify.labels.synthetic import symmetric_noise
-from sop_classify.recipes import recipe_for, with_settings
+from sop_classify.methods.catalogue import recipe_for
+from sop_classify.recipes import NETWORKS, with_settings
 from sop_classify.training.loop import Training
-from sop_classify.training.networks import NETWORKS, FastNet
+from sop_classify.training.networks import FastNet
 
 CIFAR10 = os.environ.get("ROBUSTDIP_CIFAR10")
 
@@ -36,7 +37,7 @@ def trained(method, *, seed):
         ["epochs=40", "batch_size=125", "flips=false"]
         + ([] if method == "ce" else ["activation_epochs=7", "alpha_ratio=1"]),
     )
-    training = Training(data, given, recipe, true_labels=data.train_labels, seed=seed, device="cpu")
+    training = Training(data, given, recipe, seed=seed, device="cpu")
     list(training.epochs())
     wrong = given != data.train_labels
     predicted = training.predict_training_images().argmax(1).numpy()
@@ -45,9 +46,13 @@ def trained(method, *, seed):
     return memorised, auroc(issues.label_score, wrong)
 
 
+def thin(classes):
+    return FastNet(classes, (32, 64, 64))
+
+
 @pytest.fixture
 def thin_network(monkeypatch):
-    monkeypatch.setitem(NETWORKS, "fast", lambda classes: FastNet(classes, (32, 64, 64)))
+    monkeypatch.setitem(NETWORKS, "fast", f"{__name__}:thin")
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, 2))
     yield

@@ -99,9 +99,8 @@ def test_what_people_read(npz, tmp_path):
     result = train("--data", npz, "--noise", "0.25", "--out", tmp_path / "run", *SMALL)
     assert result.exit_code == 0
     assert "24 of 96 labels are wrong (25.00%)" in result.stderr
-    assert "warning: a label is given up after 7 epochs of contradiction, and there are 2" in (
-        result.stderr
-    )
+    warning = "warning: SOP gives up a label after 7 epochs of contradiction, and there are 2"
+    assert warning in result.stderr
     assert re.search(r"epoch 2/2: loss [\d.]+, test accuracy [\d.]+%", result.stderr)
     first, *_, last = lines(result.stdout)
     assert re.fullmatch(r"test accuracy, last epoch: [\d.]+ % \(best [\d.]+ %\)", first)
@@ -115,6 +114,14 @@ def test_labels_of_unknown_truth(npz, tmp_path):
     summary = json.loads(result.stdout)
     assert summary["noise_rate"] is summary["memorized"] is summary["issues_auroc"] is None
     assert 0 <= summary["estimated_noise_rate"] <= 1
+
+
+def test_the_default_folder_is_named_after_the_run(npz, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for noise in (["--noise", "0.25"], []):
+        assert train("--data", npz, "--method", "ce", "-q", *noise, *SMALL).exit_code == 0
+    names = sorted(path.name.split("-", 2)[2] for path in (tmp_path / "runs").iterdir())
+    assert names == ["small-ce-as-given-0", "small-ce-symmetric-0.25-0"]
 
 
 def test_methods_and_kinds_of_noise(npz, tmp_path):
@@ -145,16 +152,23 @@ def test_the_labels_of_people(npz, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--noise", "1"], r"--noise is 1.0; a fraction in \[0, 1\) is needed"),
-        (["--noise", "-0.1"], r"--noise is -0.1"),
-        (["--noise", "0.2", "--noise-type", "worst"], "people made the 'worst' labels"),
+        (["--noise", "1"], r"the noise rate is 1.0; a fraction in \[0, 1\) is needed"),
+        (["--noise", "-0.1"], r"the noise rate is -0.1"),
+        (["--noise", "nan"], r"the noise rate is nan"),
+        (["--noise", "0.2", "--noise-type", "worst"], "noise 'worst' are labels of people"),
         (["--noise", "0.2", "--noise-type", "asymmetric"], "cifar10.*10 classes"),
-        (["--noise-type", "instance"], "--noise-type instance needs --noise"),
-        (["--mapping", "cifar10"], "--mapping cifar10 is of asymmetric noise"),
-        (["--human-labels", "x.pt"], "--human-labels needs a --noise-type of aggre"),
+        (["--noise-type", "instance"], "noise 'instance' needs a rate"),
+        (["--noise-type", "asymmetric"], "noise 'asymmetric' needs a rate"),
+        (["--noise", "0.2", "--mapping", "cifar10"], "mapping 'cifar10' is for asymmetric noise"),
+        (["--mapping", "cifar10"], "noise 'symmetric' needs a rate"),
+        (["--human-labels", "x.pt"], "human labels are given, and the noise is unknown"),
+        (["--noise", "0.2", "--human-labels", "x.pt"], "and the noise is symmetric-0.2; they are"),
+        (["--method", "coteaching+"], "noise_rate is 0.0; coteaching.* has to know"),
         (["--limit", "2"], "cannot keep 2 training examples"),
         (["--limit", "97"], "cannot keep 97"),
         (["--set", "epoch=3"], "no setting 'epoch'; did you mean 'epochs'"),
+        (["--method", "ce", "--set", "mixup=4"], "method 'ce' has no setting 'mixup'; it has netw"),
+        (["--set", "lr=1e308"], r"lr is 1e\+308; more than 1e\+30 overflows float32"),
         (["--set", "batch_size=x"], "batch_size is 'x'; a whole number is needed"),
         (["--set", "momentum"], "has no value; write momentum=VALUE"),
         (["--set", "network=vgg"], "network is 'vgg'; use one of fast"),
@@ -173,7 +187,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(npz, tmp_path, arguments, why)
 
 def test_usage_errors_exit_2(npz):
     assert train("--data", npz, "--resume").exit_code == 2
-    assert train("--method", "magic").exit_code == 2
+    for option in ("--method", "--recipe", "--network", "--noise-type", "--mapping"):
+        result = train("--data", npz, option, "magic")
+        assert result.exit_code == 2
+        assert "magic" in result.stderr
     assert train("--device", "tpu").exit_code == 2
 
 
@@ -205,6 +222,6 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path, hears_ctrl_c):
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stdout == ""
-    assert re.search(r"interrupted: \d+ of 100000 epochs are in .*; go on with --resume", stderr)
+    assert re.search(r"interrupted: \d+ of 100000 epochs are in .*; continue with --resume", stderr)
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     assert not list(out.glob("*.part"))

@@ -26,7 +26,7 @@ from PIL import Image
 from torchvision import datasets
 
 from overparam.files import FileError
-from sop_classify.data import loading as module
+from sop_classify.data import npz
 from sop_classify.data.image_data import ImageData, Indexed, subset
 from sop_classify.data.loading import load_data
 
@@ -208,7 +208,10 @@ def at(place, value, dtype=None):
         ({"train_images": pixels(0, 5, 5, 3)}, r"train_images have shape \(0, 5, 5, 3\);"),
         ({"test_images": pixels(6, 5, 4, 3)}, r"images are 5x5 and 5x4; one size is needed"),
         ({"test_images": np.ones((6, 5, 5, 3))}, r"test_images are float64; uint8, 0 to 255"),
-        ({"class_names": np.array(["a", "b"])}, r"train_labels hold 2; labels are 0 to 1"),
+        (
+            {"class_names": np.array(["a", "b"])},
+            r"train_labels go from 0 to 2; with 2 classes",
+        ),
         ({"class_names": np.array(list("abcd"))}, r"class 'd' has no training example"),
         ({"class_names": np.array(list("aba"))}, r"\('a', 'b', 'a'\); 2 or more different"),
         ({"class_names": np.array([b"\xff", b"a", b"b"])}, r"can't decode|invalid|ordinal"),
@@ -262,9 +265,9 @@ def test_absurd_sizes_take_no_memory(tmp_path, monkeypatch):
         archive.writestr("train_images.npy", header.getvalue() + bytes(100))
     refused(path, r"train_images.npy is damaged: it declares uint8 of shape \(10000000000000, 32,")
     path = saved(tmp_path / "b.npz")
-    monkeypatch.setattr(module, "_LARGEST_ARRAY", 12 * 75 - 1)
+    monkeypatch.setattr(npz, "LARGEST_ARRAY", 12 * 75 - 1)
     refused(path, r"train_images.npy has 900 bytes; 899 at most are read")
-    monkeypatch.setattr(module, "_LARGEST_ARRAY", 12 * 75)
+    monkeypatch.setattr(npz, "LARGEST_ARRAY", 12 * 75)
     load_data(path=path)
 
 
@@ -663,8 +666,12 @@ def test_image_data_checks_itself():
         ({"train_images": good.train_images[:, ::-1]}, ValueError, "are not contiguous; use numpy"),
         ({"test_images": good.test_images[..., :2]}, ValueError, r"have shape \(1, 2, 3, 2\)"),
         ({"train_labels": good.train_labels.astype("i4")}, TypeError, "train_labels are int32"),
-        ({"train_labels": good.train_labels - 1}, ValueError, "train_labels hold -1; labels are 0"),
-        ({"label_sets": {"w": good.train_labels + 1}}, ValueError, "w hold 3; labels are 0 to 2"),
+        ({"train_labels": good.train_labels - 1}, ValueError, "train_labels go from -1 to 1; with"),
+        (
+            {"label_sets": {"w": good.train_labels + 1}},
+            ValueError,
+            "w go from 1 to 3; with 3",
+        ),
         ({"label_sets": {"w": good.train_labels[1:]}}, ValueError, r"w have shape \(3,\); \(4,\)"),
         ({"class_names": ("a", "b", "c", "d")}, ValueError, "class 'd' has no training example"),
     ):
@@ -790,7 +797,8 @@ def test_indexed_refuses_streams_and_dictionaries():
 
 def test_importing_is_light():
     script = (
-        "import sys, sop_classify.data.image_data; heavy = {'torch', 'torchvision', 'robustdip', 'scipy'}; "
+        "import sys, sop_classify.data.image_data\n"
+        "heavy = {'torch', 'torchvision', 'robustdip', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     shown = subprocess.run(

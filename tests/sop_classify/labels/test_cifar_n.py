@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy._core.multiarray import _reconstruct  # what a pickled array names
 
 from overparam.files import FileError
-from sop_classify.labels.cifar_n import HUMAN_NOISE, read_human_labels
-from sop_classify.labels.synthetic import noise_rate, transition_matrix
+from sop_classify.labels.arrays import noise_rate, transition_matrix
+from sop_classify.labels.cifar_n import read_human_labels
+from sop_classify.labels.label_noise import HUMAN_NOISE
 
 KEYS = {
     "aggre": "aggre_label",
@@ -93,7 +94,8 @@ def refusal(path, name="worst", **options):
 
 
 def test_names():
-    assert tuple(KEYS) == HUMAN_NOISE
+    assert {name: keys[0] for name, keys in HUMAN_NOISE.items()} == KEYS
+    assert {name: keys[1] for name, keys in HUMAN_NOISE.items() if keys[1:]} == IN_DATA_FILE
 
 
 @pytest.mark.parametrize("module", [b"numpy.core", b"numpy._core"])
@@ -373,7 +375,7 @@ def test_damaged_files(tmp_path_factory, form, where, flip):
 
 
 def test_importing_waits_for_no_torch():
-    code = "import sys, sop_classify.labels.cifar_n, sop_classify.labels.synthetic; print('torch' in sys.modules)"
+    code = "import sys, sop_classify.labels.noisy; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
 

@@ -13,13 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import mannwhitneyu
 
-from sop_classify.labels.issues import SCORES, auroc, f1, issues_csv, label_issues
-from sop_classify.labels.synthetic import (
-    asymmetric_noise,
-    noise_rate,
-    symmetric_noise,
-    transition_matrix,
-)
+from sop_classify.labels.arrays import noise_rate, transition_matrix
+from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
+from sop_classify.labels.synthetic import asymmetric_noise, symmetric_noise
+from sop_classify.reports.issues_table import issues_csv
 
 COLUMNS = ["index", "is_label_issue", "label_score", "given_label", "predicted_label"]
 PROMISED = settings(derandomize=True, max_examples=50, deadline=None)

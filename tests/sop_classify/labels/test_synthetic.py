@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import softmax
 
-from sop_classify.labels.synthetic import (
-    ASYMMETRIC_VARIANTS,
-    SYNTHETIC_NOISE,
-    asymmetric_noise,
-    check_labels,
-    instance_noise,
-    noise_rate,
-    symmetric_noise,
-    transition_matrix,
-)
+from sop_classify.labels.arrays import check_labels, noise_rate, transition_matrix
+from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, SYNTHETIC_NOISE
+from sop_classify.labels.synthetic import asymmetric_noise, instance_noise, symmetric_noise
 
 INTEGERS = ["int8", "uint8", "int16", "int64", "uint64"]
 CIFAR10 = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
@@ -372,5 +365,5 @@ def test_labels_that_do_not_belong_together_are_named():
             transition_matrix(np.array(clean, int), np.array(noisy, int), 2)
     with pytest.raises(ValueError, match="the labels go from 0 to 2"):
         transition_matrix([0, 1], [0, 2], 2)
-    with pytest.raises(ValueError, match="the guesses go from 5 to 5"):
+    with pytest.raises(ValueError, match="guesses go from 5 to 5"):
         check_labels([5], 3, name="guesses")

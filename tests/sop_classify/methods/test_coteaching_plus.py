@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sop_classify.methods.coteaching_plus as coteaching
+from sop_classify.methods.build import training_for
 from sop_classify.methods.coteaching_plus import (
     CoTeachingPlus,
     disagreement_loss,
     drop_rate,
     exchange_loss,
 )
-from sop_classify.training.loop import Training
 from tests.helpers.labels import noisy, run, small_data, small_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -235,7 +235,8 @@ def test_the_schedule(monkeypatch):
     data = small_data()
     recipe = plain_recipe("epochs=6", "batch_size=48", "warmup=2", "drop_ramp=4")
     networks = [linear(0), linear(1)]
-    run(CoTeachingPlus(data, data.train_labels, recipe, network=networks, device="cpu"))
+    training = CoTeachingPlus(data, data.train_labels, recipe, network=networks, device="cpu")
+    list(training.epochs())
     first, then = "exchange_loss", "disagreement_loss"
     expected = [(first, 1), (first, 0.9), (then, 0.8), (then, 0.7), (then, 0.6), (then, 0.6)]
     assert seen == [step for step in expected for _ in range(2)]
@@ -251,8 +252,8 @@ def test_one_step_moves_both_networks_by_their_own_loss(warmup):
     training = CoTeachingPlus(data, given, recipe, network=networks, device="cpu")
     training.precision = torch.float32
     index = torch.arange(24)
-    weak = training._images[index]
-    x = training._inputs(weak).double().flatten(1)
+    weak = training.images[index]
+    x = training.inputs(weak).double().flatten(1)
     before = [n[1].weight.detach().double() for n in networks]  # biases are 0
     logits = [x @ w.T for w in before]
     expected = literal(
@@ -261,7 +262,7 @@ def test_one_step_moves_both_networks_by_their_own_loss(warmup):
         dropped=Fraction("0.4"),
         by_disagreement=not warmup,
     )
-    loss, observed = training._step(index, weak)
+    loss, observed = training.step(index, weak)
     assert loss.item() == pytest.approx((expected[0][0] + expected[1][0]) / 2, rel=1e-5)
     torch.testing.assert_close(observed.double(), logits[0], rtol=1e-4, atol=1e-5)
     assert not loss.requires_grad
@@ -278,7 +279,7 @@ def test_two_starts_and_what_is_reported():
     training = CoTeachingPlus(data, data.train_labels, recipe, device="cpu")
     first, second = (n.state_dict() for n in training.networks)
     assert not torch.equal(first["head.weight"], second["head.weight"])
-    *_, last = run(training)
+    *_, last = run(training, data)
     assert (last.forward_passes, last.backward_passes) == (2, 2)
     assert last.u is last.v is None
     both = training.predict(data.test_images, ensemble=True).argmax(1).numpy()
@@ -299,7 +300,7 @@ def test_a_state_continues_bit_for_bit(options):
     saved = {name: value.clone() for name, value in first.state_dict().items()}
     second = CoTeachingPlus(data, given, recipe, seed=7, device="cpu")
     second.load_state_dict(saved)
-    assert [len(run(whole)), len(run(second))] == [4, 2]
+    assert [len(list(whole.epochs())), len(list(second.epochs()))] == [4, 2]
     ours, theirs = second.state_dict(), whole.state_dict()
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
@@ -314,8 +315,8 @@ def test_odd_batches(number, batch):
         data, data.train_labels, plain_recipe(*changes), network=networks, device="cpu"
     )
     before = [n[1].weight.clone() for n in networks]
-    epochs = run(training)
-    assert all(math.isfinite(e.train_loss) and e.forward_passes == 2 for e in epochs)
+    epochs = list(training.epochs())
+    assert all(math.isfinite(e.loss) and e.forward_passes == 2 for e in epochs)
     for network, weight in zip(networks, before, strict=True):
         assert network[1].weight.isfinite().all()
         assert not torch.equal(network[1].weight, weight)
@@ -340,21 +341,12 @@ def learned(method, seed):
     labels[wrong] = (labels[wrong] + rng.integers(1, CLASSES, len(wrong))) % CLASSES
     changes = ("optimizer=adam", "lr=0.003", "momentum=0.9", "pad=0", "flip=none", "flips=false")
     recipe = small_recipe(method, "epochs=20", *changes)
-    if method == "ce":
-        kind, networks = Training, [perceptron(seed)]
-    else:
+    networks = [perceptron(seed)]
+    if method == "coteaching+":
         recipe = dataclasses.replace(recipe, noise_rate=153 / 384, warmup=4, drop_ramp=1)
-        kind, networks = CoTeachingPlus, [perceptron(seed), perceptron(seed + 1000)]
-    training = kind(
-        data,
-        labels,
-        recipe,
-        true_labels=data.train_labels,
-        network=networks,
-        seed=seed,
-        device="cpu",
-    )
-    *_, last = run(training)
+        networks.append(perceptron(seed + 1000))
+    training = training_for(data, labels, recipe, network=networks, seed=seed, device="cpu")
+    *_, last = run(training, data, data.train_labels)
     return last
 
 

@@ -13,10 +13,11 @@ from torch import nn
 
 from sop_classify.labels.synthetic import symmetric_noise
 from sop_classify.methods.build import training_for
+from sop_classify.methods.catalogue import recipe_for
 from sop_classify.methods.elr import ELRLoss
 from sop_classify.methods.elr_plus import ELRPlus, ramp, regularised
 from sop_classify.methods.mixup import mixing_weight, partners
-from sop_classify.recipes import recipe_for, resized, with_settings
+from sop_classify.recipes import resized, with_settings
 from sop_classify.training.networks import FastNet
 from tests.helpers.labels import noisy, run, small_data
 
@@ -208,7 +209,7 @@ def elr_plus(data, *more):
 
 
 def memories(training):
-    return [memory.get_buffer("targets") for memory in training.loss]
+    return [memory.get_buffer("targets") for memory in training.memories]
 
 
 class Constant(nn.Module):
@@ -230,7 +231,7 @@ def test_targets_follow_the_other_networks_teacher():
     recipe = with_settings(recipe_for("cpu", "elr+"), [*SETTINGS, "optimizer=sgd"])
     networks = [Constant(torch.tensor([k])) for k in (0, 1)]
     training = ELRPlus(data, data.train_labels, recipe, network=networks, device="cpu")
-    run(training)
+    list(training.epochs())
     first, second = memories(training)
     assert (first.argmax(1) == 1).all()
     assert (second.argmax(1) == 0).all()
@@ -242,7 +243,7 @@ def test_teachers_are_running_averages_of_the_weights():
     data = small_data(number=64)
     training = elr_plus(data, "epochs=1", "teacher_decay=0.9", "teacher_ramp=2")
     expected = [[p.detach().clone() for p in n.parameters()] for n in training.networks]
-    follow, decays = training._follow, []
+    follow, decays = training.update_teachers, []
 
     def watched(decay):
         decays.append(decay)
@@ -251,10 +252,10 @@ def test_teachers_are_running_averages_of_the_weights():
                 mean.mul_(decay).add_((1 - decay) * value.detach())
         follow(decay)
 
-    training._follow = watched
-    run(training)
+    training.update_teachers = watched
+    list(training.epochs())
     assert decays == pytest.approx([0.9, 0.9])  # (step + 1)/ramp is 1 from the first on
-    for own, teacher, network in zip(expected, training._teachers, training.networks, strict=True):
+    for own, teacher, network in zip(expected, training.teachers, training.networks, strict=True):
         for mean, value in zip(own, teacher.parameters(), strict=True):
             torch.testing.assert_close(value, mean, rtol=1e-5, atol=1e-6)
         assert any(
@@ -298,18 +299,19 @@ def test_elr_plus_is_the_published_algorithm(changes):
     ours = [copy.deepcopy(n).double() for n in networks]
     teachers = [copy.deepcopy(n) for n in ours]
     memory = [torch.zeros(60, 3, dtype=F64) for _ in range(2)]
-    step, count = training._step, 0
+    step, count = training.step, 0
 
     def rise(at, length):
         return math.exp(-5 * (1 - min(1, at / length)) ** 2) if length else 1.0
 
-    def watched(index, weak, *strong):
+    def watched(index, weak):
         nonlocal count
+        assert training.steps == count
         count += 1
         drawn = torch.Generator()
-        drawn.set_state(training._generator.get_state())
-        x = training._inputs(weak).double()
-        loss, reported = step(index, weak, *strong)
+        drawn.set_state(training.generator.get_state())
+        x = training.inputs(weak).double()
+        loss, reported = step(index, weak)
 
         share = 1.0
         if recipe.mixup:
@@ -347,13 +349,13 @@ def test_elr_plus_is_the_published_algorithm(changes):
         torch.testing.assert_close(reported.double(), said[0], rtol=1e-3, atol=1e-4)
         return loss, reported
 
-    training._step = watched
-    epochs = run(training)
+    training.step = watched
+    epochs = list(training.epochs())
     assert count == 4
     assert all((e.forward_passes, e.backward_passes) == (4, 2) for e in epochs)
     for k in (0, 1):
         torch.testing.assert_close(memories(training)[k].double(), memory[k], rtol=1e-3, atol=1e-4)
-        for theirs, own in ((training.networks[k], ours[k]), (training._teachers[k], teachers[k])):
+        for theirs, own in ((training.networks[k], ours[k]), (training.teachers[k], teachers[k])):
             found, wanted = theirs.state_dict(), own.state_dict()
             assert len(found) == 9
             for name, value in wanted.items():
@@ -377,12 +379,12 @@ def test_a_state_continues_bit_for_bit(method, settings):
     whole, first, second = (
         training_for(data, given, recipe, seed=seed, device="cpu") for seed in (0, 0, 7)
     )
-    run(whole)
+    list(whole.epochs())
     epochs = first.epochs()
     for _ in range(2):
         next(epochs)
     second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
-    assert [epoch.epoch for epoch in run(second)] == [3, 4]
+    assert [epoch.epoch for epoch in second.epochs()] == [3, 4]
     ours, theirs = second.state_dict(), whole.state_dict()
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
@@ -398,7 +400,7 @@ def test_sharpened_labels_are_finite_where_every_teacher_excludes_the_label():
     for network in networks:
         network.logits.mul_(20)  # 180 against −180
     training = ELRPlus(data, np.ones(32, dtype=np.int64), recipe, network=networks, device="cpu")
-    assert all(math.isfinite(epoch.train_loss) for epoch in run(training))
+    assert all(math.isfinite(epoch.loss) for epoch in training.epochs())
 
 
 def test_without_mixing_and_regularisation_both_networks_train_alone():
@@ -407,9 +409,9 @@ def test_without_mixing_and_regularisation_both_networks_train_alone():
     training = elr_plus(data, "epochs=1", "mixup=0", "regularisation=0", "pad=0", "flip=none",
                         "flips=false", "optimizer=sgd", "lr=0.1", "momentum=0")  # fmt: skip
     lone = copy.deepcopy(training.networks[1])
-    x = training._inputs(training._images)
-    run(training)
-    with training._autocast():
+    x = training.inputs(training.images)
+    list(training.epochs())
+    with training.autocast():
         logits = lone.train()(x)
     nn.functional.cross_entropy(logits.float(), training.given).backward()
     for before, after in zip(lone.parameters(), training.networks[1].parameters(), strict=True):
@@ -434,7 +436,7 @@ def memorised(method, *, seed=0):
     recipe = with_settings(resized(recipe_for("cpu", method), 60), settings)
     networks = [network(seed + 100 * k) for k in range(2 if method == "elr+" else 1)]
     training = training_for(data, given_labels, recipe, network=networks, seed=seed, device="cpu")
-    *_, last = run(training)
+    *_, last = run(training, data)
     predicted = training.predict_training_images().argmax(1).numpy()
     wrong = given_labels != data.train_labels
     return (predicted == given_labels)[wrong].mean(), last.test_accuracy

@@ -24,13 +24,18 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
+from overparam.errors import DivergedError
 from overparam.files import FileError
 from sop_classify.data.image_data import ImageData
-from sop_classify.recipes import RECIPES
+from sop_classify.methods.build import training_for
+from sop_classify.methods.catalogue import recipe_for
+from sop_classify.recipes import NETWORKS
+from sop_classify.runs import results
 from sop_classify.runs import run as runs
-from sop_classify.runs.run import Run, train
-from sop_classify.training.loop import DivergedError, Epoch, Training
-from sop_classify.training.networks import NETWORKS, FastNet
+from sop_classify.runs.checkpoint import checkpoint_bytes
+from sop_classify.runs.run import Job, Run, train
+from sop_classify.training.evaluation import Epoch
+from tests.helpers.labels import TINY_NETWORK
 
 FILES = ["checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json"]
 NOT_DRAWN = sorted([*FILES, "label_issues.csv", "transition_matrix.csv"])
@@ -38,13 +43,11 @@ AT_THE_END = sorted([*NOT_DRAWN, "curves.png"])
 
 # Between them every part of a state: Muon and SGD, averaged weights, u and v, none of them.
 SMALL = {"epochs": 4, "batch_size": 64}
-EVERYTHING = replace(RECIPES["cpu", "sop+"], **SMALL, ema=0.9, cutout=4)
-STEPS = replace(RECIPES["paper", "sop"], **SMALL, network="fast", milestones=(2, 3), nesterov=True)
-PLAIN = replace(RECIPES["cpu", "ce"], **SMALL)
-
-
-def small_network(classes):
-    return FastNet(classes, (8, 16, 16))
+EVERYTHING = replace(recipe_for("cpu", "sop+"), **SMALL, ema=0.9, cutout=4)
+STEPS = replace(
+    recipe_for("paper", "sop"), **SMALL, network="fast", milestones=(2, 3), nesterov=True
+)
+PLAIN = replace(recipe_for("cpu", "ce"), **SMALL)
 
 
 def no_curves(path, history):
@@ -54,17 +57,17 @@ def no_curves(path, history):
 @pytest.fixture(autouse=True, scope="module")
 def quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NETWORKS, "fast", small_network)
-        patch.setattr(runs, "draw_curves", no_curves)
+        patch.setitem(NETWORKS, "fast", TINY_NETWORK)
+        patch.setattr(results, "draw_curves", no_curves)
         yield
 
 
 @pytest.fixture
 def curves(monkeypatch):
-    monkeypatch.setattr(runs, "draw_curves", DRAW_CURVES)
+    monkeypatch.setattr(results, "draw_curves", DRAW_CURVES)
 
 
-DRAW_CURVES = runs.draw_curves
+DRAW_CURVES = results.draw_curves
 
 
 def pictures(number=200, side=16, seed=0):
@@ -82,6 +85,11 @@ GIVEN = np.where(np.arange(200) % 5 == 0, (DATA.train_labels + 1) % 4, DATA.trai
 
 def go(out, *, recipe=PLAIN, data=DATA, labels=GIVEN, true=DATA.train_labels, **options):
     return train(data, labels, recipe=recipe, true_labels=true, device="cpu", out=out, **options)
+
+
+def job(**changes):
+    options = {"true_labels": DATA.train_labels, "device": "cpu"}
+    return Job(DATA, GIVEN, PLAIN, **(options | changes))
 
 
 def stopped(out, epochs=2, **options):
@@ -146,13 +154,13 @@ def in_new_process(*words):
 
 
 def program(what, root):
-    NETWORKS["fast"] = small_network
+    NETWORKS["fast"] = TINY_NETWORK
     if what == "second":
-        runs.draw_curves = no_curves
+        results.draw_curves = no_curves
     for name, recipe in RECIPES_BY_NAME.items():
         if what == "first":
             assert len(list(go(root / name / "whole", recipe=recipe))) == 4
-            runs.draw_curves = no_curves  # once is enough to see what it imports
+            results.draw_curves = no_curves  # once is enough to see what it imports
             stopped(root / name / "halves", recipe=recipe)
         else:
             for half in ("halves", "tampered"):
@@ -177,7 +185,7 @@ def tamper(out):
     state, stamp = tensors(out), stamp_of(out)
     del stamp["sha256"]
     state["generator"] = torch.Generator().manual_seed(1).get_state()
-    (out / "checkpoint.safetensors").write_bytes(runs.checkpoint_bytes(state, stamp))
+    (out / "checkpoint.safetensors").write_bytes(checkpoint_bytes(state, stamp))
 
 
 @pytest.mark.slow
@@ -188,12 +196,12 @@ def test_two_epochs_and_two_in_a_new_process_are_four(processes, name):
     assert stamp_of(whole) == stamp_of(halves)
     assert rows(whole) == rows(halves)
     assert len(rows(whole)) == 4
-    results = [record(out)["results"] for out in (whole, halves)]
-    for result in results:
+    found = [record(out)["results"] for out in (whole, halves)]
+    for result in found:
         del result["curves"]
         assert result.pop("seconds") > 0
         assert result.pop("training_seconds") > 0
-    assert results[0] == results[1]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow
@@ -242,19 +250,19 @@ def test_the_files_say_what_was_done(tmp_path):
     assert sizes == {"name": "tiny", "train_images": 200, "test_images": 40, "classes": 4}
     assert saved["data"]["class_names"] == list("abcd")
 
-    results, last = saved["results"], epochs[-1]
-    assert results["accuracy"] == last.test_accuracy
-    assert results["best_accuracy"] == max(epoch.test_accuracy for epoch in epochs)
-    assert results["accuracy_ema_flips"] == last.test_accuracy_ema_flips is not None
+    found, last = saved["results"], epochs[-1]
+    assert found["accuracy"] == last.test_accuracy
+    assert found["best_accuracy"] == max(epoch.test_accuracy for epoch in epochs)
+    assert found["accuracy_ema_flips"] == last.test_accuracy_ema_flips is not None
     # Of the images as they are; the epochs report predictions on augmented views.
-    training = Training(DATA, GIVEN, EVERYTHING, device="cpu")
+    training = training_for(DATA, GIVEN, EVERYTHING, device="cpu")
     training.load_state_dict(tensors(out))
     predicted = training.predict_training_images().argmax(1).numpy()
     wrong = GIVEN != DATA.train_labels
-    assert results["memorized"] == pytest.approx((predicted == GIVEN)[wrong].mean())
-    assert results["recovered"] == pytest.approx((predicted == DATA.train_labels)[wrong].mean())
-    assert results["noise_rate"] == 0.2
-    assert results["training_seconds"] == sum(epoch.seconds for epoch in epochs)
+    assert found["memorized"] == pytest.approx((predicted == GIVEN)[wrong].mean())
+    assert found["recovered"] == pytest.approx((predicted == DATA.train_labels)[wrong].mean())
+    assert found["noise_rate"] == 0.2
+    assert found["training_seconds"] == sum(epoch.seconds for epoch in epochs)
 
     with np.load(out / "labels.npz", allow_pickle=False) as labels:
         assert set(labels) == {"given_labels", "true_labels"}
@@ -279,7 +287,7 @@ def test_metrics_hold_every_epoch_to_the_last_digit(tmp_path):
 
 
 def test_the_checkpoint_is_the_state(tmp_path):
-    run = Run(DATA, GIVEN, EVERYTHING, out=tmp_path, device="cpu")
+    run = Run(Job(DATA, GIVEN, EVERYTHING, device="cpu"), tmp_path)
     run.start()
     for epoch in run.epochs():
         assert run.saved == epoch.epoch == stamp_of(tmp_path)["epoch"]
@@ -292,7 +300,7 @@ def test_the_checkpoint_is_the_state(tmp_path):
 def test_a_checkpoint_of_shared_and_strided_tensors(tmp_path):
     weight = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
     state = {"a": weight, "b": weight, "c": weight[..., ::2], "d": torch.tensor(3), "e": weight[:0]}
-    (tmp_path / "checkpoint.safetensors").write_bytes(runs.checkpoint_bytes(state, {}))
+    (tmp_path / "checkpoint.safetensors").write_bytes(checkpoint_bytes(state, {}))
     saved = tensors(tmp_path)
     assert all(torch.equal(saved[name], tensor) for name, tensor in state.items())
 
@@ -356,7 +364,7 @@ def test_ctrl_c_within_an_epoch_keeps_the_one_before(tmp_path, whole, hears_ctrl
         if done > 1.4:
             signal.raise_signal(signal.SIGINT)
 
-    run = Run(DATA, GIVEN, PLAIN, out=tmp_path, true_labels=DATA.train_labels, device="cpu")
+    run = Run(job(), tmp_path)
     run.start()
     with pytest.raises(KeyboardInterrupt):
         list(run.epochs(on_batch=interrupt))
@@ -371,7 +379,7 @@ def test_ctrl_c_within_an_epoch_keeps_the_one_before(tmp_path, whole, hears_ctrl
 
 @pytest.mark.parametrize("epochs", [0, 4])
 def test_a_stop_before_the_first_epoch_or_after_the_last(tmp_path, whole, epochs):
-    run = Run(DATA, GIVEN, PLAIN, out=tmp_path, true_labels=DATA.train_labels, device="cpu")
+    run = Run(job(), tmp_path)
     run.start()
     generator = run.epochs()
     for _ in range(epochs):
@@ -403,16 +411,18 @@ def test_a_completed_run_is_left_alone(whole):
     before = contents(whole)
     assert list(go(whole, resume=True)) == []
     assert contents(whole) == before
-    run = Run(DATA, GIVEN, PLAIN, out=whole, true_labels=DATA.train_labels, device="cpu")
+    run = Run(job(), whole)
     run.resume()
-    assert (run.record["status"], run.saved, len(run.history)) == ("completed", 4, 4)
+    assert (run.record.status, run.saved, len(run.history)) == ("completed", 4, 4)
     assert run.summary()["accuracy"] == run.history[-1].test_accuracy
 
 
 def test_a_loss_that_diverges_is_a_failed_run(tmp_path):
     with pytest.raises(DivergedError, match="lr"):
-        list(go(tmp_path, recipe=replace(STEPS, method="ce", lr=1e30, momentum=0.99)))
-    assert record(tmp_path)["status"] == "failed"
+        list(go(tmp_path, recipe=replace(STEPS, lr=1e30, momentum=0.99)))
+    saved = record(tmp_path)
+    assert saved["status"] == "failed"
+    assert saved["results"]["error"].startswith("the loss is ")
 
 
 def test_another_machine_is_on_record(tmp_path):
@@ -534,15 +544,7 @@ def test_other_settings_are_named_with_both_values(half, message):
 
 def resumes(out):
     """The state that is resumed from, or the one line that says why not."""
-    run = Run(
-        DATA,
-        GIVEN,
-        PLAIN,
-        out=out,
-        true_labels=DATA.train_labels,
-        device="cpu",
-        arguments={"noise": 0.2},
-    )
+    run = Run(job(arguments={"noise": 0.2}), out)
     run.resume()
     return run.training.state_dict()
 
@@ -588,10 +590,13 @@ def test_malice_would_work_where_it_is_unpickled(tmp_path, monkeypatch):
     [
         ("[" * 100_000, "not JSON"),
         ("[]", "not the record of a run"),
+        ("null", "not the record of a run"),
+        ("{}", "not the record of a run"),
+        ("7", "not the record of a run"),
         ('{"accuracy": 1}', "not the record of a run"),
         ('{"schema_version": 2}', "schema_version is 2; 1 can be read"),
-        ('{"schema_version": 1}', "results is missing"),
-        ('{"schema_version": 1, "results": {}, "resumed": [], "status": "x"}', "status is missing"),
+        ('{"schema_version": 1}', "status is missing"),
+        ('{"schema_version": 1, "status": "completed"}', "recipe is missing"),
     ],
 )
 def test_a_strange_record(copy, text, message):
@@ -643,12 +648,12 @@ def test_a_checkpoint_of_another_run_or_another_network(copy, tmp_path):
         other.read_bytes(): "the checkpoint of another run",
         save(state): "its tensors are not those that were saved",
         save(state, metadata={"run": "[1]"}): "not a checkpoint, or damaged",
-        runs.checkpoint_bytes({"network.x": torch.zeros(1)}, stamp): "does not fit this training",
-        runs.checkpoint_bytes(
+        checkpoint_bytes({"network.x": torch.zeros(1)}, stamp): "does not fit this training",
+        checkpoint_bytes(
             {**state, "generator": torch.zeros_like(state["generator"])}, stamp
         ): "does not fit this training",
-        runs.checkpoint_bytes(state, {**stamp, "epoch": 1}): "it says epoch 1, its tensors 2",
-        runs.checkpoint_bytes(state, {**stamp, "schema_version": 2}): "another run",
+        checkpoint_bytes(state, {**stamp, "epoch": 1}): "it says epoch 1, its tensors 2",
+        checkpoint_bytes(state, {**stamp, "schema_version": 2}): "another run",
     }.items():
         path.write_bytes(data)
         with pytest.raises(FileError, match=rf"checkpoint\.safetensors.*{message}") as error:
@@ -658,7 +663,7 @@ def test_a_checkpoint_of_another_run_or_another_network(copy, tmp_path):
 
 @settings(derandomize=True, max_examples=50, deadline=None)
 @given(st.data())
-def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(half, tmp_path_factory, data):
+def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(half, data):
     path = half / "checkpoint.safetensors"
     original = path.read_bytes()
     header = 8 + int.from_bytes(original[:8], "little")
@@ -666,15 +671,14 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(half, tmp_path_factory, d
     place = data.draw(st.one_of(st.integers(0, header - 1), st.integers(header, len(original) - 1)))
     damaged = bytearray(original)
     damaged[place] ^= 1 << data.draw(st.integers(0, 7))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "_CHECKPOINT", "damaged.safetensors")
-        (half / "damaged.safetensors").write_bytes(damaged)
-        state, complaint = None, ""
-        try:
-            state = resumes(half)
-        except FileError as error:
-            complaint = str(error)
-        (half / "damaged.safetensors").unlink()
+    state, complaint = None, ""
+    path.write_bytes(damaged)
+    try:
+        state = resumes(half)
+    except FileError as error:
+        complaint = str(error)
+    finally:
+        path.write_bytes(original)
     assert "\n" not in complaint
     if state is not None:  # a blank that became another blank
         assert differing(tensors(half), state) == []

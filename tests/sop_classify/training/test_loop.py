@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+import sop_classify
+from overparam.errors import DivergedError, NotEnoughMemoryError
 from sop_classify.data.image_data import channel_statistics
+from sop_classify.methods.catalogue import recipe_for
 from sop_classify.methods.sop import SOPLoss, alpha_for
-from sop_classify.training.loop import DivergedError, Training
+from sop_classify.training.evaluation import Evaluator
+from sop_classify.training.loop import Training
+from sop_classify.training.loss import Loss
 from sop_classify.training.optimizers import image_scale, schedule
 from tests.helpers.labels import noisy, run, small_data, small_recipe
 
@@ -22,7 +27,7 @@ def test_every_method_learns(method):
     data = small_data()
     recipe = small_recipe(method, "epochs=6", "ema=0.8")
     training = Training(data, data.train_labels, recipe, device="cpu")
-    epochs = run(training)
+    epochs = run(training, data)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[-1].test_accuracy > 0.9
     assert epochs[-1].test_accuracy_flips > 0.9
@@ -34,9 +39,10 @@ def test_every_method_learns(method):
 def test_the_truth_is_only_reported():
     data = small_data()
     given = noisy(data.train_labels, 30)
-    known = Training(data, given, small_recipe(), true_labels=data.train_labels, device="cpu")
-    unknown = Training(data, given, small_recipe(), device="cpu")
-    for with_truth, without in zip(run(known), run(unknown), strict=True):
+    known, unknown = (Training(data, given, small_recipe(), device="cpu") for _ in range(2))
+    for with_truth, without in zip(
+        run(known, data, data.train_labels), run(unknown, data), strict=True
+    ):
         assert with_truth.train_loss == without.train_loss
         assert without.memorized is without.recovered is without.u_wrong is None
         assert 0 <= with_truth.memorized + with_truth.recovered <= 1
@@ -50,14 +56,14 @@ def test_the_labels_of_the_data_are_not_read():
     other = dataclasses.replace(data, train_labels=np.roll(data.train_labels, 1))
     a = Training(data, given, small_recipe(), device="cpu")
     b = Training(other, given, small_recipe(), device="cpu")
-    assert [e.train_loss for e in run(a)] == [e.train_loss for e in run(b)]
+    assert [e.loss for e in a.epochs()] == [e.loss for e in b.epochs()]
 
 
 def test_the_reports_are_what_the_network_predicts():
     data = small_data()
     given = noisy(data.train_labels, 30)
-    training = Training(data, given, small_recipe(), true_labels=data.train_labels, device="cpu")
-    *_, last = run(training)
+    training = Training(data, given, small_recipe(), device="cpu")
+    *_, last = run(training, data, data.train_labels)
     probability = training.predict(data.test_images)
     torch.testing.assert_close(probability.sum(1), torch.ones(30))
     accuracy = (probability.argmax(1).numpy() == data.test_labels).mean()
@@ -78,14 +84,14 @@ def test_probability_is_the_average_with_weights_1_2_3():
     data = small_data()
     training = Training(data, data.train_labels, small_recipe("ce", "epochs=3"), device="cpu")
     seen = []
-    observe = training._observe
+    observe = training.observe
 
     def watched(logits, index):
         seen.append((training.epoch, index, logits.softmax(1)))
         return observe(logits, index)
 
-    training._observe = watched
-    run(training)
+    training.observe = watched
+    list(training.epochs())
     expected = torch.zeros(96, 3, dtype=torch.float64)
     wrong = torch.zeros(96, dtype=torch.int64)
     for epoch, index, probability in seen:
@@ -101,7 +107,7 @@ def test_one_seed_one_result_and_nothing_global_is_touched():
 
     def trained(seed):
         training = Training(data, data.train_labels, small_recipe("sop+"), seed=seed, device="cpu")
-        run(training)
+        list(training.epochs())
         return training.state_dict()
 
     first, again, other = trained(1), trained(1), trained(2)
@@ -122,7 +128,7 @@ def test_a_state_continues_bit_for_bit(settings):
     saved = {name: value.clone() for name, value in first.state_dict().items()}
     second = Training(data, given, recipe, seed=7, device="cpu")
     second.load_state_dict(saved)
-    run(whole), run(second)
+    list(whole.epochs()), list(second.epochs())
     ours, theirs = second.state_dict(), whole.state_dict()
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
@@ -155,7 +161,7 @@ def test_pictures_without_colour_are_learned(colour):
         data, train_images=fade(data.train_images), test_images=fade(data.test_images)
     )
     training = Training(data, data.train_labels, small_recipe("ce", "epochs=8"), device="cpu")
-    *_, last = run(training)
+    *_, last = run(training, data)
     assert last.test_accuracy > 0.9
     assert all(value.isfinite().all() for value in training.state_dict().values())
 
@@ -166,21 +172,23 @@ def test_a_network_of_the_users_own():
     mine = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
     recipe = small_recipe("sop", "optimizer=sgd", "lr=0.01", "epochs=4")
     training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
-    epochs = run(training)
+    epochs = run(training, data)
     assert training.network is mine
     assert epochs[-1].test_accuracy > 0.6
 
 
 def test_bad_labels():
     data = small_data()
-    for given, message in [
-        (data.train_labels[:-1], r"shape \(95,\)"),
-        (data.train_labels.astype(float), "dtype float64"),
-        (data.train_labels - 1, "run from -1 to 1; there are 3 classes"),
-        (data.train_labels + 1, "run from 1 to 3"),
+    for labels, kind, message in [
+        (data.train_labels[:-1], ValueError, r"have shape \(95,\); \(96,\) is needed"),
+        (data.train_labels.astype(float), TypeError, "are float64; integers are needed"),
+        (data.train_labels - 1, ValueError, "go from -1 to 1; with 3 classes 0 to 2 are possible"),
+        (data.train_labels + 1, ValueError, "go from 1 to 3"),
     ]:
-        with pytest.raises(ValueError, match=message):
-            Training(data, given, small_recipe(), device="cpu")
+        with pytest.raises(kind, match=f"given_labels {message}"):
+            Training(data, labels, small_recipe(), device="cpu")
+        with pytest.raises(kind, match=f"true_labels {message}"):
+            Evaluator(data, true_labels=labels)
 
 
 def test_divergence_is_an_error_that_names_the_rate():
@@ -189,15 +197,81 @@ def test_divergence_is_an_error_that_names_the_rate():
     mine = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 64), nn.Linear(64, 3))
     training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
     with pytest.raises(DivergedError, match=r"epoch 1; a lower lr than 1e\+30"):
-        run(training)
+        list(training.epochs())
+    assert sop_classify.DivergedError is DivergedError
+
+
+def test_too_little_memory_is_an_error_that_names_the_batch(monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    data = small_data()
+    training = Training(data, data.train_labels, small_recipe("ce"), device="cpu")
+    monkeypatch.setattr(training, "step", full)
+    with pytest.raises(NotEnoughMemoryError, match="batches of 32; lower batch_size"):
+        list(training.epochs())
+
+
+class Recording(Loss):
+    """Cross entropy that notes the labels that it sees, and reports the index of each example."""
+
+    views = ("weak", "strong")
+    rates = {"alpha_u": 0.25}  # noqa: RUF012
+
+    def __init__(self, number):
+        super().__init__()
+        self.register_buffer("visits", torch.zeros(number))
+
+    def forward(self, logits, labels, index, strong_logits=None):
+        assert strong_logits.shape == logits.shape
+        self.visits[index] += 1
+        return nn.functional.cross_entropy(logits, labels)
+
+    def report(self, labels):
+        return {"u": torch.arange(len(labels), dtype=torch.float32), "mine": labels}
+
+
+def test_a_loss_of_the_users_own():
+    data = small_data()
+    given, loss = noisy(data.train_labels, 30), Recording(96)
+    training = Training(data, given, small_recipe("ce"), loss=loss, device="cpu")
+    *_, last = run(training, data, data.train_labels)
+    assert training.loss is loss
+    assert (loss.visits == 2).all()
+    assert torch.equal(training.state_dict()["loss.visits"], loss.visits)
+    assert (last.forward_passes, last.alpha_u, last.alpha_v) == (2, 0.25, 0)
+    wrong = given != data.train_labels
+    assert last.u == pytest.approx(np.arange(96).mean())
+    assert last.u_wrong == pytest.approx(np.flatnonzero(wrong).mean())
+    assert last.u_clean == pytest.approx(np.flatnonzero(~wrong).mean())
+    assert last.v is last.v_wrong is None
+    assert training.report()["mine"] is training.given
+
+
+def test_a_loss_without_its_parts_says_so():
+    class Empty(Loss):
+        pass
+
+    data = small_data()
+    with pytest.raises(NotImplementedError):
+        list(Training(data, data.train_labels, small_recipe(), loss=Empty()).epochs())
+    with pytest.raises(NotImplementedError, match="Empty cannot be made from a recipe"):
+        Empty.from_recipe(small_recipe(), 3, 2, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("method", ["elr+", "coteaching+", "dividemix"])
+def test_a_method_of_two_networks_is_no_loss(method):
+    data, recipe = small_data(), recipe_for("cpu", method)
+    with pytest.raises(ValueError, match=r"more than a loss of one network; use training_for"):
+        Training(data, data.train_labels, recipe, device="cpu")
 
 
 def test_batches_are_of_one_size_and_cover_every_example_once():
     data = small_data(number=97)
     training = Training(data, data.train_labels, small_recipe(), device="cpu")
     seen = []
-    observe = training._observe
-    training._observe = lambda logits, index: (seen.append(index), observe(logits, index))[1]
+    observe = training.observe
+    training.observe = lambda logits, index: (seen.append(index), observe(logits, index))[1]
     next(training.epochs())
     assert sorted(len(index) for index in seen) == [24, 24, 24, 25]  # not 32, 32, 32 and 1
     assert sorted(torch.cat(seen).tolist()) == list(range(97))
@@ -259,7 +333,7 @@ def test_the_network_sees_small_images_first_and_is_tested_on_full_ones(method):
     )
 
     seen = []
-    for _ in training.epochs():
+    for _ in Evaluator(data).epochs(training):
         seen.append(
             (  # of the epoch's batches and of its test
                 {side for train, side in sides if train},
@@ -277,7 +351,7 @@ def test_tests_may_be_rare_and_change_nothing():
     rare = small_recipe("sop", "epochs=5", "test_every=2", "ema=0.8")
     often = dataclasses.replace(rare, test_every=1)
     some, all_of_them = (
-        run(Training(data, data.train_labels, r, device="cpu")) for r in (rare, often)
+        run(Training(data, data.train_labels, r, device="cpu"), data) for r in (rare, often)
     )
     assert [e.test_accuracy is not None for e in some] == [False, True, False, True, True]
     assert some[-1].test_accuracy_ema_flips is not None

@@ -1,0 +1,167 @@
+"""Promise: run.json and metrics.csv of this and of earlier versions are read, all else refused."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from overparam.files import FileError
+from sop_classify.methods.catalogue import read_recipe, recipe_for
+from sop_classify.recipes import NETWORKS, with_settings
+from sop_classify.reports.comparison import read_runs, write_comparison
+from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes
+from sop_classify.runs.record import differences, read_metrics, read_record, write_record
+from sop_classify.runs.run import Job, Run
+from tests.helpers.labels import TINY_NETWORK, noisy, small_data
+
+# Written by `train-cifar --noise 0.3 --recipe cpu --epochs 4 --set batch_size=32` (DivideMix with
+# --set warmup=1) at commit bb547a2, when a recipe had the settings of all methods.
+EARLIER = Path(__file__).parent / "earlier"
+EARLIER_SETTINGS = {"mixup": 0, "noise_rate": 0.0, "unlabelled_ramp": 16.0, "alpha_ratio": 0.1}
+
+
+@pytest.mark.parametrize("method", ["sop", "dividemix"])
+def test_an_earlier_run_is_read(method):
+    record, history = read_record(EARLIER / method), read_metrics(EARLIER / method)
+    assert (record.status, record.seed, len(history)) == ("completed", 0, 4)
+    assert record.results["accuracy"] == history[-1].test_accuracy
+    settings = ["epochs=4", "batch_size=32", *(["warmup=1"] if method == "dividemix" else [])]
+    recipe = with_settings(recipe_for("cpu", method), settings)
+    assert read_recipe(record.recipe) == recipe
+    assert len(record.recipe) > len(dataclasses.asdict(recipe))
+    # So that it can go on, and be told from a run with other settings.
+    now = dataclasses.asdict(record) | {"recipe": dataclasses.asdict(recipe)}
+    assert differences(dataclasses.asdict(record), now) == []
+    other = with_settings(recipe, ["lr=0.5"])
+    now["recipe"] = dataclasses.asdict(other)
+    assert differences(dataclasses.asdict(record), now) == ["recipe.lr=0.09, now 0.5"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(EARLIER, tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def test_earlier_runs_are_compared(folder):
+    rows = {row["method"]: row for row in read_runs(folder)}
+    assert list(rows) == ["dividemix", "sop"]
+    assert {row["noise"] for row in rows.values()} == {"symmetric-0.3"}
+    assert rows["sop"]["epochs"] == 4
+    assert rows["dividemix"]["accuracy_ensemble"] == 1
+    assert "| symmetric-0.3 | sop | 96.67 |" in write_comparison(folder)
+
+
+def test_a_record_is_written_as_it_was_read(folder):
+    before = (folder / "sop" / "run.json").read_text()
+    write_record(folder / "sop", read_record(folder / "sop"))
+    assert (folder / "sop" / "run.json").read_text() == before
+
+
+def test_an_earlier_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "fast", TINY_NETWORK)
+    data = small_data(number=60)
+    recipe = with_settings(recipe_for("cpu", "ce"), ["epochs=3", "batch_size=32"])
+    job = Job(data, noisy(data.train_labels, 10), recipe, device="cpu")
+    whole = Run(job, tmp_path / "whole")
+    whole.start()
+    list(whole.epochs())
+    out = tmp_path / "stopped"
+    run = Run(job, out)
+    run.start()
+    epochs = run.epochs()
+    next(epochs)
+    epochs.close()
+
+    saved = json.loads((out / "run.json").read_text())
+    saved["recipe"] |= EARLIER_SETTINGS
+    (out / "run.json").write_text(json.dumps(saved))
+    with safe_open(out / CHECKPOINT, framework="pt") as file:
+        stamp = json.loads(file.metadata()["run"])
+    del stamp["sha256"]
+    stamp["recipe"] |= EARLIER_SETTINGS
+    state = load_file(out / CHECKPOINT)
+    (out / CHECKPOINT).write_bytes(checkpoint_bytes(state, stamp))
+
+    resumed = Run(job, out)
+    resumed.resume()
+    assert [epoch.epoch for epoch in resumed.epochs()] == [2, 3]
+    ours, theirs = (load_file(where / CHECKPOINT) for where in (out, tmp_path / "whole"))
+    assert all((ours[name] == theirs[name]).all() for name in theirs)
+
+
+STRANGE = {
+    "null": "it is not the record of a run",
+    "[]": "it is not the record of a run",
+    "{}": "it is not the record of a run",
+    '"text"': "it is not the record of a run",
+    "": "not JSON, or damaged",
+    '{"status": "completed", "method": "sop"}': "it is not the record of a run",
+    '{"schema_version": 0}': "its schema_version is 0; 1 can be read",
+    '{"schema_version": 1}': "it is damaged: status is missing or malformed",
+}
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_a_strange_record_is_one_line(folder, text):
+    (folder / "other").mkdir()
+    (folder / "other" / "run.json").write_text(text)
+    for read in (read_runs, write_comparison):
+        with pytest.raises(
+            FileError, match=rf"cannot read '.*run\.json': {STRANGE[text]}"
+        ) as caught:
+            read(folder)
+        assert "\n" not in str(caught.value)
+
+
+CHANGES = {
+    "status": ("status", "done"),
+    "seed": ("seed", "1"),
+    "threads": ("threads", True),
+    "recipe.method": ("recipe", {}),
+    "data.fingerprint": ("data", {"name": "a", "train_images": 1, "class_names": []}),
+    "data.train_images": ("data", {"name": "a", "train_images": None, "class_names": []}),
+    "results": ("results", None),
+    "noise": ("noise", 0.3),
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_malformed_part_is_named(folder, key):
+    path = folder / "sop" / "run.json"
+    record = json.loads(path.read_text())
+    part, value = CHANGES[key]
+    path.write_text(json.dumps(record | {part: value}))
+    with pytest.raises(FileError, match=f"it is damaged: {key} is missing or malformed"):
+        read_record(folder / "sop")
+    del record[part]
+    path.write_text(json.dumps(record))
+    with pytest.raises(FileError, match=f"it is damaged: {part} is missing or malformed"):
+        read_record(folder / "sop")
+
+
+@pytest.mark.parametrize("key", ["accuracy", "seconds", "training_seconds"])
+@pytest.mark.parametrize("value", [None, "fast"])
+def test_results_that_a_comparison_needs(folder, key, value):
+    path = folder / "sop" / "run.json"
+    record = json.loads(path.read_text())
+    record["results"][key] = value
+    path.write_text(json.dumps(record))
+    with pytest.raises(FileError, match=f"its results are damaged: {key} is missing or malformed"):
+        read_runs(folder)
+
+
+def test_noise_that_is_none_is_one_line(folder):
+    path = folder / "sop" / "run.json"
+    record = json.loads(path.read_text())
+    record["arguments"]["noise_type"] = "heavy"
+    path.write_text(json.dumps(record))
+    with pytest.raises(FileError, match=r"run\.json': no noise 'heavy'; there are symmetric, "):
+        read_runs(folder)
+    record["arguments"] = {}
+    path.write_text(json.dumps(record))
+    assert [row["noise"] for row in read_runs(folder)] == ["symmetric-0.3", "as given"]
