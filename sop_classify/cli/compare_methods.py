@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overparam.program import interrupted_status, interruptible
 from overparam.terminal import errors
 from sop_classify.cli.options import (
     Compile,
@@ -139,17 +140,21 @@ def compare_methods(
         for kind in noises:
             made(kind, numbers[0])
         failed: list[str] = []
-        try:
-            for name, step in train_grid(jobs(), out):
-                if isinstance(step, Exception):
-                    failed.append(name)
-                    typer.echo(f"{name}: failed: {step}", err=True)
-                else:
-                    found = "" if step.test_accuracy is None else f" {step.test_accuracy:.2%}"
-                    typer.echo(f"{name}: epoch {step.epoch}{found}", err=True)
-        except KeyboardInterrupt:
-            typer.echo("interrupted; repeat the command to continue", err=True)
-            raise typer.Exit(130) from None
+        with interruptible() as interruption:
+            try:
+                interruption.check()  # folders that are begun must be left in order
+                for name, step in train_grid(jobs(), out):
+                    interruption.check()
+                    if isinstance(step, Exception):
+                        failed.append(name)
+                        typer.echo(f"{name}: failed: {step}", err=True)
+                    else:
+                        found = "" if step.test_accuracy is None else f" {step.test_accuracy:.2%}"
+                        typer.echo(f"{name}: epoch {step.epoch}{found}", err=True)
+            except KeyboardInterrupt:
+                interruption.hold()
+                typer.echo("interrupted; repeat the command to continue", err=True)
+                raise typer.Exit(interrupted_status()) from None
         typer.echo(write_comparison(out))
         if failed:
             raise ArithmeticError(f"{len(failed)} runs failed: {', '.join(failed)}")

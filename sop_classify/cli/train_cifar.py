@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from overparam.program import interrupted_status, interruptible
 from overparam.terminal import errors, progress
 from sop_classify.cli.options import (
     Compile,
@@ -175,20 +176,26 @@ def _default_out(labels: "NoisyLabels", method: str, seed: int) -> Path:
 
 def _train(run: "Run", *, quiet: bool) -> None:
     total, name = run.job.recipe.epochs, run.folder.name
-    with progress(name, unit="epoch", start=run.training.epoch, quiet=quiet) as show:
+    with (
+        interruptible() as interruption,
+        progress(name, unit="epoch", start=run.training.epoch, quiet=quiet) as show,
+    ):
         try:
+            interruption.check()  # there is a folder now, which a signal must leave in order
             # Closed on Ctrl-C, so that run.json says so.
             with closing(run.epochs(on_batch=lambda done: show(round(done, 2), total))) as epochs:
                 for epoch in epochs:
+                    interruption.check()
                     if not quiet and not sys.stderr.isatty():
                         typer.echo(_epoch_line(epoch, total), err=True)
         except KeyboardInterrupt:
+            interruption.hold()
             typer.echo(
                 f"interrupted: {run.saved} of {total} epochs are in {str(run.folder)!r}; "
                 "continue with --resume",
                 err=True,
             )
-            raise typer.Exit(130) from None
+            raise typer.Exit(interrupted_status()) from None
 
 
 def _print_noise(labels: "NoisyLabels") -> None:

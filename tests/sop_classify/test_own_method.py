@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from typer.testing import CliRunner
 
-from robustdip.__main__ import app
 from sop_classify import METHODS, Loss, Method, Recipe, recipe_for, register, setting, train
+from tests.helpers.command_line import app
 from tests.helpers.labels import noisy, small_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

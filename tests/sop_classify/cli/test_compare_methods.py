@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from robustdip.__main__ import app
 from sop_classify.reports.comparison import read_runs, write_comparison
 from sop_classify.training.loop import TrainingLoop
+from tests.helpers.command_line import app
 from tests.helpers.labels import noisy, small_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
