@@ -1,4 +1,4 @@
-"""A labelled data set: whole arrays of uint8 pixels, which can live on the device as one tensor."""
+"""A labelled data set: arrays of uint8 pixels, which fit on the device as one tensor."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ __all__ = ["ImageData", "Indexed", "absent_class", "channel_statistics", "subset
 if TYPE_CHECKING:
     from torch.utils.data import Dataset as _Dataset
 else:
-    _Dataset = object  # a DataLoader asks for no more, and torch takes seconds to import
+    _Dataset = object  # enough for a DataLoader, and torch takes seconds to import
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class ImageData:
     name : str
         ``cifar10``, ``cifar100``, or the name of the file or folder without its suffix.
     label_sets : mapping of str to ndarray, shape (N,), int64
-        Other labels of the training examples, in [0, C): human annotations, for example.
+        Other labels of the training examples, in [0, C), for example labels that people gave.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _check_labels(what: str, labels: NDArray[Any], number: int, classes: int) ->
 
 
 def absent_class(labels: NDArray[np.int64]) -> int:
-    """The smallest class without an example; memory does not grow with the labels."""
+    """The smallest class without an example. Needs little memory, however large the labels are."""
     present = np.unique(labels)
     gaps = np.flatnonzero(present != np.arange(present.size))
     return int(gaps[0]) if gaps.size else present.size
@@ -96,8 +96,8 @@ def subset(
 ) -> tuple[ImageData, NDArray[np.int64]]:
     """Keep a random, stratified part of the training examples, and the whole test set.
 
-    Every class keeps the same share of its examples, as nearly as whole numbers allow with at
-    least one of each (Adams' apportionment): classes of one size differ by one at most.
+    Every class keeps at least one example and otherwise the same share of its examples, as nearly
+    as whole numbers allow (Adams' apportionment): classes of equal size differ by one at most.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ def subset(
     Returns
     -------
     part : ImageData
-        Its training examples are in their old order; its label sets are cut alike.
+        With the training examples in their old order, and the same part of all label sets.
     index : ndarray, shape (number,), int64
-        Places of the kept examples in `data`, increasing.
+        Positions of the kept examples in `data`, increasing.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def subset(
     sizes = np.bincount(labels)
     rank = np.empty(total)  # 0, 1, ... within each class
     rank[np.argsort(labels, kind="stable")] = np.concatenate([np.arange(size) for size in sizes])
-    # Sorted by the share of its class that goes before it; equal shares are in random order.
+    # Sort by the share of its class that comes before an example; equal shares are in random order.
     kept = np.argsort(rank / sizes[labels], kind="stable")[:number]
     index = np.sort(order[kept])
     part = dataclasses.replace(
@@ -176,9 +176,9 @@ class Indexed(_Dataset):
 def channel_statistics(
     images: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel of (N, H, W, 3) uint8 images, of 0 to 255.
+    """Mean and standard deviation of each channel of (N, H, W, 3) uint8 images, in 0 to 255.
 
-    The deviation of a constant channel is given as 1, for it is there to be divided by.
+    The deviation of a constant channel is 1, so that one can divide by it.
     """
     # Sums of integers are exact, and need no copy of the images as floats.
     count = images.size // images.shape[-1]

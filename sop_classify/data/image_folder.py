@@ -45,7 +45,8 @@ def read_image_folder(root: Path, image_size: int | None) -> ImageData:
         for split in (train, test)
     ]
     with warnings.catch_warnings():
-        # Remarks on odd tags and transparency do not concern the pixels; a bomb does.
+        # Warnings about odd tags and transparency do not concern the pixels; those about a
+        # decompression bomb do.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         side = image_size or _common_side([*files[0], *files[1]])
@@ -86,8 +87,8 @@ def _decode(files: list[Path], side: int) -> NDArray[np.uint8]:
         with _opened(file) as image:
             if image.mode not in _MODES:
                 raise FileError(f"its pixels are {image.mode}; save it with 8 bits a sample")
-            # A large JPEG decodes many times faster at a fraction of its size; four times the
-            # side leaves the filter enough.
+            # A large JPEG decodes many times faster at reduced size. Four times the final side is
+            # enough for the filter.
             image.draft(None, (4 * side, 4 * side))
             resized = image.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
             images[place] = np.asarray(resized)
@@ -96,7 +97,7 @@ def _decode(files: list[Path], side: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """An image of the folder; whatever Pillow raises comes out as a FileError that names it."""
+    """Open an image; everything that Pillow raises becomes a FileError that names the file."""
     try:
         require_regular(file.stat().st_mode)
         with Image.open(file, formats=_FORMATS) as image:

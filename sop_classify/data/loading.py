@@ -129,8 +129,8 @@ def _check_overlap(data: ImageData) -> None:
         f"{len(shared)} of {len(test_images)} test images are also training images (test image "
         f"{shared[0]} is training image {places[test_images[shared[0]]]})"
     )
-    # Published sets have up to 0.1 %: 10 of 10,000 in CIFAR-100 (the lists of ciFAIR, arXiv
-    # 1902.00423) and in Fashion-MNIST. Twice that moves an accuracy by 0.2 points at most.
+    # Published data sets have up to 0.1 % of them: 10 of 10,000 in CIFAR-100 (lists of ciFAIR,
+    # arXiv 1902.00423) and in Fashion-MNIST. Twice as many change an accuracy by 0.2 points.
     if len(shared) > 0.002 * len(test_images):
         raise FileError(f"{message}; use a test set of other images")
     warnings.warn(f"{data.name}: {message}", stacklevel=4)  # load_data's caller
@@ -142,10 +142,10 @@ def _read_cifar(dataset: str, root: Path, *, download: bool) -> ImageData:
     reader_name, folder = _CIFAR[dataset]
     reader = getattr(datasets, reader_name)
     try:
-        # Compares the md5 sum of every file with the published one before it unpickles any.
+        # torchvision compares the md5 sum of every file with the published one before it unpickles.
         train, test = reader(root, train=True, download=download), reader(root, train=False)
     except (OSError, RuntimeError, HTTPException) as error:
-        # torchvision's own RuntimeError advises an argument that is not ours.
+        # torchvision's own RuntimeError recommends an argument that this function does not have.
         reason = "" if isinstance(error, RuntimeError) else f" ({one_line(error)})"
         raise FileError(
             f"{folder} is missing, incomplete or corrupt{reason}; as data give a folder that holds "

@@ -49,7 +49,7 @@ def read_npz(path: Path) -> ImageData:
     else:
         largest = max(int(split.max(initial=0)) for split in labels)
         absent = absent_class(labels[0])
-        if absent < largest:  # said before two billion classes get a name
+        if absent < largest:  # refused before two billion classes get a name
             raise FileError(f"class {absent} has no training example; labels go up to {largest}")
         names = tuple(str(label) for label in range(largest + 1))
     sets = {
@@ -59,7 +59,7 @@ def read_npz(path: Path) -> ImageData:
     }
     try:
         return ImageData(images[0], labels[0], images[1], labels[1], names, path.stem, sets)
-    except TypeError as error:  # a dtype: of a file it is the file's fault
+    except TypeError as error:  # a wrong dtype is a fault of the file
         raise FileError(str(error)) from error
 
 
@@ -79,13 +79,16 @@ def _arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
                     f"{key} holds pickled objects, which are not read; use a plain dtype"
                 )
             with archive.open(f"{key}.npy") as stream:
-                # To the end of the member, where the zip compares its checksum.
+                # Reads to the end of the member, where zipfile compares the checksum.
                 arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
     return arrays
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype; what they promise must be there before memory is set aside for it."""
+    """Shape and dtype of an array, if the file holds as many bytes as they need.
+
+    This is checked before memory is allocated for them.
+    """
     with archive.open(name) as stream:
         shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
         promised, held = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
@@ -97,14 +100,14 @@ def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dt
 
 
 def _rgb(images: NDArray[Any]) -> NDArray[Any]:
-    """Grey (N, H, W) in three channels; a copy only where one is needed."""
+    """Grey images (N, H, W) get three channels; copied only if necessary."""
     return np.ascontiguousarray(np.stack([images] * 3, axis=-1) if images.ndim == 3 else images)
 
 
 def _whole(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iuf":
         raise FileError(f"{what} are {labels.dtype}; whole numbers are needed")
-    with np.errstate(invalid="ignore"):  # NaN becomes a whole number, which it does not equal
+    with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which does not equal it
         whole = labels.astype(np.int64)
     wrong = labels[(whole != labels) | (whole < 0)]
     if wrong.size:

@@ -1,15 +1,15 @@
-"""Wrong labels made by people: the files of CIFAR-10N and CIFAR-100N.
+"""Labels that people gave: the files of CIFAR-10N and CIFAR-100N.
 
 Wei et al., *Learning with noisy labels revisited*, ICLR 2022 (arXiv 2110.12088) had the training
-images of CIFAR labelled anew: three labels an image of CIFAR-10 (random1 to random3), their
-majority (aggre, 9 % wrong), one wrong label where there is one (worst, 40 % wrong), and one label
-an image of CIFAR-100 (cifar100n, 40 % wrong).
+images of CIFAR labelled again by people. CIFAR-10 has three labels per image (random1 to random3),
+their majority (aggre, 9 % wrong), and a wrong label wherever one of the three is wrong (worst, 40 %
+wrong). CIFAR-100 has one label per image (cifar100n, 40 % wrong).
 
 The official files are pickles of numpy arrays. A pickle names functions to call, so reading one
-may run anything; and numpy's own unpickling trusts the types it is told, so a forged array makes
-it read memory that is not its own. Neither happens here: torch.load with weights_only calls
-nothing but what is on a list, and on the list, in the places of numpy's names, are two classes
-below that only keep what they are given.
+may run any code. In addition numpy's own unpickling trusts the types that the file declares, so a
+forged array makes it read memory beyond the array. Both are prevented here: torch.load with
+weights_only calls only what is on a list, and under numpy's names this list has two classes of this
+module, which only store what they are given.
 """
 
 import os
@@ -49,9 +49,9 @@ def read_human_labels(
     name : str
         One of `HUMAN_NOISE`.
     clean_labels : array_like of int, shape (N,), optional
-        The labels of the images, in their order. The file holds labels for all training images in
-        the order of torchvision; other orders exist (TensorFlow's). Where the file has the clean
-        labels as well (``clean_label`` or ``train_labels``), they must be these.
+        The true labels of the images. The file holds labels for all training images in the order of
+        torchvision; TensorFlow, for example, uses another order. If the file also has clean labels
+        (``clean_label`` or ``train_labels``), they must equal these.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _check_order(labels: NDArray[np.int64], own: NDArray[Any] | None, clean: NDA
 
 
 def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Those of the keys that the file has."""
+    """The arrays of those keys that the file has."""
     try:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
@@ -115,13 +115,13 @@ def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
     except OSError:
         raise
     except Exception as error:
-        # Malformed or hostile bytes make the readers raise nearly anything; torch's own message is
-        # of many lines and tells how to trust the file all the same.
+        # Malformed or hostile bytes make the readers raise nearly anything. torch's own message has
+        # many lines and explains how to load the file without protection.
         raise FileError(f"damaged, or not a file of CIFAR-N labels; {_SOURCE}") from error
 
 
 def _read_npz(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    # np.load leaves a damaged file open where it has opened it itself.
+    # np.load does not close a damaged file that it has opened itself.
     with source.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return {key: archive[key] for key in keys if key in archive.files}
 
@@ -135,7 +135,7 @@ def _read_pt(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 class _PickledType:
-    """In the place of numpy.dtype: its code ("i8", say) and byte order, as written."""
+    """Replaces numpy.dtype: its code, such as "i8", and byte order, as written."""
 
     order = "="
 
@@ -147,7 +147,7 @@ class _PickledType:
 
 
 class _PickledArray:
-    """In the place of numpy.ndarray and of the function that makes one: its bytes, as written."""
+    """Replaces numpy.ndarray and the function that makes one: its bytes, as written."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -165,10 +165,10 @@ class _PickledArray:
 
 @contextmanager
 def _allowing_stand_ins() -> Iterator[None]:
-    """Let torch.load make the two classes above, and for the time nothing that others allowed.
+    """Let torch.load make the two classes above, and meanwhile nothing that others allowed.
 
-    torch.serialization.safe_globals would add to what others allowed, numpy's own types perhaps,
-    and of two entries with one name torch takes either.
+    torch.serialization.safe_globals would add to what others allowed, which may include numpy's own
+    types, and if a name is on the list twice torch may take either entry.
     """
     from torch import serialization
 

@@ -1,15 +1,15 @@
-"""Which training labels are probably wrong, how many, and from which class to which.
+"""Which training labels are probably wrong, how many, and which class is mistaken for which.
 
-The evidence is what training itself saw: the probabilities p̄ that the network gave each training
-example, averaged over the epochs (`Training.probability`). No second training is needed, and no
-knowledge of how much is wrong.
+The evidence comes from the training itself: the probabilities p̄ that the network gave to each
+training example, averaged over the epochs (`TrainingLoop.probability`). No second training is
+needed, and the fraction of wrong labels need not be known.
 
-A label is an issue if p̄ gives another class more. The published thresholds that adapt to the noise,
-such as the class-wise mean of p̄ of confident learning (Northcutt, Jiang and Chuang, *Confident
+A label is an issue if another class has a higher p̄. Published thresholds that adapt to the noise,
+such as the class-wise mean of p̄ in confident learning (Northcutt, Jiang and Chuang, *Confident
 learning*, JAIR 2021, arXiv 1911.00068, equation 2), are made for probabilities from
-cross-validation. A network leans towards labels that it was trained on, which raises those means,
-and most of what it disagrees with less surely is missed. A mixture of two components fitted to the
-scores (DivideMix, arXiv 2002.07394) always finds two, also where all labels are right.
+cross-validation. A network favours the labels that it was trained on, which raises these means, so
+that most labels that it contradicts with less confidence are missed. A mixture of two components
+fitted to the scores (DivideMix, arXiv 2002.07394) always finds two, even if all labels are right.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class LabelIssues:
-    """What is thought of each of N training labels, in the order of the examples.
+    """A judgement of each of N training labels, in the order of the examples.
 
     Attributes
     ----------
@@ -46,8 +46,9 @@ class LabelIssues:
     given_label, predicted_label : ndarray of int64, shape (N,)
         They differ exactly where `is_label_issue`.
     transition_matrix : ndarray of float64, shape (C, C)
-        Estimate of P(given label j | true label i), row i: `predicted_label` taken for the truth.
-        Rows sum to 1. A class that is never predicted is taken to keep its label.
+        Estimate of P(given label j | true label i) in row i, column j, with `predicted_label` in
+        place of the true label. Rows sum to 1. A class that is never predicted gets a 1 on the
+        diagonal.
     """
 
     is_label_issue: NDArray[np.bool_]
@@ -58,10 +59,10 @@ class LabelIssues:
 
     @property
     def noise_rate(self) -> float:
-        """Estimate of the fraction of wrong labels: that of the issues.
+        """Estimate of the fraction of wrong labels: the fraction of issues.
 
-        Rightly labelled examples that the network mistakes make it too high, wrong labels that it
-        has memorised make it too low.
+        It is too high if the network misclassifies rightly labelled examples, and too low if it has
+        memorised wrong labels.
         """
         return float(self.is_label_issue.mean())
 
@@ -77,7 +78,7 @@ def self_confidence(given: NDArray[np.int64], probability: Scores) -> Scores:
 
 
 def normalized_margin(given: NDArray[np.int64], probability: Scores) -> Scores:
-    """How far the given label leads the best other one: (p_given − max p_other + 1) / 2.
+    """Margin of the given label over the best other one: (p_given − max p_other + 1) / 2.
 
     In [0, 1], shape (N,); below 1/2 where another class is more probable.
     """
@@ -86,7 +87,7 @@ def normalized_margin(given: NDArray[np.int64], probability: Scores) -> Scores:
     return ((self_confidence(given, probability) - best_other + 1) / 2).clip(0, 1)
 
 
-# By the names that cleanlab gives them.
+# The names are those of cleanlab.
 SCORES: Mapping[str, Callable[[NDArray[np.int64], Scores], Scores]] = {
     "normalized_margin": normalized_margin,
     "self_confidence": self_confidence,
@@ -101,13 +102,13 @@ def label_issues(
     Parameters
     ----------
     given_labels : array_like of int, shape (N,)
-        What was trained on, in [0, C).
+        The labels of the training, in [0, C).
     probability : array_like of float, shape (N, C)
-        Rows sum to 1. Averaged over the epochs they find more than those at the end, when wrong
-        labels may have been memorised.
+        Rows sum to 1. Averages over the epochs find more wrong labels than the probabilities at the
+        end, when wrong labels may have been memorised.
     score : str
-        What `label_score` is, a key of `SCORES`. Of the default all issues are below 1/2 and all
-        other labels are not, so that they come first when sorted.
+        How to compute `label_score`, a key of `SCORES`. With the default exactly the issues have a
+        score below 1/2, so that they come first when sorted.
 
     Returns
     -------
@@ -138,7 +139,7 @@ def label_issues(
             f"there are {given.size} given labels and {len(p)} rows of probabilities; "
             "one row for each label is needed"
         )
-    # Not argmax != given: a tie says nothing against the label, whatever the order of the classes.
+    # Not argmax != given: in a tie the label stands, whatever the order of the classes.
     is_issue = normalized_margin(given, p) < 0.5
     predicted = np.where(is_issue, p.argmax(axis=1), given)
     return LabelIssues(
@@ -184,7 +185,7 @@ def auroc(label_score: ArrayLike, is_wrong: ArrayLike) -> float | None:
     right = np.sort(score[~wrong])
     if right.size in (0, score.size):
         return None
-    # Each wrong label's rank among the right ones, in the middle of those that score the same.
+    # Each wrong label's rank among the right ones, in the middle of those with the same score.
     rank = sum(np.searchsorted(right, score[wrong], side) for side in ("left", "right")) / 2
     return float(1 - np.mean(rank) / right.size)
 

@@ -42,8 +42,9 @@ def symmetric_noise(
         C, at least 2.
     rng : numpy.random.Generator
     include_true : bool
-        False: one of the C - 1 other classes, so that all the drawn are wrong. True: one of all C,
-        as in the code of SOP, ELR and DivideMix; about rate * (C - 1) / C of the labels are wrong.
+        False: draw one of the C - 1 other classes, so that every drawn label is wrong. True: draw
+        one of all C classes, as in the code of SOP, ELR and DivideMix, so that about
+        rate * (C - 1) / C of the labels are wrong.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def symmetric_noise(
     if include_true:
         noisy[drawn] = rng.integers(num_classes, size=drawn.size)
     else:
-        # A shift by 1 to C - 1, round the circle of classes, reaches each other class once.
+        # A cyclic shift by 1 to C - 1 reaches each other class exactly once.
         noisy[drawn] += rng.integers(1, num_classes, drawn.size)
         noisy %= num_classes
     return noisy
@@ -74,21 +75,23 @@ def asymmetric_noise(
     mapping: str | Mapping[int, int],
     rng: np.random.Generator,
 ) -> Labels:
-    """Turn classes into those that they are mistaken for.
+    """Give examples of some classes the label of a class that they are mistaken for.
 
-    Of each class that the mapping names, round(rate * its size) random examples turn. The named
-    mappings, with the part of a balanced data set that they leave wrong:
+    In each class that the mapping names, round(rate * its size) random examples change. The named
+    mappings, and the fraction of wrong labels that each gives on balanced data:
 
     - ``"cifar10"``: truck → automobile, bird → airplane, deer → horse, cat ↔ dog, as in the code of
       ELR and SOP; rate / 2.
-    - ``"cifar10-all"``: the same classes as in the code of DivideMix: round(rate * N) examples of
-      all classes are drawn, and those of the five classes turn; about rate / 2.
-    - ``"cifar100-cyclic"``: each class turns into the next within blocks of five consecutive ids,
-      round a circle, as in the code of ELR (which draws each example by itself); rate.
-    - ``"cifar100-pairs"``: in each such block two random classes turn into one another, as in the
-      code of SOP; 0.4 * rate, that is 16 % wrong labels for a rate of 0.4.
+    - ``"cifar10-all"``: the same classes, as in the code of DivideMix: round(rate * N) examples of
+      all classes are drawn, and those of the five classes change; about rate / 2.
+    - ``"cifar100-cyclic"``: each class becomes the next in its block of five consecutive ids, and
+      the last becomes the first, as in the code of ELR (which draws each example independently);
+      rate.
+    - ``"cifar100-pairs"``: in each block two random classes are exchanged, as in the code of SOP;
+      0.4 * rate, that is 16 % wrong labels for a rate of 0.4.
 
-    The blocks are of ids in alphabetical order, not CIFAR-100's superclasses.
+    Blocks are formed from the ids in alphabetical order of the names; they are not the superclasses
+    of CIFAR-100.
 
     Parameters
     ----------
@@ -96,9 +99,9 @@ def asymmetric_noise(
     rate : float
         In [0, 1).
     num_classes : int
-        C, at least 2; of a named mapping 10 or 100, as its name says.
+        C, at least 2; 10 or 100 for a named mapping.
     mapping : str or mapping of int to int
-        A key of `ASYMMETRIC_VARIANTS`, or {class: what it turns into} for other data.
+        A key of `ASYMMETRIC_VARIANTS`, or {class: what it becomes} for other data.
     rng : numpy.random.Generator
 
     Returns
@@ -108,8 +111,8 @@ def asymmetric_noise(
     Raises
     ------
     ValueError
-        Also if the name is unknown or is of another number of classes, or the mapping is empty or
-        names a class outside [0, C).
+        Also if the name is unknown or made for another number of classes, or the mapping is empty
+        or names a class outside [0, C).
 
     Examples
     --------
@@ -122,7 +125,7 @@ def asymmetric_noise(
     noisy = _check(labels, rate, num_classes)
     pairs = _named(mapping, num_classes, rng) if isinstance(mapping, str) else mapping
     if not pairs:
-        raise ValueError("the mapping is empty; give it a class and what it turns into")
+        raise ValueError("the mapping is empty; give it a class and what it becomes")
     check_labels([*pairs.keys(), *pairs.values()], num_classes, name="the classes of the mapping")
     target = np.arange(num_classes)
     target[list(pairs.keys())] = list(pairs.values())
@@ -143,16 +146,18 @@ def instance_noise(
     *,
     rng: np.random.Generator,
 ) -> Labels:
-    """Draw wrong labels that depend on what the image shows (PDN).
+    """Draw wrong labels that depend on the image (PDN).
 
     Algorithm 2 of Xia et al., *Part-dependent label noise*, NeurIPS 2020 (arXiv 2006.07836): an
-    image x of class y turns with a probability q of its own, drawn from N(rate, 0.1²) truncated to
-    [0, 1], and then into class j ≠ y with probability softmax(x W_y)_j. W_y (features by classes,
-    one for each y) is standard normal; x is the image, flattened, its channels standardised over
-    the data set. So similar images of one class tend to get the same wrong label.
+    image x of class y gets a wrong label with its own probability q, drawn from N(rate, 0.1²)
+    truncated to [0, 1]. The wrong label is class j ≠ y with probability softmax(x W_y)_j. W_y
+    (features by classes, one for each y) is standard normal; x is the flattened image with channels
+    standardised over the data set. Similar images of one class therefore tend to get the same wrong
+    label.
 
-    The fraction of wrong labels is the mean of that truncated normal in expectation: 0.101 for a
-    rate of 0.05, 0.129 for 0.1, 0.206 for 0.2, the rate itself from 0.3 to 0.7. At 0 none is wrong.
+    The expected fraction of wrong labels is the mean of the truncated normal distribution: 0.101
+    for a rate of 0.05, 0.129 for 0.1, 0.206 for 0.2, and the rate itself from 0.3 to 0.7. A rate of
+    0 changes nothing.
 
     Parameters
     ----------
@@ -181,10 +186,10 @@ def instance_noise(
             f"the images have shape {images.shape}; ({noisy.size}, H, W, channels) is needed, "
             "one for each label"
         )
-    if rate == 0:  # where the truncated normal has mean 0.08
+    if rate == 0:  # the truncated normal distribution has mean 0.08
         return noisy
-    # The label is drawn in two parts of one categorical draw: first whether it turns, so that the
-    # costly scores are computed only for images that do.
+    # The categorical draw is split in two: first whether the label changes, so that the expensive
+    # scores are computed only for images whose label does.
     turns = rng.random(noisy.size) < _flip_rates(rate, noisy.size, rng)
     turning = [np.flatnonzero(turns & (noisy == y)) for y in range(num_classes)]
     features = images[0].size
@@ -193,12 +198,12 @@ def instance_noise(
     for y, index in enumerate(turning):
         weight = rng.standard_normal((features, num_classes))
         for rows in np.split(index, range(chunk, index.size, chunk)):
-            # float64, so that no label hangs on how a machine rounds.
+            # float64, so that no label depends on how a machine rounds.
             pixels = images[rows] - mean
             pixels /= std
             scores = pixels.reshape(rows.size, features) @ weight
             scores[:, y] = -np.inf
-            # Gumbel's trick: the largest of score + Gumbel noise is distributed as the softmax.
+            # Gumbel's trick: the argmax of score + Gumbel noise has the softmax's distribution.
             noisy[rows] = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
     return noisy
 
@@ -218,7 +223,7 @@ def _named(name: str, num_classes: int, rng: np.random.Generator) -> Mapping[int
     if num_classes != ASYMMETRIC_VARIANTS[name]:
         raise ValueError(
             f"the mapping {name!r} is for {ASYMMETRIC_VARIANTS[name]} classes, not {num_classes}; "
-            "give your own, {class: what it turns into}"
+            "give your own, {class: what it becomes}"
         )
     if name in ("cifar10", "cifar10-all"):
         # truck → automobile, bird → airplane, deer → horse, cat ↔ dog
@@ -232,7 +237,7 @@ def _named(name: str, num_classes: int, rng: np.random.Generator) -> Mapping[int
 
 
 def _flip_rates(rate: float, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """N(rate, 0.1²) truncated to [0, 1]: what falls outside is drawn again."""
+    """Draw from N(rate, 0.1²) truncated to [0, 1]: values outside are drawn again."""
     rates = rng.normal(rate, 0.1, count)
     while (outside := (rates < 0) | (rates > 1)).any():
         rates[outside] = rng.normal(rate, 0.1, int(outside.sum()))

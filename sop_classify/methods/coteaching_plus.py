@@ -1,31 +1,32 @@
 """Co-teaching+: two networks that teach each other the examples they disagree on.
 
-A network learns the right labels first, so that a small cross entropy ℓ marks a label as probably
-right. To trust its own marks would confirm a network in its errors; hence each of two networks with
-different starts chooses for the other. On a batch, with R(t) the share left out in epoch t,
+A network learns the right labels first, so a label with small cross entropy ℓ is probably right. If
+a network selected its own training examples, it would confirm its errors. Therefore each of two
+networks with different starts selects for the other. On a batch, with R(t) the fraction that is
+left out in epoch t,
 
     S_k = the ⌈(1 − R(t)) |D|⌉ examples of D with the smallest ℓ_k,       R(t) = τ min(t/T, 1),
     loss of network 1 = mean of ℓ_1 over S_2,        loss of network 2 = mean of ℓ_2 over S_1.
 
 D is the whole batch at first (Co-teaching: Han et al., NeurIPS 2018, arXiv 1804.06872, Algorithm
-1). Two networks taught so become one; after a warm-up D is therefore only where their predictions
-differ (Co-teaching+: Yu et al., ICML 2019, arXiv 1901.04215, Algorithm 1). τ, the fraction of wrong
-labels, has to be known.
+1). Trained this way, the two networks become more and more alike. After a warm-up D therefore has
+only the examples on which their predictions differ (Co-teaching+: Yu et al., ICML 2019, arXiv
+1901.04215, Algorithm 1). τ, the fraction of wrong labels, has to be known.
 
-Deliberately not as in the released code (xingruiyu/coteaching_plus at 40d5831):
+Deliberate differences from the released code (xingruiyu/coteaching_plus at 40d5831):
 
-- The cross entropy is that of the logits. There it is that of their softmax, as if this were
-  logits once more, after the warm-up.
-- The mean over S is a mean. There it is divided by |S| a second time.
-- Example 0 of the data set counts as every other. There it is lost from D.
-- |S| is rounded up, as in both papers' Algorithm 1 (at least (1 − R)|D| of them), so that one
-  example is always left. There it is rounded down, and none means all.
-- Epochs count from 0 and R(t) reaches τ in epoch T. There epoch 0 is never run (of 200 epochs, 20
-  of them warm-up, 199 and 19 are) and R is τ from epoch T − 1 on.
-- Where the networks agree on all of a batch, D is the batch again, and R(t) of it are left out. The
-  papers leave this case open. There both networks learn the whole batch, wrong labels included, as
-  long as epoch × batch, meant to count steps, is below 5000, and then have a loss of 0. That would
-  be no pause: momentum carries on, and Muon makes a full step of whatever is left of it.
+- The cross entropy is computed from the logits. After the warm-up, the released code computes it
+  from their softmax as if that were logits.
+- The mean over S is a mean. The released code divides by |S| twice.
+- Example 0 of the data set is treated like every other. The released code never includes it in D.
+- |S| is rounded up, as in Algorithm 1 of both papers (at least (1 − R)|D| examples), so that at
+  least one example is left. The released code rounds down, and takes all examples instead of none.
+- Epochs count from 0, and R(t) reaches τ in epoch T. The released code skips epoch 0 (it runs 199
+  of 200 epochs, and 19 of 20 of the warm-up), and R is τ from epoch T − 1 on.
+- If the networks agree on a whole batch, D is the batch, and the fraction R(t) of it is left out.
+  The papers do not say what to do. In the released code both networks learn the whole batch, with
+  its wrong labels, while epoch × batch (meant to count steps) is below 5000; later the loss is 0.
+  That would not be a pause: momentum continues, and Muon makes a full step from what is left of it.
 """
 
 import torch
@@ -91,8 +92,8 @@ def exchange_loss(
     labels : Tensor, int64, shape (B,)
         The given labels, right or wrong.
     keep : float
-        1 − R in (0, 1]: the fraction to learn from, rounded up to a whole number of examples. Of
-        equally easy ones the first are taken.
+        1 − R in (0, 1]: the fraction to learn from, rounded up to a whole number of examples. Among
+        equally easy examples the first are taken.
     among : Tensor, bool, shape (B,), optional
         D, the examples to choose from, at least one; all by default.
 
@@ -124,8 +125,8 @@ def exchange_loss(
     easiest_1, easiest_2 = (
         each.masked_fill(~among, torch.inf).argsort(stable=True) for each in (each_1, each_2)
     )
-    # Weights by rank, not a slice: its length would have to be fetched from the device. The last
-    # factor keeps (1 − 0.7) · 10 = 3.0000000000000004 from being four.
+    # Weights by rank instead of a slice, whose length would have to be fetched from the device. The
+    # last factor prevents that (1 − 0.7) · 10 = 3.0000000000000004 is rounded up to four.
     kept = torch.arange(batch, device=labels.device) < keep * among.sum() * (1 - 1e-6)
     weight = kept.to(each_1.dtype) / kept.sum()
     return (each_1[easiest_2] * weight).sum(), (each_2[easiest_1] * weight).sum()

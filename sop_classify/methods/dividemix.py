@@ -1,4 +1,4 @@
-"""DivideMix: labels that cost much are taken away, and what is left is learned semi-supervised.
+"""DivideMix: labels with a high loss are removed, and the network learns semi-supervised.
 
 Two networks (Li, Socher and Hoi, ICLR 2020, arXiv 2002.07394, Algorithm 1). After a warm-up with
 cross entropy each models its own losses ℓ_i of all examples, as they are at the start of the epoch,
@@ -30,12 +30,12 @@ from sop_classify.training.loop import TrainingLoop
 __all__ = ["DivideMix", "clean_probability", "mix", "mixmatch_loss", "refine", "sharpen"]
 
 _TEMPERATURE = 0.5
-# Of the mixture: those of the released code, for scikit-learn's GaussianMixture.
+# Settings of the mixture: those of the released code for scikit-learn's GaussianMixture.
 _ITERATIONS, _TOLERANCE, _LEAST_VARIANCE = 10, 1e-2, 5e-4
 
 
 def clean_probability(losses: Tensor) -> Tensor:
-    """w: how probable it is that each loss is from the lower of two Gaussians.
+    """w: the probability that each loss comes from the lower of two Gaussians.
 
     The losses are scaled to [0, 1]; the mixture starts at their best division into two clusters
     (least squares, exact in one dimension) and takes at most ten steps of expectation maximisation.
@@ -47,7 +47,7 @@ def clean_probability(losses: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (N,)
-        In [0, 1]. Equal losses tell nothing apart: all 1. NaN if a loss is not finite.
+        In [0, 1]. All 1 if all losses are equal; NaN if a loss is not finite.
 
     References
     ----------
@@ -75,11 +75,11 @@ def clean_probability(losses: Tensor) -> Tensor:
 
 
 def _two_clusters(x: Tensor) -> Tensor:
-    """The two of least squared distances to their means, as memberships (2, N) of 0 and 1."""
+    """The two clusters with the least squared distances to their means, as a 0-1 matrix (2, N)."""
     order = x.argsort()
     left = x[order].cumsum(0)[:-1]
     size = torch.arange(1, len(x), dtype=x.dtype)
-    # Least within the clusters is most between them.
+    # The least variance within clusters is the largest between them.
     between = left.square() / size + (x.sum() - left).square() / (len(x) - size)
     lower = torch.zeros_like(x)
     lower[order[: int(between.argmax()) + 1]] = 1
@@ -151,7 +151,7 @@ def mixmatch_loss(
     log_p = logits.log_softmax(1)
     rows, classes = logits.shape
     loss = -(targets[:labelled] * log_p[:labelled]).sum(1).mean()
-    # In logarithms, for the mean of a class that is never predicted underflows.
+    # In logarithms, because the mean of a class that is never predicted underflows.
     loss = loss - (log_p.logsumexp(0) + math.log(classes / rows)).mean()
     if unlabelled_weight and labelled < rows:
         misfit = log_p[labelled:].exp() - targets[labelled:]
@@ -234,7 +234,21 @@ class DivideMix(TrainingLoop):
 
     @torch.no_grad()
     def targets(self, k: int, x: Tensor, labels: Tensor, clean: Tensor) -> Tensor:
-        """What network k is to predict: for two views of labelled and then unlabelled images."""
+        """The targets of network k for two views of labelled and then of unlabelled images.
+
+        Parameters
+        ----------
+        k : int
+        x : Tensor, shape (2 * B + 2 * U, 3, H, W)
+            Both views of B labelled images, then both views of U unlabelled ones.
+        labels : Tensor, int64, shape (B,)
+        clean : Tensor, shape (B,)
+            The peer's w of the labelled images.
+
+        Returns
+        -------
+        Tensor, float32, shape (2 * B + 2 * U, C)
+        """
         split = 2 * len(labels)
         own = self.logits(x, network=k).softmax(1)
         refined = refine(own[:split].unflatten(0, (2, -1)).mean(0), labels, clean)
@@ -245,17 +259,30 @@ class DivideMix(TrainingLoop):
         return torch.cat([refined.repeat(2, 1), guessed.repeat(2, 1)])
 
     def divide(self, clean: Tensor, *, least: int) -> tuple[Tensor, Tensor]:
-        """Indices, on the device, of the labelled and the unlabelled examples."""
-        # Shuffled first: among equals, the first would be those of the first classes.
+        """Positions of the examples to use with their label, `least` or more, and of the others."""
+        # Shuffled first, because a stable sort of equal values would prefer the first classes.
         order = torch.randperm(len(clean), generator=self.generator)
         order = order[clean[order].argsort(descending=True, stable=True)].to(self.device)
         number = max(least, int((clean > 0.5).sum()))
         return order[:number], order[number:]
 
     def endless_batches(self, examples: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Index, and two views after another, of batches of one size, shuffled anew every round.
+        """Batches of one size without end, shuffled again for every round over the examples.
 
-        The last batch of a round is filled with the examples of its first.
+        The last batch of a round is filled with examples of its first.
+
+        Parameters
+        ----------
+        examples : Tensor, int64, shape (n,)
+            Positions in the training set.
+        size : int
+            Of a batch.
+
+        Yields
+        ------
+        index : Tensor, int64, shape (size,)
+        views : Tensor, uint8, shape (2 * size, H, W, 3)
+            One view of each image, then another view of each.
         """
         while True:
             order = torch.randperm(len(examples), generator=self.generator).to(self.device)

@@ -1,4 +1,4 @@
-"""Early-learning regularization (ELR) as a loss: a memory of what the network said early on.
+"""Early-learning regularization (ELR) as a loss: it remembers the early predictions.
 
 Liu, Niles-Weed, Razavian and Fernandez-Granda (NeurIPS 2020, arXiv 2007.00151): a network learns
 the right labels first. Example i keeps a running average of its predictions, its target
@@ -31,7 +31,7 @@ _EPSILON = 1e-4
 
 
 class ELRLoss(Loss):
-    """The ELR loss, with the targets inside: call it in place of a cross entropy.
+    """The ELR loss, which keeps the targets: call it in place of cross entropy.
 
     In training mode, with gradients enabled, each call first updates the targets of its batch.
     `state_dict` holds them (`targets`); memory is 4·N·C bytes.
@@ -43,7 +43,8 @@ class ELRLoss(Loss):
     decay : float
         β in [0, 1): 0.7 on CIFAR-10 with symmetric noise, 0.9 with asymmetric and on CIFAR-100.
     regularisation : float
-        λ: 3, 1 and 7. Both matter: the wrong ones cost points (shengliu66/ELR, issue 2).
+        λ: 3 on CIFAR-10 with symmetric noise, 1 with asymmetric, 7 on CIFAR-100. Other values of
+        decay and regularisation cost accuracy (shengliu66/ELR, issue 2).
 
     Raises
     ------

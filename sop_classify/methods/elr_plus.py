@@ -1,7 +1,7 @@
 """ELR+: early-learning regularization with two networks, averaged weights and mixup.
 
-Each network's targets follow the *other* network, and of that its running average (the teacher),
-which learns the wrong labels later than the network itself:
+Each network's targets follow the running average of the *other* network's weights (the teacher),
+which learns wrong labels later than the network itself:
 
     t_i ← β t_i + (1 − β) p̃_i / Σ p̃_i,     p̃_i of the other's teacher, on the image as it is,
 

@@ -9,7 +9,8 @@ __all__ = ["mixing_weight", "partners"]
 def mixing_weight(parameter: int, *, generator: torch.Generator) -> float:
     """L = max(z, 1 − z) with z ~ Beta(parameter, parameter), so in [1/2, 1]; 1 for parameter 0.
 
-    max as in MixMatch (Berthelot et al., NeurIPS 2019): a mixture stays nearer to its own label.
+    The maximum is as in MixMatch (Berthelot et al., NeurIPS 2019): a mixture is closer to its own
+    label than to its partner's.
     """
     if parameter == 0:
         return 1.0
@@ -20,5 +21,5 @@ def mixing_weight(parameter: int, *, generator: torch.Generator) -> float:
 
 
 def partners(number: int, *, generator: torch.Generator, device: torch.device) -> Tensor:
-    """With whom each of `number` examples is mixed: a permutation."""
+    """The partner that each of `number` examples is mixed with: a permutation."""
     return torch.randperm(number, generator=generator).to(device)

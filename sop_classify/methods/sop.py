@@ -14,10 +14,10 @@ Gradient descent from a tiny start makes u and v *counters*. For a disagreement 
 
     v_c ← v_c (1 + 4 α_v/B (1 − V_c)),
 
-invisible until about log(1/init) / log(1 + 4 α_v/B) visits, one an epoch, and then complete: an
-example whose label the network keeps contradicting leaves the loss, and one that it contradicts
-only early never does. α/B and not α sets that clock, see `alpha_for`. How much of the data is wrong
-enters nowhere.
+so V stays negligible for about log(1/init) / log(1 + 4 α_v/B) visits, one per epoch, and is then
+soon complete. An example whose label the network keeps contradicting leaves the loss; one that it
+contradicts only in early epochs does not. The number of visits depends on α/B, not on α, see
+`alpha_for`. The fraction of wrong labels need not be known.
 """
 
 import math
@@ -41,40 +41,40 @@ __all__ = [
     "consistency",
 ]
 
-# The released code's ε: a label of lower probability than this gets no gradient from L_CE.
+# ε of the released code: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
 
 
 class SOPLoss(Loss):
-    """The SOP loss, with u and v inside: call it in place of a cross entropy.
+    """The SOP loss, which keeps u and v: call it in place of cross entropy.
 
-    In training mode, with gradients enabled, each call also takes one step of plain SGD on the u, v
-    rows of its batch, in closed form. No optimizer has to know them; time and memory do not depend
-    on the number of examples. `state_dict` holds them (`u`, `v`).
+    In training mode, with gradients enabled, each call also takes one step of plain SGD, in closed
+    form, on the rows of u and v that belong to its batch. No optimizer needs to know u and v. Time
+    and memory per call do not depend on the number of examples. `state_dict` holds `u` and `v`.
 
     Parameters
     ----------
     num_examples, num_classes : int
         N and C. Memory is 4·N·(C + 1) bytes.
     alpha_u, alpha_v : float
-        Learning rates of u and v for a loss *averaged* over the batch, as published; see
-        `alpha_for` for what suits a length of training. CIFAR-10: 10, 10 (symmetric noise).
+        Step sizes of u and v for a loss *averaged* over the batch, as published: 10 and 10 on
+        CIFAR-10 with symmetric noise. `alpha_for` gives the value for a length of training.
     balance : float
         λ_B: weight of KL(uniform ‖ mean prediction), see `class_balance`. SOP+: 0.1.
     consistency : float
         λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
         every call needs `strong_logits`.
     form : {"projected", "released", "paper"}
-        "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q); |u| and |v|
-        above 1 freeze, at exactly 1 they do not, as in shengliu66/SOP@4d991ce under the PyTorch of
-        its time (later ones freeze 1 as well). "paper": u descends L_CE alone, u and v are
-        projected to [−1, 1], the balance acts on the mean of p (Algorithm 1). "projected": the
-        released gradients with the paper's projection, so that a label that was given up comes
-        back if the network agrees with it later.
+        "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q). Entries of u
+        and v freeze above 1 in absolute value, but not at exactly 1, as in shengliu66/SOP@4d991ce
+        with the PyTorch of its time (later versions freeze 1 as well). "paper": u descends L_CE
+        alone, u and v are projected to [−1, 1], and the balance acts on the mean of p (Algorithm
+        1). "projected": the gradients of "released" with the projection of "paper", so that a label
+        that was given up returns if the network agrees with it later.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
-        Draws the start from N(0, init²), as published; without one it is exactly `init`.
+        Draws the start from N(0, init²), as published. Without one, all entries start at `init`.
 
     Raises
     ------
@@ -129,7 +129,7 @@ class SOPLoss(Loss):
             else:
                 draw = torch.randn(shape, generator=generator, device=generator.device)
                 start = draw.cpu() * init
-            # Buffers, not parameters: an optimizer given ours must not step them too.
+            # Buffers, not parameters, so that an optimizer given `parameters()` does not move them.
             self.register_buffer(name, start)
 
     @classmethod
@@ -201,7 +201,7 @@ class SOPLoss(Loss):
         probability = logits.softmax(1)
         label = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
         u, v = self.u[index], self.v[index]
-        # V has no entry at the label, U only that one.
+        # V is 0 at the label, and U has an entry there alone.
         up, down = (u * u).clamp(max=1), (v * v * (1 - label)).clamp(max=1)
         raw = (probability + up * label - down).clamp(min=_EPSILON)
         scaled = raw / raw.sum(1, keepdim=True)
@@ -236,7 +236,7 @@ class SOPLoss(Loss):
         scaled: Tensor,
         misfit: Tensor,
     ) -> None:
-        """Gradients with respect to U and V in closed form, then the core's step on their rows.
+        """Gradients with respect to U and V in closed form, then one step on their rows.
 
         With Z the sum of `raw`:
         ∂L_CE/∂U = (1/Z − 1/raw_y)/B where no clamp holds raw_y or q_y;
@@ -299,7 +299,8 @@ def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, num_classes: i
 def class_balance(probability: Tensor) -> Tensor:
     """KL(uniform ‖ mean prediction) up to a constant: −(1/C) Σ_c log mean_i p_ic.
 
-    Keeps a network under heavy noise from leaving classes out. It assumes balanced classes.
+    It prevents that the network ignores some classes under heavy noise. It assumes that all classes
+    have the same number of examples.
 
     Parameters
     ----------
@@ -313,7 +314,7 @@ def class_balance(probability: Tensor) -> Tensor:
 
 
 def consistency(logits: Tensor, strong_logits: Tensor) -> Tensor:
-    """KL(p ‖ p_strong), mean over the batch; p, of the weak view, is a fixed target.
+    """Mean over the batch of KL(p ‖ p_strong), with p from the weak view as a fixed target.
 
     Parameters
     ----------
@@ -328,13 +329,14 @@ def consistency(logits: Tensor, strong_logits: Tensor) -> Tensor:
 
 
 def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) -> float:
-    """The α_v with which a label contradicted in every epoch is given up after `activation_epochs`.
+    """The α_v with which a label is given up after `activation_epochs` epochs of contradiction.
 
-    α = (B/4) (exp(−log(init)/E) − 1), from v's growth by 1 + 4α/B an epoch. This needs no knowledge
-    of the noise: choose E well inside the training, when predictions are already mostly right.
+    α = (B/4) (exp(−log(init)/E) − 1), because v grows by a factor of 1 + 4α/B per epoch. The
+    fraction of wrong labels need not be known: choose E well before the end of the training, when
+    most predictions are right.
 
-    u needs a slower rate, a tenth say: L_CE makes it grow by another 2 α_u/B (1/p_y − 1) an epoch,
-    however the network decides, and 1/p_y is large for labels that are right but hard.
+    u needs a smaller step size, for example a tenth. L_CE adds 2 α_u/B (1/p_y − 1) per epoch to its
+    growth, whatever the network predicts, and 1/p_y is large for labels that are right but hard.
 
     Parameters
     ----------
@@ -343,8 +345,8 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     batch_size : int
         B.
     init : float
-        As in `SOPLoss`. In a short training use a larger one: growth by much more than a factor of
-        2 an epoch no longer tells a few contradictions from many.
+        As in `SOPLoss`. Use a larger value in a short training: if v grows by much more than a
+        factor of 2 per epoch, a few contradictions have the same effect as many.
 
     Returns
     -------
@@ -360,5 +362,5 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
 
 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
-    """How many epochs of contradiction it takes until a label is given up: `alpha_for` inverted."""
+    """Epochs of contradiction until a label is given up: the inverse of `alpha_for`."""
     return -math.log(init) / math.log1p(4 * alpha / batch_size)

@@ -1,4 +1,4 @@
-"""How a network descends: its optimizers, their rate and the images' size over the epochs."""
+"""The optimizers of a network, and learning rate and image size over the epochs."""
 
 import math
 
@@ -12,7 +12,7 @@ __all__ = ["image_scale", "optimizers_for", "schedule"]
 
 
 def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """SGD or Adam on everything; or Muon on the convolutions and SGD on the rest."""
+    """SGD or Adam for all weights, or Muon for the convolutions and SGD for all others."""
     trained = [p for p in network.parameters() if p.requires_grad]
     if recipe.optimizer == "sgd":
         return [
@@ -37,7 +37,7 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
     ]
     return [
         ConvolutionMuon(kernels, lr=recipe.lr, momentum=recipe.momentum, unit_rows=True),
-        # 0.85: airbench94_muon's, for what Muon does not take.
+        # 0.85 as in airbench94_muon, for the weights that Muon does not take.
         torch.optim.SGD(
             [g for g in groups if g["params"]],
             momentum=0.85,
@@ -48,7 +48,7 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
 
 
 def schedule(recipe: Recipe, epochs_done: float) -> float:
-    """The rate at a point of the training, as a fraction of its start."""
+    """The learning rate after `epochs_done` epochs, as a fraction of the rate at the start."""
     if recipe.schedule == "steps":
         return recipe.step_factor ** sum(epochs_done >= m for m in recipe.milestones)
     if recipe.schedule == "cosine":
@@ -59,7 +59,7 @@ def schedule(recipe: Recipe, epochs_done: float) -> float:
 
 
 def image_scale(recipe: Recipe, epochs_done: int) -> float:
-    """How large the images of the next epoch are, as a fraction of their side."""
+    """The side of the images in the epoch after `epochs_done`, as a fraction of the full side."""
     done = epochs_done / recipe.epochs
     if done >= recipe.full_scale_at:
         return 1.0

@@ -1,7 +1,8 @@
-"""Random views of images that live on the device: crop, flip and cutout of a whole batch at once.
+"""Random views of images on the device: crop, flip and cutout of a whole batch at once.
 
-The dataset is one uint8 tensor (N, H, W, 3). The few random numbers that a view needs are drawn on
-the CPU, an epoch at a time: one seed gives one run on every device, and nothing waits in the loop.
+The data set is one uint8 tensor (N, H, W, 3). The few random numbers that a view needs are drawn on
+the CPU for a whole epoch, so that a seed has the same meaning on every device and the loop never
+waits for the device.
 """
 
 from dataclasses import dataclass
@@ -14,15 +15,15 @@ __all__ = ["Views", "crop", "cutout", "draw_views", "normalise", "shrink"]
 
 @dataclass(frozen=True)
 class Views:
-    """Where to crop, what to flip, and where a hole would be.
+    """Where to crop each image, whether to mirror it, and where to cut a hole.
 
     Attributes
     ----------
     offset : Tensor, int64, shape (N, 2)
-        Row and column of the crop's corner, in [-pad, pad].
+        Shift of the crop in rows and columns, in [-pad, pad].
     flip : Tensor, bool, shape (N,)
     centre : Tensor, float32, shape (N, 2)
-        Of the square that `cutout` blackens, in [0, 1) of height and width.
+        Centre of the square that `cutout` blackens, as a fraction of height and width, in [0, 1).
     """
 
     offset: Tensor
@@ -37,7 +38,7 @@ class Views:
 
 
 def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:
-    """Uniform offsets within ±pad, fair coins, uniform centres for `number` images, on the CPU."""
+    """Random views of `number` images, on the CPU: uniform offsets and centres, flips with 1/2."""
     return Views(
         torch.randint(-pad, pad + 1, (number, 2), generator=generator),
         torch.rand(number, generator=generator) < 0.5,
@@ -46,16 +47,16 @@ def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:
 
 
 def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") -> Tensor:
-    """Rows `index` of `images`, each shifted by its offset and mirrored where asked.
+    """Images `index`, each shifted by its offset and mirrored if its view says so.
 
     Parameters
     ----------
     images : Tensor, uint8, shape (N, H, W, 3)
     index : Tensor, int64, shape (B,)
     views : Views
-        Of the B images.
+        Those of the B images.
     fill : {"reflect", "black"}
-        What lies beyond the border; the papers' random crop pads with black.
+        What is shown beyond the border; the random crop of the papers pads with black.
 
     Returns
     -------
@@ -67,7 +68,7 @@ def crop(images: Tensor, index: Tensor, views: Views, *, fill: str = "reflect") 
     row = views.offset[:, :1] + torch.arange(height, device=images.device)
     column = torch.arange(width, device=images.device)
     column = torch.where(views.flip[:, None], width - 1 - column, column) + views.offset[:, 1:]
-    # One gather by computed coordinates: no padded copy of the images is ever made.
+    # One gather with computed coordinates, without a padded copy of the images.
     inside = images[
         index[:, None, None], _fold(row, height)[:, :, None], _fold(column, width)[:, None]
     ]
@@ -84,7 +85,7 @@ def cutout(images: Tensor, views: Views, *, size: int) -> Tensor:
     ----------
     images : Tensor, uint8, shape (B, H, W, 3)
     views : Views
-        Of the B images.
+        Those of the B images.
     size : int
         Side in pixels; 16 in the papers' strong view.
     """
@@ -98,10 +99,10 @@ def cutout(images: Tensor, views: Views, *, size: int) -> Tensor:
 
 
 def shrink(images: Tensor, *, scale: float) -> Tensor:
-    """Images of `scale` times the height and width, in whole multiples of 4 pixels, antialiased.
+    """Images with `scale` times the height and width, antialiased, in multiples of 4 pixels.
 
-    Multiples of 4, for every new size costs a preparation of all kernels; 12 pixels at least, as
-    the networks need, unless there are fewer to start with.
+    Multiples of 4, because the kernels have to be prepared for every new size. At least 12 pixels,
+    which the networks need, unless the images are smaller.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, *, dtype: torch.dtype) 
 
 
 def _fold(at: Tensor, length: int) -> Tensor:
-    # Mirrors coordinates at both ends without repeating the edge, as reflection padding does.
+    # Mirror coordinates at both ends without repeating the edge, as reflection padding does.
     at = at.abs()
     return torch.minimum(at, 2 * (length - 1) - at).clamp(min=0)
 
