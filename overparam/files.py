@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class FileError(ValueError):
 
 
 @contextmanager
-def naming(action: str, path: StrPath) -> Iterator[None]:
+def naming(action: str, path: StrPath) -> Generator[None, None, None]:
     """Turn an error inside into a FileError: ``cannot <action> '<path>': <reason>``."""
     # repr keeps a line break in a name on the message's one line.
     try:
@@ -153,7 +153,7 @@ def require_regular(mode: int) -> None:
 
 
 @contextmanager
-def _part_file(target: Path, data: bytes) -> Iterator[Path]:
+def _part_file(target: Path, data: bytes) -> Generator[Path, None, None]:
     """A file with the data beside the target, to be renamed; removed at the end in any case."""
     _remove_stale_parts(target.parent)
     # A short name: the target's may already be as long as the file system allows.

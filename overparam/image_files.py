@@ -4,7 +4,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
 
 
 @contextmanager
-def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
+def open_image(path: str | os.PathLike[str]) -> Generator[ImageFile.ImageFile, None, None]:
     """Open an image; any error of Pillow, also while the image is decoded, becomes a FileError.
 
     Parameters
@@ -69,7 +69,7 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
+def _no_warnings() -> Generator[None, None, None]:
     """Drop Pillow's remarks on odd tags; whether the caller makes them errors must not matter."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,8 +103,8 @@ def _check_png(path: Path) -> None:
 
 
 # Bytes of a value, by TIFF's number of its type.
-_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_TIFF_SIZES |= {16: 8, 17: 8, 18: 8}
+_TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+               16: 8, 17: 8, 18: 8}  # fmt: skip
 _MOST_TAGS = 1000  # a file has some 20; those of one maker's camera may be a hundred
 # Width, height, compression, photometric interpretation, fill order, orientation, samples per
 # pixel, rows per strip, planes and predictor have one value.

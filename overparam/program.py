@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
@@ -116,7 +116,8 @@ class Interruption:
         """From now on a signal is only remembered: results are being saved."""
         self._held = True
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal; `frame` is what it interrupts."""
         first, self.received = not self.received, True
         if self._held:
             return
@@ -129,7 +130,7 @@ class Interruption:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
+def interruptible() -> Generator[Interruption, None, None]:
     """Let a signal interrupt a computation whose result is worth saving.
 
     Outside, and before the first call of `Interruption.check`, a signal ends the program at once.
@@ -159,7 +160,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _current is None:
         _leave(number)
     else:
-        _current._receive(number, frame)
+        _current.receive(number, frame)
 
 
 def _leave(number: int) -> None:
@@ -224,7 +225,7 @@ def _text(file: _TolerantFile, like: Any) -> io.TextIOWrapper:
 
 
 @contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_libraries() -> Generator[None, None, None]:
     """Drop what libraries written in C print on standard error: their exceptions say it too.
 
     Without effect outside of `run`, where standard error belongs to others.

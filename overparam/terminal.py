@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ Show = Callable[[float, float], None]
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def errors() -> Generator[None, None, None]:
     """End the command with one line on stderr and status 1 for an error that a user can correct.
 
     An interrupt ends it with status 130, or 128 plus the signal's number. Any other exception is a
@@ -50,7 +50,7 @@ def known_device(name: str) -> str:
 @contextmanager
 def progress(
     name: str, *, unit: str = "step", start: float = 0, quiet: bool = False
-) -> Iterator[Show]:
+) -> Generator[Show, None, None]:
     """Show how far a computation is, and the time left, on standard error.
 
     Parameters
