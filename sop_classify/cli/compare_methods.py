@@ -142,9 +142,8 @@ def compare_methods(
         failed: list[str] = []
         with interruptible() as interruption:
             try:
-                interruption.check()  # folders that are begun must be left in order
-                for name, step in train_grid(jobs(), out):
-                    interruption.check()
+                interruption.check()
+                for name, step in train_grid(jobs(), out, on_batch=lambda _: interruption.check()):
                     if isinstance(step, Exception):
                         failed.append(name)
                         typer.echo(f"{name}: failed: {step}", err=True)

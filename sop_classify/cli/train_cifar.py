@@ -180,10 +180,15 @@ def _train(run: "Run", *, quiet: bool) -> None:
         interruptible() as interruption,
         progress(name, unit="epoch", start=run.training.epoch, quiet=quiet) as show,
     ):
+
+        def on_batch(done: float) -> None:
+            interruption.check()
+            show(round(done, 2), total)
+
         try:
-            interruption.check()  # there is a folder now, which a signal must leave in order
-            # Closed on Ctrl-C, so that run.json says so.
-            with closing(run.epochs(on_batch=lambda done: show(round(done, 2), total))) as epochs:
+            interruption.check()
+            # Closed by an interrupt, so that run.json says so.
+            with closing(run.epochs(on_batch=on_batch)) as epochs:
                 for epoch in epochs:
                     interruption.check()
                     if not quiet and not sys.stderr.isatty():

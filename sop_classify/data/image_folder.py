@@ -1,21 +1,19 @@
 """Labelled images from a folder with ``train/<class>/*`` and ``test/<class>/*``."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from overparam.files import FileError, one_line, require_regular
+from overparam.files import FileError
+from overparam.image_files import open_image
 from sop_classify.data.image_data import ImageData
 
 __all__ = ["is_image_folder", "read_image_folder"]
 
-# Pillow reads some forty formats, most of which are rarely used and little tested.
-_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
 # Pillow's modes of 8 bits or less a sample.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _CIFAR_SIDE, _LARGEST_KEPT = 32, 64  # pixels
@@ -44,13 +42,8 @@ def read_image_folder(root: Path, image_size: int | None) -> ImageData:
         np.arange(len(split), dtype=np.int64).repeat([*map(len, split.values())])
         for split in (train, test)
     ]
-    with warnings.catch_warnings():
-        # Warnings about odd tags and transparency do not concern the pixels; those about a
-        # decompression bomb do.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        side = image_size or _common_side([*files[0], *files[1]])
-        images = [_decode(listed, side) for listed in files]
+    side = image_size or _common_side([*files[0], *files[1]])
+    images = [_decode(listed, side) for listed in files]
     name = root.resolve().name
     return ImageData(images[0], labels[0], images[1], labels[1], tuple(train), name)
 
@@ -96,20 +89,10 @@ def _decode(files: list[Path], side: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image; everything that Pillow raises becomes a FileError that names the file."""
+def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
+    """Open an image; a FileError names the file."""
     try:
-        require_regular(file.stat().st_mode)
-        with Image.open(file, formats=_FORMATS) as image:
+        with open_image(file) as image:
             yield image
-    except Exception as error:
-        if isinstance(error, UnidentifiedImageError):
-            reason = f"not an image, or a damaged one ({', '.join(_FORMATS)} are read); remove it"
-        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-            # Pillow's first clause names the size and the limit.
-            reason = f"{str(error).partition(',')[0]}; downscale it first"
-        elif isinstance(error, FileError) or getattr(error, "errno", None):
-            reason = one_line(error)
-        else:  # malformed bytes make the decoders raise nearly anything
-            reason = f"damaged or cut short ({one_line(error)})"
-        raise FileError(f"{'/'.join(file.parts[-3:])!r}: {reason}") from error
+    except FileError as error:
+        raise FileError(f"{'/'.join(file.parts[-3:])!r}: {error}") from error

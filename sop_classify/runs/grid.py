@@ -1,6 +1,6 @@
 """Many runs in one folder, each resumed if it was stopped, and their comparison."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +14,10 @@ __all__ = ["train_grid"]
 
 
 def train_grid(
-    jobs: Iterable[tuple[str, Job]], folder: Path
+    jobs: Iterable[tuple[str, Job]],
+    folder: Path,
+    *,
+    on_batch: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[str, Epoch | DivergedError | NotEnoughMemoryError]]:
     """Run one job after the other, and write the comparison of all runs after each.
 
@@ -28,6 +31,8 @@ def train_grid(
         be in memory.
     folder : Path
         Holds the folders of the runs, and comparison.md, comparison.csv and comparison.png.
+    on_batch : callable, optional
+        As in `Training.epochs`.
 
     Yields
     ------
@@ -49,7 +54,7 @@ def train_grid(
                 run.resume()
             else:
                 run.start()
-            with closing(run.epochs()) as epochs:
+            with closing(run.epochs(on_batch=on_batch)) as epochs:
                 for epoch in epochs:
                     yield name, epoch
         except (DivergedError, NotEnoughMemoryError) as error:
