@@ -154,5 +154,5 @@ def _check_tiff(path: Path, samples: int) -> None:
 def _exactly(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
-        raise FileError("damaged or cut short")
+        raise FileError("damaged or cut short (it ends too early)")
     return data

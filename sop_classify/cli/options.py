@@ -79,9 +79,10 @@ def load(dataset: str, data: Path | None) -> "ImageData":
     """The images and their labels; warnings go to stderr, one line each."""
     import warnings
 
+    from overparam.program import quiet_libraries
     from sop_classify.data.loading import load_data
 
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, quiet_libraries():
         warnings.simplefilter("always", UserWarning)
         images = load_data(dataset, path=data)
     for warning in caught:

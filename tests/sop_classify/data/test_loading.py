@@ -464,12 +464,12 @@ def gif(path):
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
-        (lambda path: path.write_text("hello"), "not an image, or a damaged one .* remove it"),
+        (lambda path: path.write_text("hello"), "not an image, or a damaged one"),
         (lambda path: path.write_bytes(b""), "not an image, or a damaged one"),
         (gif, "not an image, or a damaged one"),
         # Beyond twice the limit Pillow raises, below it only warns.
-        (functools.partial(bomb, 20_000), r"Image size \(400000000 .*limit.*; downscale it first"),
-        (functools.partial(bomb, 10_000), r"Image size \(100000000 .*limit.*; downscale it first"),
+        (functools.partial(bomb, 20_000), r"Image size \(400000000 .*; crop or downscale it first"),
+        (functools.partial(bomb, 10_000), r"Image size \(100000000 .*; crop or downscale it first"),
         (deep, "its pixels are I;16; save it with 8 bits a sample"),
         (cut, r"damaged or cut short \("),
         (pipe, "it is a pipe or a device, not a file"),
