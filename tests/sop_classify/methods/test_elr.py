@@ -432,7 +432,7 @@ def memorised(method, *, seed=0):
     data = small_data(number=90, seed=seed)
     given_labels = symmetric_noise(data.train_labels, 0.4, 3, rng=np.random.default_rng(seed))
     settings = ["batch_size=30", "pad=1", "flip=none", "flips=false", "optimizer=sgd", "lr=0.2"]
-    settings += ["momentum=0.9", "teacher_ramp=40"]
+    settings += ["momentum=0.9", *(["teacher_ramp=40"] if method == "elr+" else [])]
     recipe = with_settings(resized(recipe_for("cpu", method), 60), settings)
     networks = [network(seed + 100 * k) for k in range(2 if method == "elr+" else 1)]
     training = training_for(data, given_labels, recipe, network=networks, seed=seed, device="cpu")
