@@ -75,6 +75,10 @@ def _prepare() -> None:
     from overparam.files import discard_unfinished
 
     _discard_unfinished = discard_unfinished
+    # Read when torch is loaded. GNU OpenMP's threads spin at barriers for seconds by default: if
+    # another process shares a core, each barrier waits for a whole time slice. After 1,000 spins
+    # they sleep, which costs nothing on an idle machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' remarks to their developers
     logging.lastResort = logging.NullHandler()

@@ -254,3 +254,20 @@ def test_after_the_end_of_the_command_signals_change_nothing(number):
         "sys.exit(program.run(command))"
     )
     assert signalled(script, [number, number]) == (0, "", "")
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
+    script = START + "import os\nprogram.run(lambda: print(os.environ['GOMP_SPINCOUNT']))"
+    chosen = {name: value for name, value in environment().items() if name != "GOMP_SPINCOUNT"}
+    chosen |= {} if given is None else {"GOMP_SPINCOUNT": given}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=chosen
+    )
+    assert done.stdout == f"{expected}\n"
+
+
+def test_the_library_leaves_the_environment_alone():
+    script = "import os\nbefore = dict(os.environ)\nimport robustdip, sop_classify, overparam\n"
+    script += "robustdip.denoise, sop_classify.train\nassert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment())
