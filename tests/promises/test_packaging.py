@@ -176,7 +176,8 @@ def test_the_entry_point_and_the_version_are_those_of_the_source():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == robustdip.__version__
+    assert project["dynamic"] == ["version"]  # declared once, in overparam/version.py
+    assert overparam.__version__ == robustdip.__version__
     target = importlib.metadata.EntryPoint("robustdip", project["scripts"]["robustdip"], "scripts")
     from robustdip.__main__ import main
 
