@@ -1,39 +1,55 @@
 """Which device to compute on, and in which precision."""
 
+import re
+
 import torch
 
 __all__ = ["fastest_precision", "pick_device"]
 
+_NAMES = "auto, cpu, cuda, cuda:N or mps"
+
 
 def fastest_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it faster than float32, else float32."""
+    """Return bfloat16 if the processor multiplies it faster than float32, else float32."""
     native = False
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        # There is no public name for these yet; without them float32 is right, if slower.
+        # PyTorch has no public name for these yet; without them float32 is right, if slower.
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         native = any(getattr(torch.cpu, name, bool)() for name in names)
     return torch.bfloat16 if native else torch.float32
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`, or the best one for "auto"; ValueError if it is not there."""
-    mps = torch.backends.mps.is_available()
+    """Return the device of a name.
+
+    Parameters
+    ----------
+    name : str
+        "auto" takes CUDA if it is there, then MPS, then the CPU; or "cpu", "cuda", "cuda:N", "mps".
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    TypeError
+        If `name` is no string.
+    ValueError
+        If there is no such name, or the device is not there.
+    """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"device is {name!r}; {_NAMES} is needed, as a string")
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?|mps", name):
+        raise ValueError(f"device is {name!r}; {_NAMES} is needed")
+    found, mps = torch.cuda.device_count(), torch.backends.mps.is_available()
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed") from None
-    if device.type == "cuda":
-        found = torch.cuda.device_count()
-        if (device.index or 0) >= found:
-            raise ValueError(
-                f"device {name!r} is not there ({found} CUDA devices); use cpu or auto"
-            )
-    elif device.type == "mps" and not mps:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise ValueError(f"device {name!r} is not there ({found} CUDA devices); use cpu or auto")
+    if device.type == "mps" and not mps:
         raise ValueError("device 'mps' is not there; use cpu or auto")
-    elif device.type not in ("cpu", "mps"):
-        raise ValueError(f"device is {name!r}; auto, cpu, cuda, cuda:N or mps is needed")
     return device

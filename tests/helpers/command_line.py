@@ -41,3 +41,22 @@ def python(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **LONG}
     options = {"capture_output": True, "text": True, "timeout": 120, "env": environment} | options
     return subprocess.run([sys.executable, *map(str, arguments)], **options)
+
+
+def measured(*arguments, **options):
+    """As `python`, with the processor's seconds and the kilobytes that it took at its peak.
+
+    A clock on the wall would measure what else the machine does.
+    """
+    script = (
+        "import resource, subprocess, sys\n"
+        "status = subprocess.run([sys.executable, *sys.argv[1:]]).returncode\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss, file=sys.stderr)\n"
+        "sys.exit(status)"
+    )
+    result = python("-c", script, *arguments, **options)
+    *lines, last = result.stderr.splitlines(keepends=True)
+    result.stderr = "".join(lines)
+    seconds, kilobytes = last.split()
+    return result, float(seconds), int(kilobytes)
