@@ -87,7 +87,8 @@ def _refuse_bomb(image: ImageFile.ImageFile) -> None:
 
 
 def _check_png(path: Path) -> None:
-    """Compare the checksum of every chunk; Pillow skips those of the pixels."""
+    """Compare every checksum and count the pixels; Pillow fills missing ones with black."""
+    inflate, inflated, needed = zlib.decompressobj(), 0, 0
     with path.open("rb") as stream:
         stream.seek(8)  # the signature
         kind = b""
@@ -98,8 +99,32 @@ def _check_png(path: Path) -> None:
                 block = _exactly(stream, min(length, 2**20))
                 checksum = zlib.crc32(block, checksum)
                 length -= len(block)
+                if kind == b"IHDR":
+                    needed = _png_size(block)
+                while kind == b"IDAT" and block and inflated < needed and not inflate.eof:
+                    inflated += len(inflate.decompress(block, 2**20))
+                    block = inflate.unconsumed_tail
             if checksum != int.from_bytes(_exactly(stream, 4)):
                 raise FileError(f"damaged: the checksum of its {kind.decode('latin-1')} differs")
+    if inflated < needed:
+        raise FileError(f"damaged: it has {inflated} of {needed} bytes of pixels")
+
+
+# Adam7, the interlacing of PNG: first column, first row, step of columns, step of rows.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+          (0, 1, 1, 2))  # fmt: skip
+
+
+def _png_size(header: bytes) -> int:
+    """Bytes of the rows of a PNG, each with its filter's byte, from its first chunk."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+    size = 0
+    for column, row, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - column) // across), -(-(height - row) // down)
+        if columns > 0 and rows > 0:
+            size += rows * (1 + -(-columns * bits // 8))
+    return size
 
 
 # Bytes of a value, by TIFF's number of its type.

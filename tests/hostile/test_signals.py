@@ -1,0 +1,186 @@
+"""Signals at any moment, from the first millisecond to the last, for commands that compute."""
+
+import itertools
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from robustdip import RECIPES, fit, read_image
+from robustdip.images.picture import from_float, to_float
+from tests.hostile.tally import held
+from tests.hostile.warm import cold
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STEPS = 60
+FIT = ("--method", "paper", "--device", "cpu", "--steps", STEPS)
+TRAIN = ("--recipe", "cpu", "--device", "cpu", "--epochs", "4", "--set", "batch_size=8",
+         "--set", "activation_epochs=2")  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("hears_ctrl_c")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def check_ended(status, stderr, number, own=()):
+    """Status 0 or 128 + n, and at most one line beside progress and what a command says itself."""
+    assert status in (0, 128 + number), (status, stderr)
+    assert "Traceback" not in stderr
+    assert "Exception ignored" not in stderr
+    lines = [line for line in stderr.splitlines() if not line.startswith(tuple(own))]
+    assert len(lines) == (status != 0), stderr
+    assert all(line.startswith("interrupted: ") for line in lines)
+    return lines[0] if lines else ""
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """The image after every step, by the library; computed once."""
+    found = {}
+
+    def images(path):
+        if not found:
+            pixels = read_image(path).pixels
+            recipe = RECIPES["paper"]
+            for step in itertools.islice(fit(to_float(pixels), recipe, device="cpu"), STEPS):
+                found[step.number] = from_float(step.image, np.uint8)
+        return found
+
+    return images
+
+
+def seconds_of(warm, *arguments, cwd):
+    """How long a command takes on this machine now."""
+    begin = time.perf_counter()
+    assert warm.run(*arguments, cwd=cwd).status == 0
+    return time.perf_counter() - begin
+
+
+def moments(seconds, number, seed):
+    """Random moments of a run, each with a signal; a tenth of them later than its end."""
+    rng = np.random.default_rng(seed)
+    drawn = (np.arange(number) + rng.random(number)) / number * 1.1 * seconds
+    return zip(drawn, itertools.cycle(SIGNALS), strict=False)
+
+
+def signalled(warm, *arguments, cwd, after, number, twice=False):
+    started = warm.start(*arguments, cwd=cwd)
+    time.sleep(after)
+    started.send_signal(number)
+    if twice:
+        started.send_signal(number)
+    return started.wait()
+
+
+def check_denoise(warm, folder, steps, number, after, *, twice=False):
+    ended = signalled(
+        warm, "denoise", "in.png", "--json", *FIT, cwd=folder, after=after, number=number,
+        twice=twice,
+    )  # fmt: skip
+    line = check_ended(ended.status, ended.stderr, number, own=["in.png: step "])
+    out = folder / "in_denoised.png"
+    if ended.stdout:
+        record = json.loads(ended.stdout)
+        saved = read_image(out).pixels
+        np.testing.assert_array_equal(saved, steps(folder / "in.png")[record["steps"]])
+        if ended.status and record["status"] == "interrupted":
+            assert line == f"interrupted: saved step {record['steps']} of {STEPS}"
+        else:
+            assert record["steps"] == STEPS
+    else:
+        assert not out.exists()
+        assert line == "interrupted: nothing more was written"
+    assert names(folder) == (["in.png", out.name] if ended.stdout else ["in.png"])
+    out.unlink(missing_ok=True)
+    held("signals")
+    return ended.status
+
+
+def test_a_few_moments_of_denoise(warm, folder, steps, one_thread):
+    seconds = seconds_of(warm, "denoise", "in.png", "-o", "x.png", *FIT, cwd=folder)
+    (folder / "x.png").unlink()
+    for after, number in moments(seconds, 4, seed=0):
+        check_denoise(warm, folder, steps, number, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twice", [False, True])
+def test_any_moment_of_denoise(warm, folder, steps, one_thread, twice):
+    seconds = seconds_of(warm, "denoise", "in.png", "-o", "x.png", *FIT, cwd=folder)
+    (folder / "x.png").unlink()
+    statuses = {
+        check_denoise(warm, folder, steps, number, after, twice=twice)
+        for after, number in moments(seconds, 36, seed=1 + twice)
+    }
+    assert len(statuses) >= 3  # all signals arrived in time somewhere
+
+
+@pytest.mark.slow
+def test_any_moment_of_corrupt(warm, folder):
+    arguments = ("corrupt", "in.png", "-o", "out.png", "--kind", "text")
+    seconds = seconds_of(warm, *arguments, cwd=folder)
+    whole = (folder / "out.png").read_bytes()
+    (folder / "out.png").unlink()
+    for after, number in moments(seconds, 60, seed=3):
+        ended = signalled(warm, *arguments, cwd=folder, after=after, number=number)
+        check_ended(ended.status, ended.stderr, number)
+        made = (folder / "out.png").exists()
+        assert names(folder) == (["in.png", "out.png"] if made else ["in.png"])
+        if made:
+            assert (folder / "out.png").read_bytes() == whole
+            (folder / "out.png").unlink()
+        assert made or ended.status
+        held("signals")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ce", "sop"])
+def test_any_moment_of_a_training(warm, tmp_path, npz, method):
+    """The folder of the run is absent, or can be resumed to the result of an undisturbed run."""
+    arguments = ("train-cifar", "--data", npz, "--noise", "0.2", "--method", method, *TRAIN[:-2])
+    seconds = seconds_of(warm, *arguments, "--out", "whole", cwd=tmp_path)
+    whole = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
+    accuracies = [row.split(",")[1:3] for row in whole]
+    own = ["run: epoch ", "epoch ", "warning: SOP gives up", "10 of 48", "9 of 48"]
+    resumed = 0
+    for place, (after, number) in enumerate(moments(seconds, 24, seed=4)):
+        folder = tmp_path / f"{place}" / "run"
+        folder.parent.mkdir()
+        command = (*arguments, "--out", folder)
+        ended = signalled(warm, *command, cwd=tmp_path, after=after, number=number)
+        check_ended(ended.status, ended.stderr, number, own=own)
+        held("signals")
+        if folder.exists():
+            assert not list(folder.glob(".*.part"))
+            record = json.loads((folder / "run.json").read_text())
+            assert record["status"] in ("interrupted", "running", "completed"), record["status"]
+            assert (record["status"] == "completed") or ended.status
+            resumed += 1
+            again = warm.run(*command, "--resume", cwd=tmp_path)
+        else:
+            assert ended.status
+            again = warm.run(*command, cwd=tmp_path)
+        assert again.status == 0, again
+        rows = (folder / "metrics.csv").read_text().splitlines()
+        assert [row.split(",")[1:3] for row in rows] == accuracies
+        held("signals")
+    assert resumed > 5
+
+
+@pytest.mark.slow
+def test_the_start_of_the_program(folder):
+    """From a twentieth of a second; before, a busy machine is still starting Python itself."""
+    rng = np.random.default_rng(5)
+    for number, _ in itertools.product(SIGNALS, range(8)):
+        process = cold("denoise", "in.png", *FIT, cwd=folder)
+        time.sleep(rng.uniform(0.15, 1.0))
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+        check_ended(process.returncode, stderr, number, own=["in.png: step "])
+        assert names(folder) == (["in.png", "in_denoised.png"] if stdout else ["in.png"])
+        (folder / "in_denoised.png").unlink(missing_ok=True)
+        held("signals")
