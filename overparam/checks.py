@@ -49,7 +49,7 @@ def check_real(
     ValueError
         If it is not finite, or out of range.
     """
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}; a number is needed")
     number = float(value)
     if math.isfinite(number) and least <= number <= most and above < number < below:

@@ -1,5 +1,8 @@
 """A matplotlib figure as a file, or the reason why there is none."""
 
+# The signature of matplotlib's `savefig` has untyped parameters.
+# pyright: reportUnknownMemberType=false
+
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Torch modes of the caller that must not change what the library computes."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -9,7 +9,7 @@ __all__ = ["own_modes"]
 
 
 @contextmanager
-def own_modes(device: torch.device) -> Iterator[None]:
+def own_modes(device: torch.device) -> Generator[None, None, None]:
     """Compute with gradients, without autocast and with "cpu" as the default device.
 
     The caller may be inside `torch.no_grad`, `torch.inference_mode`, `torch.autocast` or

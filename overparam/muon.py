@@ -1,5 +1,8 @@
 """Orthogonalised momentum for convolutions."""
 
+# torch declares no types for `Tensor.norm` and `Muon.step`.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import torch
 from torch import Tensor, nn
 

@@ -49,6 +49,10 @@ Proof: z = J(θ − θ*) has |z_i| ≤ √(μr/N)‖z‖₂ ≤ √(μr/N)‖z�
 necessary: in experiments k may be a large part of N.
 """
 
+# scipy.linalg has no type stubs, and cvxpy types its functions in part.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import math
 from dataclasses import dataclass
 

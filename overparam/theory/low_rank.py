@@ -44,6 +44,11 @@ Tails are slow: a part of X or S that grew by mistake and must vanish obeys ẋ 
 residual falls like 1/t. `tol` is therefore a part of the result's accuracy, not of its polish.
 """
 
+# torch declares no types for `torch.linalg.matrix_norm` and `Tensor.tolist`, and all that is
+# computed from a norm inherits this.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -278,10 +283,12 @@ def planted(
         raise ValueError(f"corrupted is {corrupted}: it must lie in [0, 1]")
     if psd and n != m:
         raise ValueError(f"a matrix of {n} x {m} is not symmetric; leave out psd")
-    here = {"generator": generator, "device": generator.device, "dtype": dtype}
-    left = torch.randn(*batch, n, rank, **here)
-    right = left if psd else torch.randn(*batch, m, rank, **here)
-    chance, sign = torch.rand(2, *batch, n, m, **here)
+    device = generator.device
+    left = torch.randn(*batch, n, rank, generator=generator, device=device, dtype=dtype)
+    right = left
+    if not psd:
+        right = torch.randn(*batch, m, rank, generator=generator, device=device, dtype=dtype)
+    chance, sign = torch.rand(2, *batch, n, m, generator=generator, device=device, dtype=dtype)
     s = 3 * torch.where(sign < 0.5, -1, 1) * (chance < corrupted)
     if psd:
         s = s.triu() + s.triu(1).mT

@@ -7,6 +7,9 @@ Han and Donoho, PNAS 2020, arXiv 2008.08186). On wrong labels the features colla
 that is memorisation, seen in the last layer.
 """
 
+# numpy declares no type for the result of `pinv`, nor for an operation on two arrays of any dtype.
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from typing import NamedTuple
 
 import numpy as np
