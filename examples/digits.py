@@ -13,6 +13,7 @@ from skimage.transform import resize
 from sklearn.datasets import load_digits
 
 from sop_classify import (
+from sop_classify.methods.build import loss_for
     Epoch,
     Evaluator,
     ImageData,
@@ -78,13 +79,10 @@ def train(
     network = FastNet(CLASSES, (16, 32, 32))
     start = torch.from_numpy(data.train_images).permute(0, 3, 1, 2).float()
     network.initialise((start - start.mean()) / start.std(), generator=generator)
+    recipe = with_settings(recipe_for("cpu", method), chosen)
+    if loss is None:
+        loss = loss_for(recipe, len(given), CLASSES, seed=seed)
     training = Training(
-        data,
-        given,
-        with_settings(recipe_for("cpu", method), chosen),
-        loss=loss,
-        network=network,
-        seed=seed,
-        device="cpu",
+        data, given, recipe, loss=loss, network=network, seed=seed, device="cpu"
     )
     return training, list(Evaluator(data, true_labels=data.train_labels).epochs(training))

@@ -7,6 +7,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
+from overparam.checks import check_count
+from overparam.modes import own_modes
+from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.methods.catalogue import find_method
 from sop_classify.recipes import Recipe
@@ -44,9 +47,21 @@ def training_for(
         If the method is unknown, or data and recipe do not fit.
     """
     kind = _implementation(recipe)
-    build = Training if issubclass(kind, Loss) else kind
-    return build(
-        data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
+    check_type("data", data, ImageData)
+    if not issubclass(kind, Loss):
+        return kind(
+            data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
+        )
+    loss = loss_for(recipe, len(data.train_images), len(data.class_names), seed=seed)
+    return Training(
+        data,
+        given_labels,
+        recipe,
+        loss=loss,
+        network=network,
+        seed=seed,
+        device=device,
+        compile=compile,
     )
 
 
@@ -72,9 +87,11 @@ def loss_for(recipe: Recipe, num_examples: int, num_classes: int, *, seed: int =
             f"method {recipe.method!r} is more than a loss of one network; use training_for"
         )
     # A generator of its own, so that all methods see the same views for the same seed.
-    generator = torch.Generator().manual_seed(seed)
-    return kind.from_recipe(recipe, num_examples, num_classes, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(check_count("seed", seed, most=LARGEST_SEED))
+    with own_modes(torch.device("cpu")):
+        return kind.from_recipe(recipe, num_examples, num_classes, generator=generator)
 
 
 def _implementation(recipe: Recipe) -> type[Loss] | type[TrainingLoop]:
+    check_type("recipe", recipe, Recipe)
     return pkgutil.resolve_name(find_method(recipe.method).implementation)

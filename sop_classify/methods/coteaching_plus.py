@@ -127,7 +127,7 @@ def exchange_loss(
     )
     # Weights by rank instead of a slice, whose length would have to be fetched from the device. The
     # last factor prevents that (1 − 0.7) · 10 = 3.0000000000000004 is rounded up to four.
-    kept = torch.arange(batch, device=labels.device) < keep * among.sum() * (1 - 1e-6)
+    kept = torch.arange(batch, device=labels.device) < among.sum().float() * keep * (1 - 1e-6)
     weight = kept.to(each_1.dtype) / kept.sum()
     return (each_1[easiest_2] * weight).sum(), (each_2[easiest_1] * weight).sum()
 

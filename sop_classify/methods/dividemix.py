@@ -187,7 +187,7 @@ class DivideMix(TrainingLoop):
         return float(total) / 2, predicted
 
     def _warm_up(self, on_batch: Callable[[float], None] | None) -> tuple[float, Tensor]:
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
         predicted = torch.empty_like(self.given)
         for k in (0, 1):
             for index, (weak,) in self.batches(("weak",), on_batch=self._half(k, on_batch)):
@@ -212,7 +212,7 @@ class DivideMix(TrainingLoop):
         others = self.endless_batches(unlabelled, min(half, len(unlabelled)))
         self.networks[k].train()
         self.networks[peer].eval()
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
         steps = math.ceil(len(labelled) / half)
         for step in range(steps):
             at = self.epoch + step / steps

@@ -13,15 +13,15 @@ whose second term falls without bound as p aligns with t: its gradient outweighs
 entropy on labels that contradict the target.
 """
 
-import math
 from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overparam.checks import check_count, check_real
 from sop_classify.methods.catalogue import ELRRecipe
-from sop_classify.methods.sop import check_batch
+from sop_classify.methods.sop import check_batch, new_state
 from sop_classify.training.loss import Loss
 
 __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
@@ -48,8 +48,8 @@ class ELRLoss(Loss):
 
     Raises
     ------
-    ValueError
-        If a number is out of its range.
+    TypeError, ValueError
+        If a parameter has another type, or is out of its range.
 
     References
     ----------
@@ -67,16 +67,13 @@ class ELRLoss(Loss):
         regularisation: float = 3.0,
     ) -> None:
         super().__init__()
-        if num_examples < 1 or num_classes < 2:
-            raise ValueError(
-                f"num_examples={num_examples}, num_classes={num_classes}: at least 1 and 2 needed"
-            )
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay is {decay}; it must be at least 0 and below 1")
-        if not (math.isfinite(regularisation) and regularisation >= 0):
-            raise ValueError(f"regularisation is {regularisation}; it must be 0 or more")
-        self.decay, self.regularisation = decay, regularisation
-        self.register_buffer("targets", torch.zeros(num_examples, num_classes))
+        num_examples = check_count("num_examples", num_examples, least=1)
+        num_classes = check_count("num_classes", num_classes, least=2)
+        self.decay = check_real("decay", decay, least=0, below=1)
+        # Above 1e30 the loss overflows float32.
+        self.regularisation = check_real("regularisation", regularisation, least=0, most=1e30)
+        with torch.inference_mode(False), torch.no_grad():
+            self.register_buffer("targets", new_state(num_examples, num_classes))
 
     @classmethod
     def from_recipe(
@@ -116,17 +113,20 @@ class ELRLoss(Loss):
 
         Raises
         ------
-        ValueError
-            If shapes do not fit, the batch is empty, or the targets are in half precision.
+        TypeError, ValueError
+            If a dtype, a shape, a label or an index is another (the last two are not looked at on a
+            GPU), the batch is empty, or the targets are in half precision.
         """
         self._check(logits, labels, index)
-        logits = logits.to(self.targets.dtype)
-        p = clamped_softmax(logits)
-        if self.training and torch.is_grad_enabled():
-            self.update(p, index)
-        return F.cross_entropy(logits, labels) + self.regularisation * agreement(
-            p, self.targets[index]
-        )
+        # Autocast would compute parts of it in half precision.
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.to(self.targets.dtype)
+            p = clamped_softmax(logits)
+            if self.training and torch.is_grad_enabled():
+                self.update(p, index)
+            return F.cross_entropy(logits, labels) + self.regularisation * agreement(
+                p, self.targets[index]
+            )
 
     @torch.no_grad()
     def update(self, probability: Tensor, index: Tensor) -> None:
@@ -140,7 +140,7 @@ class ELRLoss(Loss):
                 f"the targets are {self.targets.dtype}, in which 0.9999 is 1 and the loss "
                 "infinite; keep the loss in float32, whatever the network"
             )
-        check_batch(logits, labels, index, num_classes=self.targets.shape[1])
+        check_batch(logits, labels, index, shape=self.targets.shape)
 
 
 def clamped_softmax(logits: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class ELRPlus(TrainingLoop):
         mixed = share * x + (1 - share) * x[other]
 
         weight = recipe.regularisation * ramp(number, recipe.ramp_steps)
-        loss = torch.zeros((), device=self.device)
+        loss = torch.zeros((), dtype=torch.float32, device=self.device)
         for network, memory in enumerate(self.memories):
             # Clamped as in ELR, which the released code omits here: a target of exactly 0 at the
             # label would make a sharpened label 0/0.

@@ -15,7 +15,7 @@ def mixing_weight(parameter: int, *, generator: torch.Generator) -> float:
     if parameter == 0:
         return 1.0
     # The k-th smallest of 2k − 1 uniform numbers has the distribution Beta(k, k).
-    uniform = torch.rand(2 * parameter - 1, generator=generator)
+    uniform = torch.rand(2 * parameter - 1, generator=generator, dtype=torch.float32)
     z = float(uniform.sort().values[parameter - 1])
     return max(z, 1 - z)
 

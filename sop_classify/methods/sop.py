@@ -28,7 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overparam.checks import check_choice, check_count, check_real
 from overparam.sparse_corruption import descend
+from sop_classify.checks import check_type
 from sop_classify.methods.catalogue import SOPRecipe
 from sop_classify.training.loss import Loss
 
@@ -39,6 +41,7 @@ __all__ = [
     "check_batch",
     "class_balance",
     "consistency",
+    "new_state",
 ]
 
 # ε of the released code: a label of lower probability than this gets no gradient from L_CE.
@@ -78,8 +81,8 @@ class SOPLoss(Loss):
 
     Raises
     ------
-    ValueError
-        If a number is out of its range.
+    TypeError, ValueError
+        If a parameter has another type, or is out of its range.
 
     References
     ----------
@@ -104,31 +107,27 @@ class SOPLoss(Loss):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if num_examples < 1 or num_classes < 2:
-            raise ValueError(
-                f"num_examples={num_examples}, num_classes={num_classes}: at least 1 and 2 needed"
-            )
-        for name, value in {
-            "alpha_u": alpha_u,
-            "alpha_v": alpha_v,
-            "balance": balance,
-            "consistency": consistency,
-        }.items():
-            # Above 1e30 a step overflows float32.
-            if not 0 <= value <= 1e30:
-                raise ValueError(f"{name} is {value}; it must be 0 or more, and at most 1e30")
-        if form not in ("projected", "released", "paper"):
-            raise ValueError(f"form is {form!r}; choose 'projected', 'released' or 'paper'")
-        if not 0 < init < 1:
-            raise ValueError(f"init is {init}: u and v must start between 0 and 1, say at 1e-8")
-        self.alpha_u, self.alpha_v = alpha_u, alpha_v
-        self.balance, self.consistency, self.form = balance, consistency, form
+        num_examples = check_count("num_examples", num_examples, least=1)
+        num_classes = check_count("num_classes", num_classes, least=2)
+        # Above 1e30 a step overflows float32.
+        self.alpha_u = check_real("alpha_u", alpha_u, least=0, most=1e30)
+        self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=1e30)
+        self.balance = check_real("balance", balance, least=0, most=1e30)
+        self.consistency = check_real("consistency", consistency, least=0, most=1e30)
+        self.form = check_choice("form", form, ("projected", "released", "paper"))
+        init = check_real("init", init, above=0, below=1)
+        if generator is not None:
+            check_type("generator", generator, torch.Generator)
         for name, shape in ("u", (num_examples, 1)), ("v", (num_examples, num_classes)):
-            if generator is None:
-                start = torch.full(shape, init)
-            else:
-                draw = torch.randn(shape, generator=generator, device=generator.device)
-                start = draw.cpu() * init
+            with torch.inference_mode(False), torch.no_grad():
+                start = new_state(*shape)
+                if generator is None:
+                    start.fill_(init)
+                else:
+                    draw = torch.randn(
+                        shape, generator=generator, device=generator.device, dtype=torch.float32
+                    )
+                    start.copy_(draw.cpu() * init)
             # Buffers, not parameters, so that an optimizer given `parameters()` does not move them.
             self.register_buffer(name, start)
 
@@ -185,9 +184,9 @@ class SOPLoss(Loss):
         logits : Tensor, shape (B, C)
             Any floating dtype; the loss is computed in the dtype of u and v (float32).
         labels : Tensor, int64, shape (B,)
-            The given labels, right or wrong.
+            The given labels, right or wrong, in [0, C).
         index : Tensor, int64, shape (B,)
-            Which example each row is, in [0, num_examples).
+            Which example each row is, in [0, N).
         strong_logits : Tensor, shape (B, C), optional
             Logits of a strongly augmented view of the same examples.
 
@@ -195,8 +194,21 @@ class SOPLoss(Loss):
         -------
         Tensor, scalar
             Its gradient reaches the logits only. L_MSE is a constant for them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a dtype, a shape, a label or an index is another. On a GPU labels and indices are not
+            compared with their ranges, because the program would have to wait for it.
         """
         self._check(logits, labels, index, strong_logits)
+        # Autocast would compute parts of it in half precision.
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._loss(logits, labels, index, strong_logits)
+
+    def _loss(
+        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None
+    ) -> Tensor:
         logits = logits.to(self.u.dtype)
         probability = logits.softmax(1)
         label = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -274,9 +286,11 @@ class SOPLoss(Loss):
                 f"u and v are {self.u.dtype}, in which their start of 1e-8 is 0; keep the loss in "
                 "float32, whatever the network"
             )
-        check_batch(logits, labels, index, num_classes=self.v.shape[1])
+        check_batch(logits, labels, index, shape=self.v.shape)
         if self.consistency and strong_logits is None and self.training:
             raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
+        if strong_logits is not None:
+            check_floats("strong_logits", strong_logits)
         if strong_logits is not None and strong_logits.shape != logits.shape:
             raise ValueError(
                 f"strong_logits has shape {tuple(strong_logits.shape)}, logits "
@@ -284,8 +298,38 @@ class SOPLoss(Loss):
             )
 
 
-def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, num_classes: int) -> None:
-    """Raise ValueError unless the shapes are (B, C), (B,) and (B,), and B is not 0."""
+def new_state(*shape: int) -> Tensor:
+    """Zeros in float32 for what a loss keeps, on the default device unless that has no memory."""
+    device = torch.get_default_device()
+    return torch.zeros(
+        *shape, dtype=torch.float32, device="cpu" if device.type == "meta" else device
+    )
+
+
+def check_floats(name: str, values: Tensor) -> None:
+    """Raise TypeError unless this is a tensor of floating dtype."""
+    if not check_type(name, values, Tensor).is_floating_point():
+        raise TypeError(f"{name} are {values.dtype}; a floating dtype is needed")
+
+
+def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, shape: tuple[int, ...]) -> None:
+    """Raise an error unless these are the logits, labels and indices of a batch.
+
+    Parameters
+    ----------
+    logits : Tensor, floats, shape (B, C)
+    labels : Tensor, int64, shape (B,)
+        In [0, C); compared with this range on the CPU only.
+    index : Tensor, int64, shape (B,)
+        In [0, N); likewise.
+    shape : tuple of int
+        (N, C).
+    """
+    number, num_classes = shape
+    check_floats("logits", logits)
+    for name, values in {"labels": labels, "index": index}.items():
+        if check_type(name, values, Tensor).dtype != torch.int64:
+            raise TypeError(f"{name} are {values.dtype}; int64 is needed")
     batch = labels.numel()
     if batch == 0:
         raise ValueError("the batch is empty; leave it out")
@@ -294,6 +338,12 @@ def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, num_classes: i
             f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
             f"{tuple(index.shape)}: expected ({batch}, {num_classes}), ({batch},) and ({batch},)"
         )
+    for name, values, limit in ("labels", labels, num_classes), ("index", index, number):
+        if values.device.type != "cpu":
+            continue  # it would have to be waited for
+        low, high = (int(value) for value in values.aminmax())
+        if low < 0 or high >= limit:
+            raise ValueError(f"{name} go from {low} to {high}; 0 to {limit - 1} are possible")
 
 
 def class_balance(probability: Tensor) -> Tensor:
@@ -352,13 +402,23 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     -------
     float
         For `alpha_v`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter has another type, or is out of its range; also if the result would be more
+        than the 1e30 that `SOPLoss` takes.
     """
-    if not (activation_epochs > 0 and batch_size > 0 and 0 < init < 1):
+    init = check_real("init", init, above=0, below=1)
+    # α grows like e^60 = 1e26 there, and its steps must be float32.
+    least = -math.log(init) / 60
+    epochs = check_real("activation_epochs", activation_epochs, above=0)
+    if epochs < least:
         raise ValueError(
-            f"activation_epochs={activation_epochs}, batch_size={batch_size}, init={init}: "
-            "the first two must be positive, init between 0 and 1"
+            f"activation_epochs is {epochs:g}; from init={init:g} it must be at least {least:.2g}"
         )
-    return batch_size / 4 * math.expm1(-math.log(init) / activation_epochs)
+    batch = check_count("batch_size", batch_size, least=1)
+    return batch / 4 * math.expm1(-math.log(init) / epochs)
 
 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:

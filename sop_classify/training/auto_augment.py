@@ -60,12 +60,16 @@ def _variants() -> tuple[list[tuple[str, int]], Tensor]:
     ]
     distinct = sorted({variant for pair in signed for both in pair for variant in both})
     number = [[[distinct.index(variant) for variant in both] for both in pair] for pair in signed]
-    return distinct, torch.tensor(number)
+    return distinct, torch.tensor(number, device="cpu")
 
 
 _VARIANTS, _VARIANT_OF = _variants()
 _NONE = len(_VARIANTS)  # the number of "not applied", after all the others
-_PROBABILITY = torch.tensor([[probability for _, probability, _ in pair] for pair in POLICY])
+_PROBABILITY = torch.tensor(
+    [[probability for _, probability, _ in pair] for pair in POLICY],
+    dtype=torch.float32,
+    device="cpu",
+)
 
 
 def auto_augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -128,7 +132,7 @@ def auto_augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
 def _draw(count: int, *, generator: torch.Generator) -> Tensor:
     """Numbers of the variants of both rounds for each image: (count, 2) int64, 0 to `_NONE`."""
     policy = torch.randint(len(POLICY), (count,), generator=generator)
-    applied = torch.rand(count, 2, generator=generator) < _PROBABILITY[policy]
+    applied = torch.rand(count, 2, generator=generator, dtype=torch.float32) < _PROBABILITY[policy]
     sign = torch.randint(2, (count, 2), generator=generator)
     return _VARIANT_OF[policy[:, None], torch.arange(2), sign].where(applied, _NONE)
 
@@ -139,7 +143,9 @@ def _transformed(images: Tensor, operation: str, level: int) -> Tensor:
     def magnitude(last: float, *, first: float = 0.0) -> float:
         # Rounded to float32 as in torchvision: the pixels are truncated, so that a factor of 1.7
         # and its neighbour differ by a whole grey level.
-        return math.copysign(torch.linspace(first, last, 10)[abs(level)].item(), level)
+        return math.copysign(
+            torch.linspace(first, last, 10, dtype=torch.float32)[abs(level)].item(), level
+        )
 
     def affine(*, translate: tuple[int, int] = (0, 0), shear: float = 0.0) -> Tensor:
         # The published code shears about the top left corner. A shift does not care.

@@ -125,7 +125,9 @@ class Evaluator:
         """
         import torch
 
-        test_images = torch.from_numpy(self._data.test_images).to(training.device)
+        from sop_classify.training.views import as_tensor
+
+        test_images = as_tensor(self._data.test_images).to(training.device)
         test_labels = torch.from_numpy(self._data.test_labels).to(training.device)
         true = None
         if self._true is not None:

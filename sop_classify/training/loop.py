@@ -19,15 +19,26 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from overparam.checks import check_count
 from overparam.devices import fastest_precision, pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError
+from overparam.modes import own_modes
+from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData, channel_statistics
 from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe
 from sop_classify.training.loss import Loss
 from sop_classify.training.networks import build_network
 from sop_classify.training.optimizers import image_scale, optimizers_for, schedule
-from sop_classify.training.views import Views, crop, cutout, draw_views, normalise, shrink
+from sop_classify.training.views import (
+    Views,
+    as_tensor,
+    crop,
+    cutout,
+    draw_views,
+    normalise,
+    shrink,
+)
 
 __all__ = ["DivergedError", "TrainedEpoch", "Training", "TrainingLoop"]
 
@@ -134,17 +145,32 @@ class TrainingLoop:
         device: str = "auto",
         compile: bool = False,
     ) -> None:
+        check_type("data", data, ImageData)
+        check_type("recipe", recipe, Recipe)
+        check_type("compile", compile, bool)
         self.recipe, self.epoch, self.steps = recipe, 0, 0
-        self.device = pick_device(device)
+        self.device = pick_device(check_type("device", device, str))
         self.precision = fastest_precision(self.device)
-        self.generator = torch.Generator().manual_seed(seed)
-        number, classes = len(data.train_images), len(data.class_names)
+        self.generator = torch.Generator("cpu").manual_seed(
+            check_count("seed", seed, most=LARGEST_SEED)
+        )
+        with own_modes(self.device):
+            self._build(data, given_labels, network, compile)
+
+    def _build(
+        self,
+        data: ImageData,
+        given_labels: ArrayLike,
+        network: nn.Module | Sequence[nn.Module] | None,
+        compile: bool,
+    ) -> None:
+        recipe, number, classes = self.recipe, len(data.train_images), len(data.class_names)
         labels = check_labels(given_labels, classes, number=number, name="given_labels")
         self.given = torch.from_numpy(labels).to(self.device)
         height, width = data.train_images.shape[1:3]
         if recipe.pad >= min(height, width):
             raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
-        self.images = torch.from_numpy(data.train_images).to(self.device)
+        self.images = as_tensor(data.train_images).to(self.device)
         self._mean, self._std = (
             torch.tensor(values / 255, dtype=torch.float32, device=self.device)
             for values in channel_statistics(data.train_images)
@@ -158,13 +184,20 @@ class TrainingLoop:
                 for _ in range(self.num_networks)
             ]
         networks = [network] if isinstance(network, nn.Module) else list(network)
+        for each in networks:
+            check_type("network", each, nn.Module)
         if len({id(n) for n in networks}) != self.num_networks:
             raise ValueError(
                 f"{len(networks)} networks given; method {recipe.method!r} needs "
                 f"{self.num_networks}, each an object of its own"
             )
+        if any(value.is_inference() for n in networks for value in n.state_dict().values()):
+            raise ValueError(
+                "the network was made inside torch.inference_mode and cannot be trained; make it "
+                "outside"
+            )
         self.networks = [
-            n.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            n.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for n in networks
         ]
         self._compiled = [torch.compile(n, dynamic=False) if compile else n for n in self.networks]
@@ -177,8 +210,8 @@ class TrainingLoop:
         self.optimizers = [optimizers_for(n, recipe) for n in self.networks]
         self._base_lr = [group["lr"] for group in self._groups()]
 
-        self._mirrored = torch.rand(number, generator=self.generator) < 0.5
-        self.probability = torch.zeros(number, classes, device=self.device)
+        self._mirrored = torch.rand(number, generator=self.generator, dtype=torch.float32) < 0.5
+        self.probability = torch.zeros(number, classes, dtype=torch.float32, device=self.device)
         self.disagreements = torch.zeros(number, dtype=torch.int64, device=self.device)
         self._passes = [0, 0]
         self.setup()
@@ -231,7 +264,7 @@ class TrainingLoop:
         predicted : Tensor, int64, shape (N,)
             What `observe` returned for each example.
         """
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
         predicted = torch.empty_like(self.given)
         for index, views in self.batches(self.views, on_batch=on_batch):
             loss, logits = self.step(index, *views)
@@ -275,7 +308,8 @@ class TrainingLoop:
             begin = time.perf_counter()
             self._passes = [0, 0]
             try:
-                loss, predicted = self.train_once(on_batch)
+                with own_modes(self.device):
+                    loss, predicted = self.train_once(on_batch)
             except torch.OutOfMemoryError as error:
                 raise NotEnoughMemoryError(
                     f"the device has too little memory for batches of {self.recipe.batch_size}; "
@@ -298,7 +332,6 @@ class TrainingLoop:
                 seconds=seconds,
             )
 
-    @torch.no_grad()
     def predict(
         self,
         images: NDArray[np.uint8] | Tensor,
@@ -322,20 +355,27 @@ class TrainingLoop:
         Returns
         -------
         Tensor, float32, shape (n, C)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the images are not uint8, or have another shape.
         """
+        images = _checked(images)
         averaged = ema and self._averages
         networks = list(self._averages if averaged else self.networks)
         networks = networks if ensemble else networks[:1]
         batches = []
-        for network in networks:
-            network.eval()
-        for x in self.plain_inputs(images):
-            with self.autocast():
-                views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
-            batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
-        for network in networks:
-            network.train()
-        return torch.cat(batches)
+        with own_modes(self.device), torch.no_grad():
+            for network in networks:
+                network.eval()
+            for x in self.plain_inputs(images):
+                with self.autocast():
+                    views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
+                batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
+            for network in networks:
+                network.train()
+            return torch.cat(batches)
 
     def predict_training_images(self) -> Tensor:
         """`predict` on the training images without augmentation, shape (N, C)."""
@@ -358,7 +398,7 @@ class TrainingLoop:
             "disagreements": self.disagreements,
             "mirrored": self._mirrored,
             "generator": self.generator.get_state(),
-            "epoch": torch.tensor(self.epoch),
+            "epoch": torch.tensor(self.epoch, device="cpu"),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -369,6 +409,10 @@ class TrainingLoop:
         ValueError
             If a tensor is missing or has another shape.
         """
+        with own_modes(self.device):
+            self._load_state_dict(state)
+
+    def _load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         own = {name: value for name, value in self.state_dict().items() if "optimizer." not in name}
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
@@ -475,8 +519,9 @@ class TrainingLoop:
     def plain_inputs(self, images: NDArray[np.uint8] | Tensor) -> Iterator[Tensor]:
         """Images, uint8 (n, H, W, 3), as a network needs them, in batches and of full size."""
         size = 512 if self.device.type == "cpu" else 2500
-        for part in torch.as_tensor(images).split(size):
-            yield normalise(part.to(self.device), self._mean, self._std, dtype=self.precision)
+        for start in range(0, len(images), size):
+            part = as_tensor(images[start : start + size]).to(self.device)
+            yield normalise(part, self._mean, self._std, dtype=self.precision)
 
     def logits(self, x: Tensor, *, network: int = 0) -> Tensor:
         """The logits of a network, (B, C). In float32, because losses and small states need it."""
@@ -543,7 +588,9 @@ class TrainingLoop:
         """The context in which networks compute in `precision`."""
         if self.precision == torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, self.precision)
+        # Without the cache of converted weights: it lives as long as the outermost context, which
+        # may be the caller's, and would hold the weights of an earlier step.
+        return torch.autocast(self.device.type, self.precision, cache_enabled=False)
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         return (group for o in chain.from_iterable(self.optimizers) for group in o.param_groups)
@@ -555,9 +602,8 @@ class Training(TrainingLoop):
     Parameters
     ----------
     data, given_labels, recipe, network, seed, device, compile
-        As in `TrainingLoop`.
-    loss : Loss, optional
-        Your own, instead of the one of the recipe's method.
+        As in `TrainingLoop`. `training_for` makes a training with the loss of the recipe's method.
+    loss : Loss
 
     Attributes
     ----------
@@ -566,7 +612,7 @@ class Training(TrainingLoop):
     Raises
     ------
     TypeError, ValueError
-        As in `TrainingLoop`; also if the recipe's method is more than a loss of one network.
+        As in `TrainingLoop`.
     """
 
     def __init__(
@@ -575,19 +621,13 @@ class Training(TrainingLoop):
         given_labels: ArrayLike,
         recipe: Recipe,
         *,
-        loss: Loss | None = None,
+        loss: Loss,
         network: nn.Module | Sequence[nn.Module] | None = None,
         seed: int = 0,
         device: str = "auto",
         compile: bool = False,
     ) -> None:
-        if loss is None:
-            # The methods are built on this module.
-            from sop_classify.methods.build import loss_for
-
-            number, classes = len(data.train_images), len(data.class_names)
-            loss = loss_for(recipe, number, classes, seed=seed)
-        self.loss = loss
+        self.loss = check_type("loss", loss, Loss)
         super().__init__(
             data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
         )
@@ -620,6 +660,15 @@ class Training(TrainingLoop):
         loss = self.loss(logits, self.given[index], index, *strong_logits)
         self.descend(loss)
         return loss.detach(), logits.detach()
+
+
+def _checked(images: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8] | Tensor:
+    array = images if isinstance(images, Tensor) else np.asarray(images)
+    if array.dtype not in (np.uint8, torch.uint8):
+        raise TypeError(f"images are {array.dtype}; uint8, 0 to 255, is needed")
+    if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
+        raise ValueError(f"images have shape {tuple(array.shape)}; (n, H, W, 3) is needed")
+    return array
 
 
 def _with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -84,6 +84,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, num_classes)."""
         return self.head(self.stages(self.stem(x)).mean((2, 3)))
 
 
@@ -101,6 +102,7 @@ class PreActResNet(nn.Module):
         self.head = nn.Linear(512, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, num_classes)."""
         return self.head(self.stages(self.stem(x)).mean((2, 3)))
 
 
@@ -130,6 +132,7 @@ class FastNet(nn.Module):
         self.whiten.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, num_classes)."""
         x = self.groups(F.gelu(self.whiten(x)))
         # 1/9: the logits' scale at which the published learning rates were found.
         return self.head(x.amax((2, 3))) / 9
@@ -178,6 +181,7 @@ class SmallCNN(nn.Module):
         self.head = nn.Linear(84, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, num_classes)."""
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         # Images under 16 pixels leave nothing for a second 5x5: they see their border repeated.
         missing = [max(0, 6 - side) for side in x.shape[2:]]
@@ -205,6 +209,7 @@ class CNN7(nn.Module):
         self.head = nn.Linear(16 * 4 * 4, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to logits (B, num_classes)."""
         for i, (conv, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = F.relu(norm(conv(x)))
             if i % 2:
@@ -247,7 +252,7 @@ def build_network(
         raise ValueError(f"the images are {height}x{width}; the networks need 9x9 at least")
     # Built without memory, then filled here: PyTorch's own initialisation uses the global RNG.
     with torch.device("meta"):
-        network = pkgutil.resolve_name(NETWORKS[name])(num_classes)
+        network = pkgutil.resolve_name(NETWORKS[name])(num_classes).float()
     network.to_empty(device="cpu")
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

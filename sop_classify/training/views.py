@@ -7,10 +7,12 @@ waits for the device.
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Views", "crop", "cutout", "draw_views", "normalise", "shrink"]
+__all__ = ["Views", "as_tensor", "crop", "cutout", "draw_views", "normalise", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,23 @@ class Views:
         return Views(self.offset[index], self.flip[index], self.centre[index])
 
     def to(self, device: torch.device) -> "Views":
+        """The same views on a device."""
         return Views(*(part.to(device) for part in (self.offset, self.flip, self.centre)))
+
+
+def as_tensor(images: NDArray[np.uint8] | Tensor) -> Tensor:
+    """Images as a tensor: their own memory, a copy if it is read-only or not contiguous."""
+    if isinstance(images, Tensor):
+        return images
+    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
 
 def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:
     """Random views of `number` images, on the CPU: uniform offsets and centres, flips with 1/2."""
     return Views(
         torch.randint(-pad, pad + 1, (number, 2), generator=generator),
-        torch.rand(number, generator=generator) < 0.5,
-        torch.rand(number, 2, generator=generator),
+        torch.rand(number, generator=generator, dtype=torch.float32) < 0.5,
+        torch.rand(number, 2, generator=generator, dtype=torch.float32),
     )
 
 

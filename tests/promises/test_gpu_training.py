@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from sop_classify.methods.build import training_for
 from sop_classify.methods.sop import SOPLoss
-from sop_classify.training.loop import Training
 from tests.helpers.labels import noisy, run, small_data, small_recipe
 
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
 def test_every_method_learns(method, compile):
     data = small_data()
     recipe = small_recipe(method, "epochs=6", "ema=0.8")
-    training = Training(data, data.train_labels, recipe, device="cuda", compile=compile)
+    training = training_for(data, data.train_labels, recipe, device="cuda", compile=compile)
     *_, last = run(training, data)
     assert last.test_accuracy > 0.9
 
@@ -37,7 +37,7 @@ def test_the_loss_is_the_cpus():
 
 def test_a_step_does_not_wait_for_the_device(monkeypatch):
     data = small_data()
-    training = Training(data, noisy(data.train_labels, 30), small_recipe(), device="cuda")
+    training = training_for(data, noisy(data.train_labels, 30), small_recipe(), device="cuda")
     observe, steps = training.observe, []
 
     def watched(logits, index):
@@ -60,9 +60,9 @@ def test_a_step_does_not_wait_for_the_device(monkeypatch):
 def test_a_state_moves_between_devices():
     data = small_data()
     recipe = small_recipe("sop", "epochs=2")
-    first = Training(data, data.train_labels, recipe, device="cuda")
+    first = training_for(data, data.train_labels, recipe, device="cuda")
     next(first.epochs())
-    second = Training(data, data.train_labels, recipe, device="cpu")
+    second = training_for(data, data.train_labels, recipe, device="cpu")
     second.load_state_dict({name: value.cpu() for name, value in first.state_dict().items()})
     (last,) = second.epochs()
     assert last.epoch == 2

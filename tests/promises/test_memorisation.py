@@ -15,9 +15,9 @@ from sop_classify.data.image_data import subset
 from sop_classify.data.loading import load_data
 from sop_classify.labels.issues import auroc, label_issues
 from sop_classify.labels.synthetic import symmetric_noise
+from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import NETWORKS, with_settings
-from sop_classify.training.loop import Training
 from sop_classify.training.networks import FastNet
 
 CIFAR10 = os.environ.get("ROBUSTDIP_CIFAR10")
@@ -37,7 +37,7 @@ def trained(method, *, seed):
         ["epochs=40", "batch_size=125", "flips=false"]
         + ([] if method == "ce" else ["activation_epochs=7", "alpha_ratio=1"]),
     )
-    training = Training(data, given, recipe, seed=seed, device="cpu")
+    training = training_for(data, given, recipe, seed=seed, device="cpu")
     list(training.epochs())
     wrong = given != data.train_labels
     predicted = training.predict_training_images().argmax(1).numpy()

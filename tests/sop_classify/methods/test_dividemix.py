@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sop_classify.methods import dividemix
+from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import DivideMixRecipe, recipe_for
 from sop_classify.methods.dividemix import (
     DivideMix,
@@ -23,7 +24,7 @@ from sop_classify.methods.dividemix import (
 )
 from sop_classify.recipes import with_settings
 from sop_classify.training.evaluation import Evaluator
-from sop_classify.training.loop import DivergedError, Training
+from sop_classify.training.loop import DivergedError
 from sop_classify.training.optimizers import schedule
 from tests.helpers.labels import noisy, run, small_data
 
@@ -579,7 +580,7 @@ def test_it_memorises_less_than_cross_entropy_and_generalises_better():
         recipe_for("cpu", "ce"),
         (*SETTINGS, "batch_size=32", *(f"{key}={value}" for key, value in settings.items())),
     )
-    theirs = Training(data, labels, plain, network=small_network(0), device="cpu")
+    theirs = training_for(data, labels, plain, network=small_network(0), device="cpu")
     last, worst = [run(training, data, data.train_labels)[-1] for training in (ours, theirs)]
     assert last.memorized < worst.memorized - 0.5
     assert last.test_accuracy > worst.test_accuracy + 0.03

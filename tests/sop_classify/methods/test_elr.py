@@ -111,8 +111,8 @@ def test_elr_remembers_only_while_it_trains():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_examples": 0}, "num_examples=0"),
-        ({"num_classes": 1}, "num_classes=1"),
+        ({"num_examples": 0}, "num_examples is 0"),
+        ({"num_classes": 1}, "num_classes is 1"),
         ({"decay": 1.0}, "decay is 1.0"),
         ({"decay": math.nan}, "decay is nan"),
         ({"regularisation": -1.0}, "regularisation is -1.0"),

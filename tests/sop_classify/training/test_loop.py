@@ -11,6 +11,7 @@ from torch import nn
 import sop_classify
 from overparam.errors import DivergedError, NotEnoughMemoryError
 from sop_classify.data.image_data import channel_statistics
+from sop_classify.methods.build import loss_for, training_for
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.methods.sop import SOPLoss, alpha_for
 from sop_classify.training.evaluation import Evaluator
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_every_method_learns(method):
     data = small_data()
     recipe = small_recipe(method, "epochs=6", "ema=0.8")
-    training = Training(data, data.train_labels, recipe, device="cpu")
+    training = training_for(data, data.train_labels, recipe, device="cpu")
     epochs = run(training, data)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[-1].test_accuracy > 0.9
@@ -39,7 +40,7 @@ def test_every_method_learns(method):
 def test_the_truth_is_only_reported():
     data = small_data()
     given = noisy(data.train_labels, 30)
-    known, unknown = (Training(data, given, small_recipe(), device="cpu") for _ in range(2))
+    known, unknown = (training_for(data, given, small_recipe(), device="cpu") for _ in range(2))
     for with_truth, without in zip(
         run(known, data, data.train_labels), run(unknown, data), strict=True
     ):
@@ -54,15 +55,15 @@ def test_the_labels_of_the_data_are_not_read():
     data = small_data()
     given = noisy(data.train_labels, 30)
     other = dataclasses.replace(data, train_labels=np.roll(data.train_labels, 1))
-    a = Training(data, given, small_recipe(), device="cpu")
-    b = Training(other, given, small_recipe(), device="cpu")
+    a = training_for(data, given, small_recipe(), device="cpu")
+    b = training_for(other, given, small_recipe(), device="cpu")
     assert [e.loss for e in a.epochs()] == [e.loss for e in b.epochs()]
 
 
 def test_the_reports_are_what_the_network_predicts():
     data = small_data()
     given = noisy(data.train_labels, 30)
-    training = Training(data, given, small_recipe(), device="cpu")
+    training = training_for(data, given, small_recipe(), device="cpu")
     *_, last = run(training, data, data.train_labels)
     probability = training.predict(data.test_images)
     torch.testing.assert_close(probability.sum(1), torch.ones(30))
@@ -82,7 +83,7 @@ def test_the_reports_are_what_the_network_predicts():
 
 def test_probability_is_the_average_with_weights_1_2_3():
     data = small_data()
-    training = Training(data, data.train_labels, small_recipe("ce", "epochs=3"), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe("ce", "epochs=3"), device="cpu")
     seen = []
     observe = training.observe
 
@@ -106,7 +107,9 @@ def test_one_seed_one_result_and_nothing_global_is_touched():
     state = torch.get_rng_state()
 
     def trained(seed):
-        training = Training(data, data.train_labels, small_recipe("sop+"), seed=seed, device="cpu")
+        training = training_for(
+            data, data.train_labels, small_recipe("sop+"), seed=seed, device="cpu"
+        )
         list(training.epochs())
         return training.state_dict()
 
@@ -121,12 +124,12 @@ def test_a_state_continues_bit_for_bit(settings):
     data = small_data()
     given = noisy(data.train_labels, 30)
     recipe = small_recipe("sop", "epochs=3", *settings)
-    whole = Training(data, given, recipe, device="cpu")
-    first = Training(data, given, recipe, device="cpu")
+    whole = training_for(data, given, recipe, device="cpu")
+    first = training_for(data, given, recipe, device="cpu")
     epochs = first.epochs()
     next(epochs)
     saved = {name: value.clone() for name, value in first.state_dict().items()}
-    second = Training(data, given, recipe, seed=7, device="cpu")
+    second = training_for(data, given, recipe, seed=7, device="cpu")
     second.load_state_dict(saved)
     list(whole.epochs()), list(second.epochs())
     ours, theirs = second.state_dict(), whole.state_dict()
@@ -136,7 +139,7 @@ def test_a_state_continues_bit_for_bit(settings):
 
 def test_a_state_of_another_training_is_refused():
     data = small_data()
-    training = Training(data, data.train_labels, small_recipe(), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe(), device="cpu")
     state = training.state_dict()
     with pytest.raises(ValueError, match=r"no 'loss\.u' of shape \(96, 1\)"):
         training.load_state_dict({k: v for k, v in state.items() if k != "loss.u"})
@@ -160,7 +163,7 @@ def test_pictures_without_colour_are_learned(colour):
     data = dataclasses.replace(
         data, train_images=fade(data.train_images), test_images=fade(data.test_images)
     )
-    training = Training(data, data.train_labels, small_recipe("ce", "epochs=8"), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe("ce", "epochs=8"), device="cpu")
     *_, last = run(training, data)
     assert last.test_accuracy > 0.9
     assert all(value.isfinite().all() for value in training.state_dict().values())
@@ -171,7 +174,7 @@ def test_a_network_of_the_users_own():
     torch.manual_seed(0)
     mine = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 3))
     recipe = small_recipe("sop", "optimizer=sgd", "lr=0.01", "epochs=4")
-    training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
+    training = training_for(data, data.train_labels, recipe, network=mine, device="cpu")
     epochs = run(training, data)
     assert training.network is mine
     assert epochs[-1].test_accuracy > 0.6
@@ -186,7 +189,7 @@ def test_bad_labels():
         (data.train_labels + 1, ValueError, "go from 1 to 3"),
     ]:
         with pytest.raises(kind, match=f"given_labels {message}"):
-            Training(data, labels, small_recipe(), device="cpu")
+            training_for(data, labels, small_recipe(), device="cpu")
         with pytest.raises(kind, match=f"true_labels {message}"):
             Evaluator(data, true_labels=labels)
 
@@ -195,7 +198,7 @@ def test_divergence_is_an_error_that_names_the_rate():
     data = small_data()
     recipe = small_recipe("ce", "optimizer=sgd", "lr=1e30")
     mine = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 64), nn.Linear(64, 3))
-    training = Training(data, data.train_labels, recipe, network=mine, device="cpu")
+    training = training_for(data, data.train_labels, recipe, network=mine, device="cpu")
     with pytest.raises(DivergedError, match=r"epoch 1; a lower lr than 1e\+30"):
         list(training.epochs())
     assert sop_classify.DivergedError is DivergedError
@@ -206,7 +209,7 @@ def test_too_little_memory_is_an_error_that_names_the_batch(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     data = small_data()
-    training = Training(data, data.train_labels, small_recipe("ce"), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe("ce"), device="cpu")
     monkeypatch.setattr(training, "step", full)
     with pytest.raises(NotEnoughMemoryError, match="batches of 32; lower batch_size"):
         list(training.epochs())
@@ -261,14 +264,14 @@ def test_a_loss_without_its_parts_says_so():
 
 @pytest.mark.parametrize("method", ["elr+", "coteaching+", "dividemix"])
 def test_a_method_of_two_networks_is_no_loss(method):
-    data, recipe = small_data(), recipe_for("cpu", method)
+    recipe = recipe_for("cpu", method)
     with pytest.raises(ValueError, match=r"more than a loss of one network; use training_for"):
-        Training(data, data.train_labels, recipe, device="cpu")
+        loss_for(recipe, 96, 3)
 
 
 def test_batches_are_of_one_size_and_cover_every_example_once():
     data = small_data(number=97)
-    training = Training(data, data.train_labels, small_recipe(), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe(), device="cpu")
     seen = []
     observe = training.observe
     training.observe = lambda logits, index: (seen.append(index), observe(logits, index))[1]
@@ -300,7 +303,7 @@ def test_schedules(settings, expected):
 def test_progress_is_told_before_every_batch():
     data = small_data()
     told = []
-    training = Training(data, data.train_labels, small_recipe("ce"), device="cpu")
+    training = training_for(data, data.train_labels, small_recipe("ce"), device="cpu")
     list(training.epochs(on_batch=told.append))
     assert told == pytest.approx([0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3])
 
@@ -326,7 +329,7 @@ def test_images_grow_to_their_full_size():
 def test_the_network_sees_small_images_first_and_is_tested_on_full_ones(method):
     recipe = small_recipe(method, "epochs=4", "start_scale=0.5", "full_scale_at=0.5")
     data = small_data(side=28)
-    training = Training(data, data.train_labels, recipe, device="cpu")
+    training = training_for(data, data.train_labels, recipe, device="cpu")
     sides = []
     training.network.register_forward_pre_hook(
         lambda network, args: sides.append((network.training, args[0].shape[2]))
@@ -351,7 +354,7 @@ def test_tests_may_be_rare_and_change_nothing():
     rare = small_recipe("sop", "epochs=5", "test_every=2", "ema=0.8")
     often = dataclasses.replace(rare, test_every=1)
     some, all_of_them = (
-        run(Training(data, data.train_labels, r, device="cpu"), data) for r in (rare, often)
+        run(training_for(data, data.train_labels, r, device="cpu"), data) for r in (rare, often)
     )
     assert [e.test_accuracy is not None for e in some] == [False, True, False, True, True]
     assert some[-1].test_accuracy_ema_flips is not None
