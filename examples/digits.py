@@ -13,7 +13,6 @@ from skimage.transform import resize
 from sklearn.datasets import load_digits
 
 from sop_classify import (
-from sop_classify.methods.build import loss_for
     Epoch,
     Evaluator,
     ImageData,
@@ -23,6 +22,7 @@ from sop_classify.methods.build import loss_for
     symmetric_noise,
     with_settings,
 )
+from sop_classify.methods.build import loss_for
 from sop_classify.training.networks import FastNet
 
 CLASSES = 10
@@ -82,7 +82,5 @@ def train(
     recipe = with_settings(recipe_for("cpu", method), chosen)
     if loss is None:
         loss = loss_for(recipe, len(given), CLASSES, seed=seed)
-    training = Training(
-        data, given, recipe, loss=loss, network=network, seed=seed, device="cpu"
-    )
+    training = Training(data, given, recipe, loss=loss, network=network, seed=seed, device="cpu")
     return training, list(Evaluator(data, true_labels=data.train_labels).epochs(training))
