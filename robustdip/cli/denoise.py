@@ -1,7 +1,5 @@
 """The command `denoise`: read, check, restore, save, report; one image after the other."""
 
-import dataclasses
-import io
 import json
 import os
 import shlex
@@ -25,8 +23,8 @@ from robustdip.cli.options import (
     path_option,
     picture_from,
     refuse_standard_streams,
-    save,
 )
+from robustdip.cli.outputs import Outputs
 from robustdip.methods import METHODS, check_method, names
 
 if TYPE_CHECKING:
@@ -35,9 +33,7 @@ if TYPE_CHECKING:
     from robustdip.images.picture import Picture
     from robustdip.recovery import Denoised, Step
 
-__all__ = ["Outputs", "denoise"]
-
-_ARRAYS = (".safetensors", ".npy")
+__all__ = ["denoise"]
 
 
 def _known_method(name: str | None) -> str | None:
@@ -166,109 +162,6 @@ def denoise(
             failed = True  # one bad file must not stop the others
     if failed:
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files that are written for one image. None stands for one that is not wanted.
-
-    Attributes
-    ----------
-    result : Path
-        The restored image.
-    corruption, mask, uncertainty, compare : Path or None
-        What was removed; where; the standard deviation; and a strip of input, result and what was
-        removed.
-    """
-
-    result: Path
-    corruption: Path | None = None
-    mask: Path | None = None
-    uncertainty: Path | None = None
-    compare: Path | None = None
-
-    def paths(self) -> list[Path]:
-        """All files that are wanted."""
-        every = (self.result, self.corruption, self.mask, self.uncertainty, self.compare)
-        return [path for path in every if path is not None]
-
-    def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
-        """Raise FileError now for what would stop the writing after the computation.
-
-        With a `picture` also if the result's format cannot hold its depth, alpha or profile.
-        """
-        from overparam.files import check_target
-        from robustdip.images.writing import check_output
-
-        refuse_standard_streams(self.paths())
-        check_output(self.result, inputs=inputs, force=force, image=picture)
-        for path in self.paths()[1:]:
-            if path in (self.corruption, self.uncertainty) and path.suffix.lower() in _ARRAYS:
-                check_target(path, inputs=inputs, force=force)
-            else:
-                check_output(path, inputs=inputs, force=force)
-
-    def write(self, picture: "Picture", result: "Denoised", *, force: bool) -> Path:
-        """Write the restored image, with the alpha and profile of `picture`; return its path."""
-        from robustdip.images.writing import image_bytes
-
-        restored = dataclasses.replace(picture, pixels=result.image)
-        return save(self.result, image_bytes(self.result, restored), force=force)
-
-    def write_extras(self, picture: "Picture", result: "Denoised", *, force: bool) -> None:
-        """Write the other files. One that fails does not stop the rest: FileError at the end."""
-        from overparam.files import FileError
-
-        failures: list[str] = []
-        for path, data in self._extras(picture, result):
-            try:
-                save(path, data, force=force)
-            except FileError as error:
-                failures.append(str(error))
-        if failures:
-            raise FileError("; ".join(failures))
-
-    def _extras(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
-        import numpy as np
-
-        from robustdip.images.picture import from_float, side_by_side
-        from robustdip.images.writing import image_bytes
-
-        size = from_float(np.abs(result.corruption), np.uint8)
-        if self.corruption is not None:
-            yield (
-                self.corruption,
-                _map_bytes(self.corruption, "corruption", result.corruption, size),
-            )
-        if self.mask is not None:
-            yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
-        if self.uncertainty is not None:
-            values = result.uncertainty
-            if values is None:  # refused by check_method
-                raise ValueError("this method gives no uncertainty")
-            shown = from_float((10 * values).clip(0, 1), np.uint8)
-            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", values, shown)
-        if self.compare is not None:
-            strip = side_by_side([picture.pixels, result.image, size])
-            yield self.compare, image_bytes(self.compare, strip)
-
-
-def _map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:
-    """A file of `values` as an array, or of `picture` if the suffix names an image format."""
-    import numpy as np
-
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, values, allow_pickle=False)
-        return buffer.getvalue()
-    if suffix == ".safetensors":
-        from safetensors.numpy import save as safetensors_bytes
-
-        return safetensors_bytes({name: np.ascontiguousarray(values)})
-    from robustdip.images.writing import image_bytes
-
-    return image_bytes(path, picture)
 
 
 # --- before the computation ----------------------------------------------------------------

@@ -1,0 +1,123 @@
+"""The files that `denoise` writes for one image: checked before the computation, written after it."""
+
+import dataclasses
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustdip.cli.options import refuse_standard_streams, save
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from robustdip.images.picture import Picture
+    from robustdip.recovery import Denoised
+
+__all__ = ["Outputs"]
+
+_ARRAYS = (".safetensors", ".npy")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that are written for one image. None stands for one that is not wanted.
+
+    Attributes
+    ----------
+    result : Path
+        The restored image.
+    corruption, mask, uncertainty, compare : Path or None
+        What was removed; where; the standard deviation; and a strip of input, result and what was
+        removed.
+    """
+
+    result: Path
+    corruption: Path | None = None
+    mask: Path | None = None
+    uncertainty: Path | None = None
+    compare: Path | None = None
+
+    def paths(self) -> list[Path]:
+        """All files that are wanted."""
+        every = (self.result, self.corruption, self.mask, self.uncertainty, self.compare)
+        return [path for path in every if path is not None]
+
+    def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
+        """Raise FileError now for what would stop the writing after the computation.
+
+        With a `picture` also if the result's format cannot hold its depth, alpha or profile.
+        """
+        from overparam.files import check_target
+        from robustdip.images.writing import check_output
+
+        refuse_standard_streams(self.paths())
+        check_output(self.result, inputs=inputs, force=force, image=picture)
+        for path in self.paths()[1:]:
+            if path in (self.corruption, self.uncertainty) and path.suffix.lower() in _ARRAYS:
+                check_target(path, inputs=inputs, force=force)
+            else:
+                check_output(path, inputs=inputs, force=force)
+
+    def write(self, picture: "Picture", result: "Denoised", *, force: bool) -> Path:
+        """Write the restored image, with the alpha and profile of `picture`; return its path."""
+        from robustdip.images.writing import image_bytes
+
+        restored = dataclasses.replace(picture, pixels=result.image)
+        return save(self.result, image_bytes(self.result, restored), force=force)
+
+    def write_extras(self, picture: "Picture", result: "Denoised", *, force: bool) -> None:
+        """Write the other files. One that fails does not stop the rest: FileError at the end."""
+        from overparam.files import FileError
+
+        failures: list[str] = []
+        for path, data in self._extras(picture, result):
+            try:
+                save(path, data, force=force)
+            except FileError as error:
+                failures.append(str(error))
+        if failures:
+            raise FileError("; ".join(failures))
+
+    def _extras(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
+        import numpy as np
+
+        from robustdip.images.picture import from_float, side_by_side
+        from robustdip.images.writing import image_bytes
+
+        size = from_float(np.abs(result.corruption), np.uint8)
+        if self.corruption is not None:
+            yield (
+                self.corruption,
+                _map_bytes(self.corruption, "corruption", result.corruption, size),
+            )
+        if self.mask is not None:
+            yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
+        if self.uncertainty is not None:
+            values = result.uncertainty
+            if values is None:  # refused by check_method
+                raise ValueError("this method gives no uncertainty")
+            shown = from_float((10 * values).clip(0, 1), np.uint8)
+            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", values, shown)
+        if self.compare is not None:
+            strip = side_by_side([picture.pixels, result.image, size])
+            yield self.compare, image_bytes(self.compare, strip)
+
+
+def _map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:
+    """A file of `values` as an array, or of `picture` if the suffix names an image format."""
+    import numpy as np
+
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        return buffer.getvalue()
+    if suffix == ".safetensors":
+        from safetensors.numpy import save as safetensors_bytes
+
+        return safetensors_bytes({name: np.ascontiguousarray(values)})
+    from robustdip.images.writing import image_bytes
+
+    return image_bytes(path, picture)
