@@ -1,4 +1,4 @@
-"""The files that `denoise` writes for one image: checked before the computation, written after it."""
+"""The files that `denoise` writes for one image: checked before the fit, written after it."""
 
 import dataclasses
 import io
