@@ -10,12 +10,26 @@ __all__ = ["check_choice", "check_count", "check_real"]
 
 
 def check_count(name: str, value: Any, *, least: int = 0, most: int | None = None) -> int:
-    """A whole number in [least, most], as int.
+    """Check a whole number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    value : object
+        Any type that Python accepts as an index, except bool.
+    least, most : int
+        Smallest and largest allowed value; no upper limit if `most` is None.
+
+    Returns
+    -------
+    int
+        The value.
 
     Raises
     ------
     TypeError
-        If the value is no whole number by type: 1.5 or True, for example.
+        If the type is not one of whole numbers: 1.5 or True, for example.
     ValueError
         If it is out of range.
     """
@@ -40,12 +54,26 @@ def check_real(
     most: float = math.inf,
     below: float = math.inf,
 ) -> float:
-    """A finite real number within [least, most] and (above, below), as float.
+    """Check a finite real number.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    value : object
+        A real number of Python or numpy.
+    least, above, most, below : float
+        Limits: least <= value <= most and above < value < below.
+
+    Returns
+    -------
+    float
+        The value.
 
     Raises
     ------
     TypeError
-        If the value is no real number by type.
+        If the type is not one of real numbers.
     ValueError
         If it is not finite, or out of range.
     """
@@ -61,12 +89,25 @@ def check_real(
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """One of the names.
+    """Check that a value is one of several names.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    value : object
+    choices : collection of str
+        The allowed values.
+
+    Returns
+    -------
+    str
+        The value.
 
     Raises
     ------
     ValueError
-        If it is another.
+        If the value is not among the choices.
     """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")

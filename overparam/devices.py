@@ -10,12 +10,22 @@ _NAMES = "auto, cpu, cuda, cuda:N or mps"
 
 
 def fastest_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 if the processor multiplies it faster than float32, else float32."""
+    """The faster precision for matrix products and convolutions.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Returns
+    -------
+    torch.dtype
+        bfloat16 if the processor supports it in hardware, else float32.
+    """
     native = False
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
-        # PyTorch has no public name for these yet; without them float32 is right, if slower.
+        # torch has no public names for these yet. Where they are missing, float32 is used.
         names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         native = any(getattr(torch.cpu, name, bool)() for name in names)
     return torch.bfloat16 if native else torch.float32

@@ -1,4 +1,4 @@
-"""Torch modes of the caller that must not change what the library computes."""
+"""Torch modes of the caller, which must not change what the library computes."""
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ def own_modes(device: torch.device) -> Generator[None, None, None]:
 
     The caller may be inside `torch.no_grad`, `torch.inference_mode`, `torch.autocast` or
     `with torch.device(...)`. All of these are thread-local and are restored at the end. The default
-    dtype is global to the process and stays as it is: code inside names the dtype of every tensor
+    dtype is global to the process and does not change: code inside gives the dtype of every tensor
     that it creates.
 
     Parameters
@@ -27,6 +27,6 @@ def own_modes(device: torch.device) -> Generator[None, None, None]:
         stack.enter_context(torch.enable_grad())
         for kind in {"cpu", device.type}:
             stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":  # entering it makes every operation slower
+        if torch.get_default_device().type != "cpu":  # this mode makes every operation slower
             stack.enter_context(torch.device("cpu"))
         yield

@@ -10,22 +10,29 @@ __all__ = ["ConvolutionMuon"]
 
 
 class ConvolutionMuon(torch.optim.Muon):
-    """`torch.optim.Muon`, which takes matrices only, on the kernels of convolutions.
+    """Muon for the kernels of convolutions; `torch.optim.Muon` accepts matrices only.
 
-    A kernel is the matrix (out, kh·kw·in), a view of its own memory, so the network sees the step
-    at once.
+    Each kernel is treated as the matrix (out, kh·kw·in). The matrix is a view of the kernel's
+    memory, so each step changes the network directly.
 
     Parameters
     ----------
     kernels : list of Parameter, each of shape (out, in, kh, kw)
-        Their memory must be channels_last, or ValueError is raised.
+        In channels_last memory.
     lr : float
         Spectral norm of an update, times √(out / (kh·kw·in)) where that is above 1.
     momentum : float
+        Decay of the momentum, in [0, 1).
     unit_rows : bool
-        Before each step scale every kernel to norm √out: rows of length 1 on average. For kernels
-        with a batch normalisation behind, whose scale is free: it then cannot drift, and lr is the
-        angle by which a step turns them (as in airbench94_muon, KellerJordan/cifar10-airbench).
+        Before each step, scale every kernel to norm √out, so that its rows have length 1 on
+        average. This is for kernels that batch normalisation follows: their scale has no effect on
+        the output. It then cannot drift, and lr is the angle by which a step turns the kernel (as
+        in airbench94_muon of KellerJordan/cifar10-airbench).
+
+    Raises
+    ------
+    ValueError
+        If a kernel is not in channels_last memory.
     """
 
     def __init__(
@@ -40,7 +47,8 @@ class ConvolutionMuon(torch.optim.Muon):
         self._matrices = [nn.Parameter(_as_matrix(kernel.detach())) for kernel in kernels]
         if any(m.data_ptr() != k.data_ptr() for m, k in zip(self._matrices, kernels, strict=True)):
             raise ValueError(
-                "a kernel is not in channels_last memory: its steps would go to a copy"
+                "a kernel is not in channels_last memory, so steps would change a copy; convert "
+                "the network by .to(memory_format=torch.channels_last)"
             )
         self._unit_rows = unit_rows
         # "original" is PyTorch's default; the rate depends on it.
@@ -54,7 +62,13 @@ class ConvolutionMuon(torch.optim.Muon):
         )
 
     def step(self, closure: None = None) -> None:
-        """One step on all kernels; a closure is not used."""
+        """Update all kernels from their gradients.
+
+        Parameters
+        ----------
+        closure : None
+            Not used; part of the interface of `torch.optim.Optimizer`.
+        """
         for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
         if self._unit_rows:
@@ -64,7 +78,13 @@ class ConvolutionMuon(torch.optim.Muon):
         super().step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all kernels."""
+        """Set the gradients of all kernels to None.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            Not used; part of the interface of `torch.optim.Optimizer`.
+        """
         for kernel in self._kernels:
             kernel.grad = None
 

@@ -6,11 +6,11 @@ Gradient descent on (u, v) turns a gradient g = ∂L/∂s into the multiplicativ
 
     u ← u (1 − 2ηg),        v ← v (1 + 2ηg).
 
-From a tiny start u = v = γ an element whose gradient is steadily −r grows like
-γ²·exp(4ηrt): nothing visible happens for about log(1/γ) / (2ηr) steps, then s snaps to the value
-that explains the residual. Elements with small residuals stay at ~γ². The budget of T steps is
-therefore a soft threshold near log(1/γ) / (2ηT), and the ratio of this rate to the network's is the
-only knob (You, Zhu, Qu and Ma, NeurIPS 2020, arXiv 2006.08857, section 2).
+From a tiny start u = v = γ, an element whose gradient is steadily −r grows like γ²·exp(4ηrt). For
+about log(1/γ) / (2ηr) steps s stays near 0; then it quickly reaches the value that explains the
+residual. Elements with small residuals stay near γ². So a run of T steps has a soft threshold near
+log(1/γ) / (2ηT), and the ratio of this rate to the network's is the only parameter (You, Zhu, Qu
+and Ma, NeurIPS 2020, arXiv 2006.08857, section 2).
 
 Rates here are *per element*: they multiply ∂L/∂s of a loss that is *summed* over elements, so an
 image of any size follows the same trajectory. A mean over N elements, as in the published script,
@@ -23,33 +23,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from overparam.checks import check_real
+
 __all__ = ["SparseCorruption", "activation_steps", "descend"]
 
 
 class SparseCorruption(nn.Module):
-    """A learnable sparse array s = u∘u − v∘v, float32 unless asked otherwise.
+    """A learnable sparse array s = u∘u − v∘v.
 
-    `forward` is differentiable, so any optimizer can train u and v; `step` is plain SGD on them in
-    closed form, from the gradient with respect to s alone: no graph, no temporary of the size of
-    (u, v) gradients, and for an index only the rows named are read or written.
+    `forward` is differentiable, so any optimizer can train u and v. `step` is plain SGD on u and v
+    in closed form: it needs the gradient with respect to s only, builds no graph, allocates no
+    gradients of u and v, and with an index it reads and writes the named rows only.
 
     Parameters
     ----------
     shape : sequence of int
         Shape of s. For rows (one per training example, say) the first axis is the row.
     init : float
-        γ: |u| and |v| at the start, > 0. The paper's 1e-5 by default. With a `generator` u and v
-        are drawn from N(0, γ²) as in the paper; without one both are exactly γ, as its theory
-        assumes. The difference only shifts the start of each element by a few nats.
+        γ > 0, the size of u and v at the start; the default is the paper's. With a `generator`, u
+        and v are drawn from N(0, γ²), as in the paper's experiments; without one both are exactly
+        γ, as its theory assumes. The difference shifts log|u| and log|v| by a few units at most.
     generator : torch.Generator, optional
         Source of the random start.
     device, dtype
-        As for `torch.empty`. Half precision underflows (γ² = 1e-10): it is refused.
+        As for `torch.empty`; float32 or float64. In half precision γ² = 1e-10 would underflow.
 
     Raises
     ------
+    TypeError
+        If `init` is not a number.
     ValueError
-        If `init` is not positive and finite, or `dtype` has less than 32 bits.
+        If `init` is not positive and finite, or `dtype` is neither float32 nor float64.
     """
 
     def __init__(
@@ -62,22 +66,32 @@ class SparseCorruption(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        if not (math.isfinite(init) and init > 0):
-            raise ValueError(f"init is {init}: u and v must start above 0, for example at 1e-5")
+        check_real("init", init, above=0)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype}: u² starts near 1e-10 and needs float32 or float64")
 
         def start() -> nn.Parameter:
             if generator is None:
                 return nn.Parameter(torch.full(tuple(shape), init, device=device, dtype=dtype))
-            # Drawn on the generator's device, then moved: one seed gives one s on every device.
+            # Drawn on the generator's device, then moved: a seed gives the same s on all devices.
             draw = torch.randn(*shape, generator=generator, device=generator.device, dtype=dtype)
             return nn.Parameter(draw.mul_(init).to(device))
 
         self.u, self.v = start(), start()
 
     def forward(self, index: Tensor | None = None) -> Tensor:
-        """s, or its rows `index` (int64, shape (B,)) of shape (B, ...)."""
+        """Compute s, or some of its rows.
+
+        Parameters
+        ----------
+        index : Tensor, optional
+            int64 of shape (B,): the rows to return.
+
+        Returns
+        -------
+        Tensor
+            s, or its rows of shape (B, ...); differentiable.
+        """
         u, v = (self.u, self.v) if index is None else (self.u[index], self.v[index])
         return u * u - v * v
 
@@ -95,12 +109,17 @@ class SparseCorruption(nn.Module):
         lr : float
             η, per element. |2·lr·grad| < 1 keeps the signs of u and v.
         index : Tensor, optional
-            int64 of shape (B,): only these rows move; cost and memory are O(B), whatever len(s).
+            int64 of shape (B,): only these rows move; time and memory are O(B), whatever len(s).
+
+        Raises
+        ------
+        ValueError
+            If `grad` has another shape.
         """
         expected = self.u.shape if index is None else (*index.shape, *self.u.shape[1:])
         if tuple(grad.shape) != tuple(expected):
             raise ValueError(f"grad has shape {tuple(grad.shape)}, expected {tuple(expected)}")
-        grad = grad.to(self.u.dtype)  # of a loss under autocast, say
+        grad = grad.to(self.u.dtype)  # it may come from a loss under autocast
         descend(self.u, grad, lr=lr, index=index)
         descend(self.v, grad, lr=-lr, index=index)
 
@@ -116,10 +135,10 @@ def descend(factor: Tensor, grad: Tensor, *, lr: float, index: Tensor | None = N
     grad : Tensor
         ∂L/∂(w∘w), of the shape of w, or (B, ...) for the rows of `index`.
     lr : float
-        η. Negative where w∘w enters with a minus and `grad` is the gradient of the difference.
+        η. Negative if w∘w is subtracted in s and `grad` is the gradient with respect to s.
     index : Tensor, optional
-        int64 of shape (B,): only these rows are read or written; a row named twice takes both steps
-        from where it was.
+        int64 of shape (B,): only these rows are read or written. For a row that is named twice both
+        steps start from its old value, and they add up.
     """
     if index is None:
         # addcmul: w + (−2η) w∘g in one pass over memory.
@@ -133,23 +152,28 @@ def activation_steps(residual: float, *, lr: float, init: float = 1e-5) -> float
 
     With r = |residual| the growing factor is multiplied by (1 + 2·lr·r) a step until it is
     √(r/2), so t = log(√(r/2)/init) / log(1 + 2·lr·r): the growth law before saturation. The true
-    time is 3 % longer at r = 0.5, for the residual shrinks as s grows.
+    time is 3 % longer at r = 0.5, because the residual shrinks as s grows.
 
     Parameters
     ----------
     residual : float
-        What s has to explain, in the image's units; not zero.
-    lr, init : float
-        As in `SparseCorruption`.
+        The value that s has to reach, in the units of s; not 0.
+    lr : float
+        η > 0, as in `SparseCorruption.step`.
+    init : float
+        γ > 0, as in `SparseCorruption`.
 
     Returns
     -------
     float
         Number of steps; 0 if `init` is already that large.
+
+    Raises
+    ------
+    ValueError
+        If the residual is 0, a rate is not positive, or a number is not finite.
     """
     r = abs(residual)
-    if not (r > 0 and lr > 0 and init > 0):
-        raise ValueError(
-            f"residual={residual}, lr={lr}, init={init}: all must differ from 0, rates be positive"
-        )
+    for name, value in {"size of the residual": r, "lr": lr, "init": init}.items():
+        check_real(name, value, above=0)
     return max(0.0, math.log(math.sqrt(r / 2) / init) / math.log1p(2 * lr * r))

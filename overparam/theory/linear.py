@@ -21,8 +21,8 @@ optimality conditions, with multiplier ν, of
     min ½‖θ‖² + Σ Q(s_i)  subject to  y = Jθ + s,        Q′(s) = ν = asinh(s/2γ²) / 4α,
     Q(s) = [ s asinh(s/2γ²) − √(s² + 4γ⁴) + 2γ² ] / 4α.                                       (3)
 
-(Critical points with r ≠ 0 do the flow no harm: there u_i = v_i = 0 where r_i ≠ 0, with curvatures
-±2r_i, a strict saddle.)
+(Critical points with r ≠ 0 do not attract the flow: there u_i = v_i = 0 where r_i ≠ 0, with
+curvatures ±2r_i, so they are strict saddles.)
 
 The limit γ → 0
 ---------------
@@ -34,9 +34,9 @@ and where |ν_i| < λ, |s_i| < γ^(2 − 2|ν_i|/λ) → 0. Q(s) tends to λ|s| 
 
     min ½‖θ‖² + λ‖s‖₁  subject to  y = Jθ + s                                                 (5)
 
-has one solution, being strictly convex in θ alone with s = y − Jθ: the limits converge to it, with
-no further assumption. But (4) is slow: each entry of s feels a λ of its own, off by the part
-|log|s_i|| / (2|log γ|), and by nothing where |s_i| = 1. The unit of y matters.
+has one solution, because with s = y − Jθ it is strictly convex in θ. The limits converge to it
+without any further assumption. But (4) converges slowly: the λ of each entry of s has a relative
+error of |log|s_i|| / (2|log γ|), which is 0 only where |s_i| = 1. So the unit of y matters.
 
 When the truth is recovered
 ---------------------------
@@ -45,8 +45,8 @@ range of J, r its rank and μ = (N/r) max_i ‖Uᵀe_i‖² (1 ≤ μ ≤ N/r). 
 θ* and s* exactly for every λ > ‖w‖_∞ / c, with θ* = Jᵀw and c = 1 − 2k√(μr/N).
 
 Proof: z = J(θ − θ*) has |z_i| ≤ √(μr/N)‖z‖₂ ≤ √(μr/N)‖z‖₁, so ‖s* − z‖₁ ≥ ‖s*‖₁ + c‖z‖₁, while
-½‖θ‖² ≥ ½‖θ*‖² + wᵀz: the objective grows by more than (λc − ‖w‖_∞)‖z‖₁. Sufficient, far from
-necessary: in experiments k may be a large part of N.
+½‖θ‖² ≥ ½‖θ*‖² + wᵀz: the objective grows by more than (λc − ‖w‖_∞)‖z‖₁. The condition is
+sufficient and far from necessary: in experiments k may be a large part of N.
 """
 
 # scipy.linalg has no type stubs, and cvxpy types its functions in part.
@@ -58,6 +58,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from overparam.checks import check_count, check_real
 
 __all__ = [
     "LinearSolution",
@@ -86,9 +88,9 @@ class LinearSolution:
         ν with θ = Jᵀν, shape (N,): the multiplier of y = Jθ + s. For (5) it is not unique if the
         rows of J are linearly dependent.
     residual : float
-        max|Jθ + s − y| / max|y|. Above `tol` it says that the steps ran out.
+        max|Jθ + s − y| / max|y|. It is above `tol` if `max_steps` was reached first.
     steps : int
-        Steps of descent or of Newton's method; 0 for a solver that does not tell.
+        Steps of descent or of Newton's method; 0 for a solver that does not report them.
     """
 
     theta: Array
@@ -99,7 +101,19 @@ class LinearSolution:
 
 
 def rate_ratio(lam: float, *, gamma: float) -> float:
-    """α = −log γ / (2λ), the ratio of the rates that belongs to λ; also λ, given α.
+    """Compute α = −log γ / (2λ), the ratio of the rates that gives λ.
+
+    Parameters
+    ----------
+    lam : float
+        λ > 0. As α and λ enter alike, the function also gives λ for an α.
+    gamma : float
+        γ in [1e-100, 1), the start of u and v.
+
+    Returns
+    -------
+    float
+        α, or λ if α was given.
 
     Raises
     ------
@@ -107,12 +121,29 @@ def rate_ratio(lam: float, *, gamma: float) -> float:
         If `lam` is not positive and finite, or `gamma` not in [1e-100, 1).
     """
     _check_gamma(gamma)
-    return -math.log(gamma) / (2 * _positive(lam, name="lam"))
+    return -math.log(gamma) / (2 * check_real("lam", lam, above=0))
 
 
 def implicit_penalty(s: ArrayLike, *, alpha: float, gamma: float) -> Array:
-    """Q(s) of equation (3), entrywise: what descent minimises in place of λ|s|."""
-    _positive(alpha, name="alpha")
+    """Compute Q(s) of equation (3), which descent minimises in place of λ|s|.
+
+    Parameters
+    ----------
+    s : array_like
+        Any shape.
+    alpha, gamma : float
+        As in `gradient_descent`.
+
+    Returns
+    -------
+    ndarray of float64, shape of `s`
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is not positive and finite, or `gamma` not in [1e-100, 1).
+    """
+    check_real("alpha", alpha, above=0)
     _check_gamma(gamma)
     s = np.asarray(s, dtype=np.float64)
     c = 2 * gamma**2
@@ -121,11 +152,32 @@ def implicit_penalty(s: ArrayLike, *, alpha: float, gamma: float) -> Array:
 
 
 def l1_objective(jacobian: ArrayLike, y: ArrayLike, theta: ArrayLike, *, lam: float) -> float:
-    """½‖θ‖² + λ‖y − Jθ‖₁: the value of (5) at θ, whoever found it, with the s that is feasible."""
+    """Compute ½‖θ‖² + λ‖y − Jθ‖₁, the objective of (5) at any θ with the s = y − Jθ that fits it.
+
+    Parameters
+    ----------
+    jacobian : array_like
+        J, shape (N, p).
+    y : array_like
+        Shape (N,).
+    theta : array_like
+        θ, shape (p,).
+    lam : float
+        λ > 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If J and y do not fit, are empty or not finite, or λ is not positive.
+    """
     jacobian, y = _check_model(jacobian, y)
     theta = np.asarray(theta, dtype=np.float64)
     rest = np.abs(y - jacobian @ theta).sum()
-    return float(0.5 * theta @ theta + _positive(lam, name="lam") * rest)
+    return float(0.5 * theta @ theta + check_real("lam", lam, above=0) * rest)
 
 
 def gradient_descent(
@@ -138,12 +190,12 @@ def gradient_descent(
     tol: float = 1e-6,
     max_steps: int = 1_000_000,
 ) -> LinearSolution:
-    """Plain gradient descent on θ, u and v, equation (1), until the residual is gone.
+    """Plain gradient descent on θ, u and v, equation (1), until the residual is below `tol`.
 
-    The step is the largest τ that is stable, τ(‖J‖² + 4α max(u² + v²)) ≤ 1, and changes no entry
-    of u or v by more than the part `growth`. The latter is what separates the steps from the flow:
-    Σ log(1 ± 2ατr) is off by a part of `growth`/2 if r keeps its sign. So λ is off by that part,
-    and halving `growth` halves the distance to `flow_limit`.
+    The step τ is the largest one that is stable, τ(‖J‖² + 4α max(u² + v²)) ≤ 1, and changes no
+    entry of u or v by more than the fraction `growth`. The second bound decides how far the steps
+    are from the flow: Σ log(1 ± 2ατr) has a relative error of `growth`/2 if r keeps its sign. λ has
+    the same relative error, so halving `growth` halves the distance to `flow_limit`.
 
     Parameters
     ----------
@@ -160,7 +212,7 @@ def gradient_descent(
     tol : float
         Stop when max|r| ≤ tol · max|y|.
     max_steps : int
-        Stop anyway after so many.
+        Largest number of steps.
 
     Returns
     -------
@@ -168,13 +220,14 @@ def gradient_descent(
 
     Raises
     ------
+    TypeError
+        If a parameter is not a number.
     ValueError
         If J and y do not fit, are empty or not finite, or a parameter is out of range.
     """
     jacobian, y = _check_model(jacobian, y)
     _check_flow(alpha, gamma, tol=tol, max_steps=max_steps)
-    if not 0 < growth <= 0.5:
-        raise ValueError(f"growth is {growth}: it must lie in (0, 0.5], for example 0.01")
+    check_real("growth", growth, above=0, most=0.5)
     curvature = float(np.linalg.norm(jacobian, 2)) ** 2
     scale = float(np.abs(y).max()) or 1.0
     theta, nu = np.zeros(jacobian.shape[1]), np.zeros(len(y))
@@ -206,11 +259,11 @@ def flow_limit(
     tol: float = 1e-10,
     max_steps: int = 500,
 ) -> LinearSolution:
-    """Where the gradient flow ends, without following it: the minimiser of (3).
+    """The limit of the gradient flow, the minimiser of (3), computed directly.
 
-    Newton's method on D of equation (2), O(N³) a step, most often 15 to 40 steps for any γ. D is
-    nearly flat where |ν_i| < λ and a wall beyond, so γ comes down in stages at a fixed λ, |log γ|
-    doubling, each started from the last.
+    Newton's method on D of equation (2): O(N³) for each step, and usually 15 to 40 steps for any γ.
+    D is nearly flat where |ν_i| < λ and very steep beyond. So γ is lowered in stages at a fixed λ;
+    each stage doubles |log γ| and starts from the result of the one before.
 
     Parameters
     ----------
@@ -219,11 +272,11 @@ def flow_limit(
     y : array_like
         Shape (N,).
     alpha, gamma : float
-        As in `gradient_descent`. With γ = 1e-100 the result is (5) to about a percent.
+        As in `gradient_descent`. With γ = 1e-100 the result differs from (5) by about 1 %.
     tol : float
         Stop when max|r| ≤ tol · max|y|.
     max_steps : int
-        Stop anyway after so many, all stages together.
+        Largest number of steps, all stages together.
 
     Returns
     -------
@@ -231,6 +284,8 @@ def flow_limit(
 
     Raises
     ------
+    TypeError
+        If a parameter is not a number.
     ValueError
         If J and y do not fit, are empty or not finite, or a parameter is out of range.
     """
@@ -239,7 +294,7 @@ def flow_limit(
     kernel = jacobian @ jacobian.T
     depth, lam = -math.log(gamma), rate_ratio(alpha, gamma=gamma)
     nu, steps = np.zeros(len(y)), 0
-    # From e⁻² the sinh is so gentle that Newton needs no guess.
+    # At γ = e⁻² the sinh is so flat that Newton's method converges from 0.
     stage = min(2.0, depth)
     while True:
         last = stage == depth
@@ -250,7 +305,7 @@ def flow_limit(
         steps += taken
         if last or steps >= max_steps:
             break
-        # Twice is close enough to start from: s decides where it is not small, ν elsewhere.
+        # The start of the next stage keeps s where it is not small, and ν elsewhere.
         stage = min(2 * stage, depth)
         moved = np.arcsinh(s / (2 * math.exp(-2 * stage))) * lam / (2 * stage)
         nu = np.where(np.abs(nu) < lam, nu, moved)
@@ -260,7 +315,7 @@ def flow_limit(
 def l1_solution(
     jacobian: ArrayLike, y: ArrayLike, *, lam: float, solver: str | None = "CLARABEL"
 ) -> LinearSolution:
-    """The solution of (5) by a general convex solver, to check the others against.
+    """The solution of (5) by a general convex solver, as a reference for the other functions.
 
     Parameters
     ----------
@@ -271,8 +326,8 @@ def l1_solution(
     lam : float
         λ > 0.
     solver : str, optional
-        A name that cvxpy knows. Clarabel's interior-point method is accurate to about 1e-8; None
-        is cvxpy's own choice, which may be less so.
+        A name that cvxpy knows. Clarabel's interior-point method is accurate to about 1e-8. None
+        takes cvxpy's own choice, which may be less accurate.
 
     Returns
     -------
@@ -286,7 +341,7 @@ def l1_solution(
         If J and y do not fit, are empty or not finite, λ is not positive, or the solver fails.
     """
     jacobian, y = _check_model(jacobian, y)
-    _positive(lam, name="lam")
+    check_real("lam", lam, above=0)
     try:
         import cvxpy
     except ImportError as missing:
@@ -307,7 +362,7 @@ def l1_solution(
 def _newton(
     kernel: Array, y: Array, nu: Array, *, k: float, c: float, tol: float, max_steps: int
 ) -> tuple[Array, Array, float, int]:
-    """Solve JJᵀν + c sinh(kν) = y: ν, s, max|r| / max|y| and the steps taken."""
+    """Solve JJᵀν + c sinh(kν) = y. Return ν, s, max|r| / max|y| and the number of steps."""
     from scipy.linalg import cho_factor, cho_solve
 
     scale = float(np.abs(y).max()) or 1.0
@@ -322,23 +377,23 @@ def _newton(
     while np.abs(r).max() > tol * scale and steps < max_steps:
         slopes = k * np.hypot(s, c)  # ds/dν
         hessian = kernel.copy()
-        # A part of the diagonal, not a constant: rounding in Cholesky scales with it too, and s
-        # differs by a hundred orders of magnitude. It only damps the step.
+        # Damping relative to the diagonal, because rounding errors of Cholesky scale with it and
+        # the entries of s differ by a hundred orders of magnitude.
         np.fill_diagonal(hessian, (kernel.diagonal() + slopes) * (1 + 1e-11))
-        # Transposed it is the same matrix, in LAPACK's order: no copy is made.
+        # The matrix is symmetric; its transpose is in LAPACK's memory order, which saves a copy.
         factor = cho_factor(hessian.T, lower=True, overwrite_a=True, check_finite=False)
         step = -cho_solve(factor, r, check_finite=False)
         size = 1.0
         while True:
-            # The tangent may be followed in ν or in s. In ν, a growing s overshoots by an
-            # exponential; in s, a shrinking one crosses 0. Long steps take whichever moves ν less,
-            # short ones ν: that keeps JJᵀ·step = 0 where J says nothing.
+            # The tangent may be followed in ν or in s. In ν, an s that grows overshoots
+            # exponentially; in s, one that shrinks crosses 0. Long steps take whichever changes ν
+            # less. Short steps follow ν, which keeps JJᵀ·step = 0 in the null space of J.
             in_nu = size * step
             in_s = np.arcsinh((s + slopes * in_nu) / c) / k - nu
             short = (k * np.abs(in_nu) < 1) | (np.abs(in_nu) < np.abs(in_s))
             trial = nu + np.where(short, in_nu, in_s)
             found, rest, sparse = at(trial)
-            # Armijo's rule; near the minimum the value itself is only known to rounding.
+            # Armijo's rule, with an allowance for the rounding error of the value.
             allowed = value + 1e-4 * size * (r @ step) + 1e-13 * abs(y @ trial)
             if found <= allowed or size < 1e-8:
                 break
@@ -360,19 +415,12 @@ def _check_model(jacobian: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def _check_flow(alpha: float, gamma: float, *, tol: float, max_steps: int) -> None:
-    _positive(alpha, name="alpha")
+    check_real("alpha", alpha, above=0)
     _check_gamma(gamma)
-    if not (0 < tol < 1 and max_steps >= 1):
-        raise ValueError(f"tol={tol}, max_steps={max_steps}: tol in (0, 1), at least one step")
-
-
-def _positive(value: float, *, name: str) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value}: it must be positive and finite")
-    return value
+    check_real("tol", tol, above=0, below=1)
+    check_count("max_steps", max_steps, least=1)
 
 
 def _check_gamma(gamma: float) -> None:
     # γ² below 1e-200 would leave float64 no room for s/γ².
-    if not 1e-100 <= gamma < 1:
-        raise ValueError(f"gamma is {gamma}: it must lie in [1e-100, 1), for example 1e-6")
+    check_real("gamma", gamma, least=1e-100, below=1)

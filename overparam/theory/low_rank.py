@@ -1,4 +1,4 @@
-"""Low rank plus sparse: gradient descent that factorises both, and the convex program it shadows.
+"""Low rank plus sparse: gradient descent on factors of both, and the related convex program.
 
 Notation: Y (n × m) is observed, X is of low rank, S is sparse, R = X + S − Y is the residual; ∘ is
 the entrywise product, ‖·‖ the spectral norm, ‖·‖_* the sum of singular values.
@@ -8,8 +8,8 @@ Principal component pursuit (Candès, Li, Ma and Wright, J. ACM 2011, arXiv 0912
     min ‖X‖_* + λ‖S‖₁   subject to   X + S = Y,                    usually λ = 1/√max(n, m).  (1)
 
 Double over-parameterization (You, Zhu, Qu and Ma, NeurIPS 2020, arXiv 2006.08857) has no penalty:
-S = g∘g − h∘h, and X = UUᵀ (symmetric, positive semidefinite) or X = UVᵀ (any), descend from γ with
-a rate that is α times larger for the sparse part.
+S = g∘g − h∘h and X = UUᵀ (symmetric, positive semidefinite) or X = UVᵀ (any) start at the size γ
+and follow gradient descent, with a rate that is α times larger for the sparse part.
 
     X = UUᵀ:   f = ¼‖R‖²_F,   rate τ for U, ατ for g and h
     X = UVᵀ:   f = ½‖R‖²_F,   rate τ for U and V, ατ/2 for g and h
@@ -29,19 +29,20 @@ of (1), ν ∈ ∂‖X‖_* ∩ λ∂‖S‖₁, for
 
     λ = 1/α                                      (X ⪰ 0 is a constraint of (1) in the first case.)
 
-Halving the rate of g and h for UVᵀ is what makes it so: U and V each carry half of the growth.
+For UVᵀ this requires half the rate for g and h, because U and V each carry half of the growth.
 
 What this does not cover
 ------------------------
-Residuals commute when Y is diagonal or circulant, say, and then only up to rounding: what rounding
-adds grows from its tiny start like everything else (γ = 1e-8, circulant, α = ¼√n: 5 % of X had left
-the structure after 20,000 steps in float64). For a general Y they do not commute, X is no longer
-exp(2N), and (1) is only a guide. Seen at n = 30: where (1) recovers a planted X and S, descent with
-α from ½√n to √n comes nearer as γ falls; with dense noise besides, 10 % and more of X stay
-different; at ⅕√n X explains the corruption first, keeps it, and a smaller γ makes that worse.
+Residuals commute if Y is diagonal or circulant, for example, and then only up to rounding: rounding
+errors grow from their tiny start as well (γ = 1e-8, circulant, α = ¼√n: after 20,000 steps in
+float64, 5 % of X no longer had the structure). For a general Y they do not commute, X is no longer
+exp(2N), and (1) is only a guide. Experiments with n = 30 showed the following. Where (1) recovers a
+planted X and S, descent with α from ½√n to √n approaches them as γ falls. With additional dense
+noise, X differs by 10 % or more. At α = ⅕√n, X explains the corruption first and keeps it, and a
+smaller γ makes this worse.
 
-Tails are slow: a part of X or S that grew by mistake and must vanish obeys ẋ = −2x², so the
-residual falls like 1/t. `tol` is therefore a part of the result's accuracy, not of its polish.
+Convergence is slow at the end: a part of X or S that grew by mistake and must vanish obeys
+ẋ = −2x², so the residual falls like 1/t. `tol` therefore limits the accuracy of the result.
 """
 
 # torch declares no types for `torch.linalg.matrix_norm` and `Tensor.tolist`, and all that is
@@ -56,6 +57,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from overparam.checks import check_count, check_real
 from overparam.sparse_corruption import descend
 
 __all__ = [
@@ -76,8 +78,8 @@ class Decomposition:
     low_rank, sparse : Tensor
         X and S, of the shape of Y.
     residual : Tensor
-        ‖X + S − Y‖_F / ‖Y‖_F of each matrix, of the shape of the batch. Above `tol` it says that
-        the steps ran out.
+        ‖X + S − Y‖_F / ‖Y‖_F of each matrix, of the shape of the batch. It is above `tol` if
+        `max_steps` was reached first.
     steps : int
         Steps taken.
     """
@@ -100,8 +102,8 @@ def descend_low_rank(
 ) -> Decomposition:
     """Split Y by gradient descent on U, V, g and h, equation (2) of this module.
 
-    The step is τ = 1 / (2‖Y‖ + 2α max|Y|), the inverse of the curvature at X = Y or S = Y; half
-    of it and a fifth move X by less than the bias of γ does.
+    The step is τ = 1 / (2‖Y‖ + 2α max|Y|), the inverse of the curvature at X = Y or S = Y. A step
+    of a half or a fifth of it changes X by less than the bias of γ.
 
     Parameters
     ----------
@@ -111,15 +113,15 @@ def descend_low_rank(
     alpha : float or Tensor, optional
         α = 1/λ > 0, or one for each matrix, of the shape of the batch. √max(n, m) by default.
     init : float
-        γ in units of √max|Y|, in (0, 0.1]: the answer then scales with Y. Where (1)
-        recovers X, the error falls with γ, at a pace of the problem's own; the number
-        of steps grows with log(1/γ).
+        γ in units of √max|Y|, in (0, 0.1], so that the result scales with Y. Where (1) recovers X,
+        the error falls with γ, at a rate that depends on the problem. The number of steps grows
+        with log(1/γ).
     psd : bool
         X = UUᵀ; Y must be symmetric.
     tol : float
         Stop when ‖R‖_F ≤ tol ‖Y‖_F for every matrix.
     max_steps : int
-        Stop anyway after so many.
+        Largest number of steps.
 
     Returns
     -------
@@ -127,13 +129,14 @@ def descend_low_rank(
 
     Raises
     ------
+    TypeError
+        If a parameter is not a number.
     ValueError
-        If Y is not a finite matrix of a known type and not zero, or not symmetric under `psd`, or
-        a parameter is out of range.
+        If Y has another shape or type, is not finite, is 0 everywhere, or is not symmetric under
+        `psd`; or if a parameter is out of range.
     """
     _check(y, psd=psd, tol=tol, max_steps=max_steps)
-    if not 0 < init <= 0.1:
-        raise ValueError(f"init is {init}: it must lie in (0, 0.1], for example 1e-6")
+    check_real("init", init, above=0, most=0.1)
     n, m = y.shape[-2:]
     rate = _per_matrix(math.sqrt(max(n, m)) if alpha is None else alpha, y, name="alpha")
     batch = y.reshape(-1, n, m)
@@ -154,7 +157,7 @@ def descend_low_rank(
     while True:
         s = torch.addcmul(g * g, h, h, value=-1)
         r = torch.baddbmm(s - batch, u, v.mT)
-        # Now and then: on a GPU the question waits for the answer.
+        # Only every tenth step, because reading the result waits for a GPU.
         if steps % 10 == 0 or steps == max_steps:
             residual = torch.linalg.matrix_norm(r, keepdim=True) / norm
             if steps == max_steps or bool((residual <= tol).all()):
@@ -186,9 +189,9 @@ def principal_component_pursuit(
     """Solve (1) by the inexact augmented Lagrange multiplier method.
 
     Lin, Chen and Ma, arXiv 1009.5055, algorithm 5: alternate the two closed-form minimisations, and
-    raise the penalty μ. Raising it at every step, as is common, stops short of the optimum when X
-    and S cannot be recovered exactly; here it rises only while the dual residual is the smaller
-    one, so both vanish.
+    raise the penalty μ. If μ rises at every step, as is common, the iteration stops before the
+    optimum when X and S cannot be recovered exactly. Here it rises only while the dual residual is
+    smaller than the primal one, so both vanish.
 
     Parameters
     ----------
@@ -202,7 +205,7 @@ def principal_component_pursuit(
         Stop when for every matrix ‖R‖_F ≤ tol ‖Y‖_F and the last change of S is as small:
         μ‖ΔS‖_F ≤ tol ‖Λ‖_F, with Λ the multiplier. float32 reaches about 1e-6.
     max_steps : int
-        Stop anyway after so many.
+        Largest number of steps.
 
     Returns
     -------
@@ -210,8 +213,8 @@ def principal_component_pursuit(
 
     Raises
     ------
-    ValueError
-        As `descend_low_rank`.
+    TypeError, ValueError
+        As in `descend_low_rank`.
     """
     _check(y, psd=psd, tol=tol, max_steps=max_steps)
     n, m = y.shape[-2:]
@@ -250,7 +253,7 @@ def planted(
     psd: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """X and S at random, to be recovered from X + S.
+    """Draw a low-rank X and a sparse S, to be recovered from X + S.
 
     X = GHᵀ/√rank with standard normal factors, so its entries have variance 1; `psd` sets H = G.
     S is ±3 in a random part of the entries (symmetric under `psd`) and 0 elsewhere.
@@ -264,23 +267,27 @@ def planted(
     corrupted : float
         Probability of an entry of S to differ from 0, in [0, 1].
     generator : torch.Generator
-        Source of the randomness; the matrices lie on its device.
+        Source of the randomness; the matrices are on its device.
+    psd : bool
+        Make X and S symmetric and X positive semidefinite; needs n = m.
+    dtype : torch.dtype
+        Of X and S.
 
     Returns
     -------
-    (Tensor, Tensor)
+    x, s : Tensor
         X and S.
 
     Raises
     ------
+    TypeError
+        If `rank` or `corrupted` is not a number.
     ValueError
-        If a parameter is out of range, or `psd` is asked of a matrix that is not square.
+        If a parameter is out of range, or `psd` is given and the matrix is not square.
     """
     *batch, n, m = shape
-    if not 1 <= rank <= min(n, m):
-        raise ValueError(f"rank is {rank}: it must lie in [1, {min(n, m)}] for {n} x {m}")
-    if not 0 <= corrupted <= 1:
-        raise ValueError(f"corrupted is {corrupted}: it must lie in [0, 1]")
+    check_count("rank", rank, least=1, most=min(n, m))
+    check_real("corrupted", corrupted, least=0, most=1)
     if psd and n != m:
         raise ValueError(f"a matrix of {n} x {m} is not symmetric; leave out psd")
     device = generator.device
@@ -306,18 +313,24 @@ def success_rate(
     psd: bool = False,
     error: float = 0.05,
 ) -> Tensor:
-    """How often X is recovered, over its rank and the part of entries corrupted.
+    """How often X is recovered, for each rank and each fraction of corrupted entries.
 
     Parameters
     ----------
     solve : callable
-        From Y of shape (trials, size, size) to its `Decomposition`.
-    size, ranks, corrupted, generator, psd
-        As in `planted`.
+        A function from Y of shape (trials, size, size) to its `Decomposition`.
+    size : int
+        Rows and columns of each matrix.
+    ranks : sequence of int
+        Ranks of X, each from 1 to `size`.
+    corrupted : sequence of float
+        Fractions of corrupted entries, each in [0, 1].
     trials : int
-        Matrices for each pair, solved as one batch.
+        Number of matrices for each pair of the two, solved as one batch.
+    generator, psd
+        As in `planted`.
     error : float
-        Recovered means a relative Frobenius error of X of at most this.
+        X counts as recovered if its relative Frobenius error is at most this.
 
     Returns
     -------
@@ -370,5 +383,5 @@ def _check(y: Tensor, *, psd: bool, tol: float, max_steps: int) -> None:
         raise ValueError("y has a matrix that is 0 everywhere: there is nothing to split")
     if psd and (y.shape[-1] != y.shape[-2] or not torch.allclose(y, y.mT)):
         raise ValueError(f"y of shape {tuple(y.shape)} is not symmetric; leave out psd")
-    if not (0 < tol < 1 and max_steps >= 1):
-        raise ValueError(f"tol={tol}, max_steps={max_steps}: tol in (0, 1), at least one step")
+    check_real("tol", tol, above=0, below=1)
+    check_count("max_steps", max_steps, least=1)

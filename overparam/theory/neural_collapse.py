@@ -3,8 +3,8 @@
 Trained long after it fits every label, a network's features h_i of class c contract to their mean
 μ_c, the centred means m_c = μ_c − μ (μ their mean) become the corners of a simplex, the weights w_c
 of the last layer turn into the same simplex, and the network decides for the nearest mean (Papyan,
-Han and Donoho, PNAS 2020, arXiv 2008.08186). On wrong labels the features collapse towards *those*:
-that is memorisation, seen in the last layer.
+Han and Donoho, PNAS 2020, arXiv 2008.08186). A network that memorises wrong labels collapses
+towards the wrong labels, so these distances show memorisation in the last layer.
 """
 
 # numpy declares no type for the result of `pinv`, nor for an operation on two arrays of any dtype.
@@ -19,7 +19,7 @@ __all__ = ["Collapse", "neural_collapse"]
 
 
 class Collapse(NamedTuple):
-    """Four distances from collapse, each 0 where it is complete.
+    """Four distances from complete collapse, where each is 0.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Collapse(NamedTuple):
     nc3 : float
         ‖W/‖W‖ − M/‖M‖‖: the last layer against the means, both centred over the classes.
     nc4 : float
-        Fraction of the examples for which the network's class is not that of the nearest mean.
+        Fraction of the examples whose predicted class is not the class with the nearest mean.
     """
 
     nc1: float
@@ -43,17 +43,18 @@ class Collapse(NamedTuple):
 def neural_collapse(
     features: ArrayLike, labels: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None
 ) -> Collapse:
-    """NC1 to NC4 of features with respect to labels, right or wrong.
+    """Compute NC1 to NC4 of features with respect to labels, which may be right or wrong.
 
     Parameters
     ----------
     features : array, shape (N, d)
-        What enters the last layer.
+        Inputs of the last layer.
     labels : array of int, shape (N,)
-        In [0, C), each at least once. Classes count alike, however large they are.
+        Classes in [0, C), each at least once. All classes have equal weight, whatever their size.
     weight : array, shape (C, d)
-        Of the last layer.
+        Weight of the last layer.
     bias : array, shape (C,), optional
+        Bias of the last layer; 0 if None.
 
     Returns
     -------
@@ -62,14 +63,14 @@ def neural_collapse(
     Raises
     ------
     ValueError
-        If shapes do not fit, a class has no example, a number is not finite, or all class means or
-        all rows of the weight coincide.
+        If shapes do not fit, there are fewer than two classes, a class has no example, a number is
+        not finite, or all class means or all rows of the weight coincide.
 
     References
     ----------
     Papyan, Han and Donoho, "Prevalence of neural collapse during the terminal phase of deep
-    learning training", PNAS 2020, arXiv 2008.08186: NC1, NC3 (not squared here) and NC4. NC2 as in
-    Zhu et al., NeurIPS 2021, arXiv 2105.02375, but of the means in place of W.
+    learning training", PNAS 2020, arXiv 2008.08186: NC1, NC3 (not squared here) and NC4. NC2 is
+    that of Zhu et al., NeurIPS 2021, arXiv 2105.02375, with the class means in place of W.
     """
     h, w = np.asarray(features, np.float64), np.asarray(weight, np.float64)
     y = np.asarray(labels)
@@ -81,8 +82,8 @@ def neural_collapse(
     if not centred.any() or not (w - w.mean(0)).any():
         raise ValueError("all class means, or all rows of weight, coincide; there is no geometry")
 
-    # Σ_B = MᵀM/C, so Σ_B⁺ = C P Pᵀ with P = M⁺ and no d x d matrix is needed. M has rank C − 1 at
-    # most, and features come from float32: directions as short as its rounding mean nothing.
+    # Σ_B = MᵀM/C, so Σ_B⁺ = C P Pᵀ with P = M⁺, and no d x d matrix is needed. M has rank C − 1 at
+    # most. Features come from float32, so singular values below its rounding are dropped.
     inverse = np.linalg.pinv(centred, rcond=1e-7)
     spread = np.square((h - means[y]) @ inverse).sum(1)
     nc1 = np.mean([spread[y == c].mean() for c in range(classes)])

@@ -149,16 +149,23 @@ def test_state_dict_round_trip():
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "message"),
     [
-        lambda: SparseCorruption((2,), init=0.0),
-        lambda: SparseCorruption((2,), init=float("nan")),
-        lambda: SparseCorruption((2,), dtype=torch.bfloat16),
-        lambda: SparseCorruption((2,)).step(torch.ones(3), lr=0.1),
-        lambda: SparseCorruption((2, 3)).step(torch.ones(2, 3), lr=0.1, index=torch.tensor([0])),
-        lambda: activation_steps(0.0, lr=0.1),
+        (lambda: SparseCorruption((2,), init=0.0), "^init is 0.0; "),
+        (lambda: SparseCorruption((2,), init=float("nan")), "^init is nan; "),
+        (lambda: SparseCorruption((2,), dtype=torch.bfloat16), "^dtype is torch.bfloat16: "),
+        (lambda: SparseCorruption((2,)).step(torch.ones(3), lr=0.1), r"\(3,\), expected \(2,\)"),
+        (
+            lambda: SparseCorruption((2, 3)).step(
+                torch.ones(2, 3), lr=0.1, index=torch.tensor([0])
+            ),
+            r"\(2, 3\), expected \(1, 3\)",
+        ),
+        (lambda: activation_steps(0.0, lr=0.1), "residual is 0.0; "),
+        (lambda: activation_steps(0.5, lr=0.0), "^lr is 0.0; "),
+        (lambda: activation_steps(0.5, lr=0.1, init=-1.0), "^init is -1.0; "),
     ],
 )
-def test_bad_arguments_say_so(make):
-    with pytest.raises(ValueError, match=r"\d|dtype"):
+def test_bad_arguments_say_so(make, message):
+    with pytest.raises(ValueError, match=message):
         make()

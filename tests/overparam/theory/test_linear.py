@@ -369,7 +369,8 @@ def test_bad_models_say_so(solve, jacobian, y, says):
     ],
 )
 def test_bad_parameters_say_so(call):
-    with pytest.raises(ValueError, match=r"(gamma|alpha|lam|tol|growth)( is |=)\S+[:,]") as raised:
+    names = "gamma|alpha|lam|tol|growth|max_steps"
+    with pytest.raises(ValueError, match=rf"^({names}) is \S+;") as raised:
         call()
     assert "\n" not in str(raised.value)
 

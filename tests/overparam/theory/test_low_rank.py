@@ -334,8 +334,8 @@ def test_planted_is_what_it_says():
         (torch.stack([torch.ones(3, 3), torch.zeros(3, 3)]), {}, "0 everywhere"),
         (torch.ones(3, 4), {"psd": True}, "not symmetric"),
         (torch.ones(3, 3).triu(), {"psd": True}, "not symmetric"),
-        (torch.ones(3, 3), {"tol": 0.0}, "tol=0.0"),
-        (torch.ones(3, 3), {"max_steps": 0}, "max_steps=0"),
+        (torch.ones(3, 3), {"tol": 0.0}, "^tol is 0.0; "),
+        (torch.ones(3, 3), {"max_steps": 0}, "^max_steps is 0; "),
     ],
 )
 def test_bad_matrices_say_so(solve, y: Tensor, options: dict, message: str):
@@ -344,20 +344,30 @@ def test_bad_matrices_say_so(solve, y: Tensor, options: dict, message: str):
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "message"),
     [
-        lambda y: descend_low_rank(y, alpha=0.0),
-        lambda y: descend_low_rank(y, alpha=math.nan),
-        lambda y: descend_low_rank(y, alpha=torch.ones(3)),
-        lambda y: descend_low_rank(y, init=0.0),
-        lambda y: descend_low_rank(y, init=1.0),
-        lambda y: principal_component_pursuit(y, lam=-1.0),
-        lambda y: principal_component_pursuit(y, lam=math.inf),
-        lambda y: planted((3, 4), rank=4, corrupted=0.1, generator=gen(0)),
-        lambda y: planted((3, 4), rank=2, corrupted=1.1, generator=gen(0)),
-        lambda y: planted((3, 4), rank=2, corrupted=0.1, generator=gen(0), psd=True),
+        (lambda y: descend_low_rank(y, alpha=0.0), "^alpha is 0.0: "),
+        (lambda y: descend_low_rank(y, alpha=math.nan), "^alpha is nan: "),
+        (lambda y: descend_low_rank(y, alpha=torch.ones(3)), r"^alpha has shape \(3,\)"),
+        (lambda y: descend_low_rank(y, init=0.0), "^init is 0.0; "),
+        (lambda y: descend_low_rank(y, init=1.0), "^init is 1.0; "),
+        (lambda y: principal_component_pursuit(y, lam=-1.0), "^lam is -1.0: "),
+        (lambda y: principal_component_pursuit(y, lam=math.inf), "^lam is inf: "),
     ],
 )
-def test_bad_parameters_say_so(make):
-    with pytest.raises(ValueError, match=r"must|shape|symmetric"):
+def test_bad_parameters_say_so(make, message: str):
+    with pytest.raises(ValueError, match=message):
         make(torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rank": 4}, "^rank is 4; a whole number from 1 to 3"),
+        ({"corrupted": 1.1}, "^corrupted is 1.1; "),
+        ({"psd": True}, "3 x 4 is not symmetric"),
+    ],
+)
+def test_planted_refuses_what_cannot_be(wrong: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        planted((3, 4), **{"rank": 2, "corrupted": 0.1, "generator": gen(0), **wrong})
