@@ -1,11 +1,12 @@
-"""Recover images whose corruption is sparse without a network.
+"""Classical methods, without a network, to recover images whose corruption is sparse.
 
 Every function takes a floating-point image in [0, 1] of shape (H, W) or (H, W, C), of any size
-from 1x1, works on each channel on its own and leaves its argument untouched. The blind methods are
-also listed by name in `METHODS`.
+from 1x1, processes each channel independently and does not change its argument. `METHODS` lists
+the blind methods by name, `INTERPOLATIONS` those that need a mask.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -78,27 +79,27 @@ def median(image: ArrayLike, *, size: int = 5) -> Image:
 def adaptive_median(image: ArrayLike, *, max_window: int | None = None) -> tuple[Image, Mask]:
     """Detect salt and pepper and replace it by medians of windows that grow with the density.
 
-    The window around an element grows, 3, 5, ..., until its median lies strictly between its
-    minimum and its maximum, that is until salt and pepper are less than half of it. The element is
-    clean if it lies strictly between them too, and is otherwise replaced by the median. One whose
-    window never gets there takes the median of the largest window.
+    The width of the window around an element grows, 3, 5, ..., until its median lies strictly
+    between its minimum and its maximum, that is until salt and pepper are less than half of it. The
+    element is clean if it lies strictly between them too; otherwise the median replaces it. If no
+    window meets the condition, the median of the largest window replaces the element.
 
     Parameters
     ----------
     image : array of float, shape (H, W) or (H, W, C)
         Corrupted image in [0, 1].
     max_window : int, optional
-        Width in pixels, odd and at least 3, at which the windows stop growing. By default chosen
-        for each channel from its density of corruption, estimated blindly as the fraction of
-        elements that are the minimum or the maximum of a non-constant 7x7 window: nearly all the
-        salt and pepper, and of the clean elements of a natural image only a few per cent.
+        Largest width in pixels, odd and at least 3. By default it is chosen for each channel from
+        the density of corruption. The density is estimated as the fraction of elements that are the
+        minimum or the maximum of a non-constant 7x7 window, which holds for nearly all the salt and
+        pepper and for a few per cent of the clean elements of a natural image.
 
     Returns
     -------
     recovered : ndarray of float32, shape of `image`
         Image in [0, 1]; elements outside the mask are those of `image`.
     mask : ndarray of bool, shape of `image`
-        True where an element was judged corrupted, i.e. where `recovered` differs from `image`.
+        True where `recovered` differs from `image`.
 
     Raises
     ------
@@ -128,10 +129,10 @@ def two_phase(
     mu: float = 1.0,
     max_window: int | None = None,
 ) -> Image:
-    """Detect salt and pepper by `adaptive_median`, then fit the flagged elements to their edges.
+    """Detect salt and pepper by `adaptive_median`, then fit the detected elements smoothly.
 
-    With y the image in grey levels 0-255, only the flagged elements N move, inside [0, 255], to
-    the minimum of ::
+    With y the image in grey levels 0-255, only the detected elements N change, within [0, 255], to
+    the minimum of a functional that preserves edges::
 
         F(u) = sum_{p in N} sqrt(mu^2 + (u_p - y_p)^2)
              + beta * sum_{4-neighbours p, q} sqrt(alpha + (u_p - u_q)^2)
@@ -141,7 +142,7 @@ def two_phase(
     image : array of float, shape (H, W) or (H, W, C)
         Corrupted image in [0, 1].
     alpha : float
-        Squared height, in grey levels, from which a step counts as an edge.
+        Squared height, in grey levels, above which a step counts as an edge.
     beta : float
         Weight of the edge-preserving term.
     mu : float
@@ -152,7 +153,7 @@ def two_phase(
     Returns
     -------
     ndarray of float32, shape of `image`
-        Recovered image in [0, 1]; elements that were not flagged are those of `image`.
+        Recovered image in [0, 1]; elements that were not detected are those of `image`.
 
     Raises
     ------
@@ -188,7 +189,8 @@ def tv_l1(image: ArrayLike, *, weight: float = 0.8) -> Image:
     image : array of float, shape (H, W) or (H, W, C)
         Corrupted image in [0, 1].
     weight : float
-        Weight of the total variation, in pixels: what is narrower than about `weight` is removed.
+        Weight of the total variation, in pixels: structures narrower than about `weight` are
+        removed.
 
     Returns
     -------
@@ -218,24 +220,25 @@ def interpolate(
     *,
     method: Literal["linear", "biharmonic"] = "linear",
 ) -> Image:
-    """Fill the elements known to be bad from the clean ones of the same channel.
+    """Fill elements that are known to be corrupted from the clean ones of the same channel.
 
     Parameters
     ----------
     image : array of float, shape (H, W) or (H, W, C)
         Corrupted image in [0, 1].
     mask : array of bool, shape (H, W) or that of `image`
-        True where an element is bad. A mask of shape (H, W) serves all channels.
+        True where an element is corrupted. A mask of shape (H, W) applies to all channels.
     method : {"linear", "biharmonic"}
-        Linear on a triangulation of the clean elements, with the nearest one outside their convex
-        hull; or smooth surfaces by `skimage.restoration.inpaint_biharmonic`, better on scattered
-        elements but slow on large holes.
+        "linear" interpolates on a triangulation of the clean elements, and takes the nearest
+        element outside their convex hull. "biharmonic" fits smooth surfaces by
+        `skimage.restoration.inpaint_biharmonic`; it is better on scattered elements but slow on
+        large holes.
 
     Returns
     -------
     ndarray of float32, shape of `image`
         Image in [0, 1] that equals `image` outside the mask. A channel without any clean element
-        becomes its mean.
+        is replaced by its mean.
 
     Raises
     ------
@@ -267,14 +270,14 @@ def interpolate(
             return plane
         if bad.all():
             return np.full_like(plane, plane.mean())
-        bad = bad.copy()  # biharmonic refuses a read-only array, as broadcasting makes it
+        bad = bad.copy()  # biharmonic does not accept a read-only array
         return np.clip(fills[method](plane, bad), 0, 1)  # splines overshoot, triangles round off
 
     return _per_channel(fill, planes, known)
 
 
 def extremes(image: ArrayLike) -> Mask:
-    """Return the elements that are exactly 0 or 1, which is where salt and pepper can be.
+    """Find the elements that are exactly 0 or 1, where salt and pepper can be.
 
     Parameters
     ----------
@@ -284,7 +287,7 @@ def extremes(image: ArrayLike) -> Mask:
     Returns
     -------
     ndarray of bool, shape of `image`
-        True where an element is 0 or 1, be it corrupted or a saturated part of the scene.
+        True where an element is 0 or 1, whether corrupted or a saturated part of the scene.
 
     Raises
     ------
@@ -308,14 +311,14 @@ METHODS: Mapping[str, Callable[[ArrayLike], Image]] = {
 """Blind methods by name: corrupted image in, recovered image out."""
 
 INTERPOLATIONS: Mapping[str, Callable[[ArrayLike, ArrayLike], Image]] = {
-    "linear": lambda image, mask: interpolate(image, mask, method="linear"),
-    "biharmonic": lambda image, mask: interpolate(image, mask, method="biharmonic"),
+    "linear": partial(interpolate, method="linear"),
+    "biharmonic": partial(interpolate, method="biharmonic"),
 }
 """Methods that need a mask: corrupted image and mask in, recovered image out."""
 
 
 def _planes(image: ArrayLike, *, unread: Mask | None = None) -> Plane:
-    """A valid image as float64, in which all the arithmetic is done."""
+    """The image after a check, as float64, in which all arithmetic is done."""
     array = np.asarray(image)
     check_floats(array, "image", unread=unread)
     return array.astype(np.float64)
@@ -342,8 +345,9 @@ def _per_channel(function: Callable[..., Plane], *arrays: np.ndarray) -> Image:
 
 # Adaptive median.
 
-# Largest window for a density of corruption below the bound; 39 above the last. Two-phase
-# literature since Chan, Ho and Nikolova; denser noise needs more elements for a majority.
+# (bound, width): the largest window for a density of corruption below the bound, and 39 above the
+# last. These are the widths of the two-phase literature since Chan, Ho and Nikolova. Denser noise
+# needs larger windows to contain a majority of clean elements.
 _MAX_WINDOWS = ((0.25, 5), (0.40, 7), (0.60, 9), (0.70, 13), (0.80, 17), (0.85, 25))
 
 
@@ -383,7 +387,7 @@ def _window_statistics(
     for first in range(0, rows.size, chunk):
         part = slice(first, first + chunk)
         values = windows[rows[part], columns[part]].reshape(-1, area)
-        values.sort(axis=1)  # numpy's vectorised sort beats np.partition on rows this short
+        values.sort(axis=1)  # faster than np.partition on rows this short
         result[:, part] = values[:, [0, area // 2, area - 1]].T
     return result[0], result[1], result[2]
 
@@ -411,7 +415,7 @@ def _preserve_edges(
         jac=True,
         method="L-BFGS-B",
         bounds=Bounds(0, 255),
-        # At this gradient F is within 1e-3 of its minimum, of some 1e5 on a 16x16 image.
+        # At this gradient F, about 1e5 on a 16x16 image, is within 1e-3 of its minimum.
         options={"maxiter": 1000, "gtol": 1e-3, "ftol": 1e-12},
     )
     u[flagged] = found.x
@@ -423,8 +427,8 @@ def _two_phase_functional(
 ) -> tuple[float, Plane]:
     """Return F(u) of `two_phase`, grey levels 0-255, and its gradient, 0 off the flagged elements.
 
-    Edges between two clean elements only add a constant to F: leaving them in keeps this a few
-    whole-array operations.
+    Edges between two clean elements only add a constant to F. They are included because this
+    needs only a few operations on whole arrays.
     """
     residual = u - observed
     data = np.sqrt(mu**2 + residual**2)
@@ -434,7 +438,7 @@ def _two_phase_functional(
         step = np.diff(u, axis=axis)
         edge = np.sqrt(alpha + step**2)
         value += beta * edge.sum()
-        # Each edge pulls its two ends with opposite forces: minus the divergence of the slopes.
+        # The derivatives at the two ends of an edge are opposite: minus the divergence.
         padding = [(1, 1) if a == axis else (0, 0) for a in (0, 1)]
         gradient -= beta * np.diff(np.pad(step / edge, padding), axis=axis)
     return float(value), np.where(flagged, gradient, 0.0)
@@ -444,8 +448,8 @@ def _two_phase_functional(
 
 
 def _tv_l1(plane: Plane, weight: float) -> Plane:
-    # The steps' product may not exceed 1 / |gradient|^2 = 1/8. This ratio, of the fitted values'
-    # scale to the dual's, needs 200 iterations where equal steps need 1000.
+    # The product of the steps may not exceed 1 / |gradient|^2 = 1/8. This ratio of primal to dual
+    # step needs 200 iterations; equal steps need 1000.
     tau, sigma = 0.05, 2.5
     x = leading = plane
     dual = np.zeros((2, *plane.shape))
@@ -459,7 +463,7 @@ def _tv_l1(plane: Plane, weight: float) -> Plane:
         )
         ahead = x + tau * divergence - plane
         new = plane + ahead - np.clip(ahead, -tau, tau)
-        # Both must have settled: x stands still at the image until the dual has grown.
+        # Both must have converged: at first x stays at the image while the dual grows.
         residual = np.abs(new - x).mean() / tau + np.abs(new_dual - dual).mean() / sigma
         leading = 2 * new - x
         x, dual = new, new_dual
@@ -479,8 +483,8 @@ def _nearest(plane: Plane, bad: Mask) -> Plane:
 
 def _fill_linear(plane: Plane, bad: Mask) -> Plane:
     filled = _nearest(plane, bad)
-    # The triangles over a hole have their corners on its rim: the other clean elements would only
-    # slow the triangulation down, tenfold where little is bad.
+    # The triangles over a hole have their corners on its rim. All other clean elements
+    # would only make the triangulation slower, up to ten times.
     rim = np.logical_and(maximum_filter(bad, 3), ~bad)
     try:
         surface = LinearNDInterpolator(np.argwhere(rim), plane[rim])

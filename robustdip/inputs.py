@@ -1,7 +1,7 @@
-"""The one check of images and masks that come from a caller.
+"""Checks of the arrays that a caller passes as image, mask and reference.
 
-Files are checked by `robustdip.images`; this is about arrays. Everything behind `check_image` works
-on float32 of shape (H, W, C) in [0, 1].
+`robustdip.images` checks files. After `check_image` everything works on float32 arrays of shape
+(H, W, C) in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """An image as the methods take it, and how its result goes back.
+    """An image in the form that the methods take, and the caller's original.
 
     Attributes
     ----------
@@ -37,13 +37,22 @@ class Given:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the caller's image: (H, W) or (H, W, C)."""
+        """Shape of the caller's image: (H, W) or (H, W, C)."""
         return self.original.shape
 
     def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """An image of the methods in the caller's shape, dtype and byte order.
+        """Convert a method's result to the caller's shape, dtype and byte order.
 
-        Elements that a mask calls clean are those of the caller, which float32 may have rounded.
+        With a mask, clean elements are copied from the caller's image, which float32 may round.
+
+        Parameters
+        ----------
+        values : ndarray, float32, shape (H, W, C)
+            In [0, 1].
+
+        Returns
+        -------
+        ndarray, of the shape and dtype of `original`
         """
         dtype = self.original.dtype
         if not np.issubdtype(dtype, np.floating):
@@ -60,21 +69,23 @@ def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
     Parameters
     ----------
     image : array_like, shape (H, W) or (H, W, C)
-        uint8, uint16 or floats in [0, 1]; C is 1 to 4. The mask of a numpy masked array is taken
-        for `mask`. A CPU tensor and a Pillow image of mode L, RGB, RGBA or I;16 are arrays too.
+        uint8, uint16 or floats in [0, 1]; C is 1 to 4. CPU tensors and Pillow images of mode L,
+        RGB, RGBA or I;16 are accepted too. The mask of a numpy masked array is used as `mask`.
     mask : array_like of bool, shape (H, W) or that of `image`, optional
         True where an element is known to be corrupted; such elements may have any value.
 
     Returns
     -------
     Given
+        The checked image, with its mask as a new array.
 
     Raises
     ------
     TypeError
         If the image or mask has another type.
     ValueError
-        If a shape or range does not fit, a value is not finite, or the mask leaves no element.
+        If a shape or range is wrong, a value is not finite, no element is clean, or there are two
+        masks.
     """
     if np.ma.isMaskedArray(image):
         if mask is not None:
@@ -89,12 +100,24 @@ def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
 
 
 def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
-    """Check the clean image of a report: values (H, W, C) like those of `given`.
+    """Check a clean image that the result is compared with.
+
+    Parameters
+    ----------
+    reference : array_like, shape of the image
+        As in `check_image`.
+    given : Given
+        The checked image.
+
+    Returns
+    -------
+    ndarray, float32, shape (H, W, C)
+        The reference in [0, 1].
 
     Raises
     ------
     TypeError, ValueError
-        As `check_image`; ValueError also if it has another shape than the image.
+        As in `check_image`; ValueError also if its shape is not that of the image.
     """
     array = _array(reference, "reference")
     values = _normalised(_shaped(array, "reference"), "reference", unread=None)
@@ -106,15 +129,21 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
 
 
 def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = True) -> Mask:
-    """A mask for an image of shape (H, W, C), as a new array of that shape.
+    """Check a mask of known corruption.
 
     Parameters
     ----------
     mask : array_like of bool, shape (H, W) or (H, W, C)
+        True where corrupted.
     shape : tuple of int
-        (H, W, C).
+        (H, W, C), the shape of the image.
     some_clean : bool
-        At least one element must be clean.
+        Whether at least one element must be clean.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W, C)
+        A new array.
 
     Raises
     ------
@@ -134,15 +163,24 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = Tr
 
 
 def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None) -> None:
-    """Check an image of floats, (H, W) or (H, W, C) with any number of channels.
+    """Check an image of floats.
+
+    Parameters
+    ----------
+    values : ndarray, shape (H, W) or (H, W, C)
+        Any number of channels.
+    name : str
+        Name of the parameter, for the message.
+    unread : ndarray of bool, shape of `values`, optional
+        Elements whose values do not matter.
 
     Raises
     ------
     TypeError
         If it is not floating point.
     ValueError
-        If its shape is another, it is empty, or a value that is not under `unread` is not finite or
-        not in [0, 1].
+        If its shape is wrong, it is empty, or a value outside `unread` is not finite or not in
+        [0, 1].
     """
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"{name} is {values.dtype}; floats in [0, 1] are needed")
@@ -164,14 +202,25 @@ def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None)
 
 
 def fill_unread(values: NDArray[Any], unread: Mask | None) -> NDArray[Any]:
-    """The floats, with 0 in place of values under `unread` that are not in [0, 1], such as NaN."""
+    """Replace values that do not matter and are not in [0, 1], such as NaN, by 0.
+
+    Parameters
+    ----------
+    values : ndarray of float
+    unread : ndarray of bool, shape of `values`, or None
+        Elements whose values do not matter; None if all matter.
+
+    Returns
+    -------
+    ndarray, of the shape and dtype of `values`
+    """
     if unread is None:
         return values
     return np.where(unread & ~((values >= 0) & (values <= 1)), 0, values).astype(values.dtype)
 
 
 def _array(image: Any, name: str) -> NDArray[Any]:
-    """The caller's image as an array; TypeError for what looks like one and is not."""
+    """The caller's image as an array; TypeError for Pillow modes and devices without one."""
     mode = getattr(image, "mode", None)
     if isinstance(mode, str) and hasattr(image, "getbands"):  # Pillow, which need not be imported
         if mode not in ("L", "RGB", "RGBA", "I;16"):
@@ -190,7 +239,7 @@ def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _normalised(array: NDArray[Any], name: str, *, unread: Mask | None) -> NDArray[np.float32]:
-    """Samples (H, W, C) as float32 in [0, 1]; 0 under `unread`, where integers may stand too."""
+    """Samples (H, W, C) as float32 in [0, 1]; 0 for floats under `unread` that are not."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)  # FITS is big-endian
     if native.dtype in (np.uint8, np.uint16):
         return to_float(native)

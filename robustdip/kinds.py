@@ -1,7 +1,7 @@
 """The kinds of corruption that `corrupt` knows, each declared once.
 
-This module imports no numpy, so that the command line can list the kinds at once. They are
-implemented where their entries say.
+This module does not import numpy, so that the command line can list the kinds quickly. Each entry
+names the place of its implementation.
 """
 
 import importlib
@@ -20,17 +20,23 @@ class Kind:
     ----------
     where : str
         "module:function". ``function(image, amount, *, rng)`` returns the corrupted image and the
-        mask, as those of `robustdip.synthetic` do.
+        mask, like the functions of `robustdip.synthetic`.
     by_element : bool
-        It hits each element alone, and the function takes `per_pixel` too, to hit all channels of a
-        pixel together. Otherwise it never splits a pixel.
+        Whether elements are corrupted independently. If so, the function also takes `per_pixel`,
+        which corrupts all channels of a pixel together. Otherwise all channels of a pixel are
+        always corrupted together.
     """
 
     where: str
     by_element: bool = False
 
     def load(self) -> Callable[..., tuple[Any, Any]]:
-        """The function; imports its module."""
+        """Import the module of `where`, and return the function.
+
+        Returns
+        -------
+        callable
+        """
         module, _, name = self.where.partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -42,4 +48,4 @@ KINDS: dict[str, Kind] = {
     "scratches": Kind("robustdip.synthetic:scratches"),
     "missing-lines": Kind("robustdip.synthetic:missing_lines"),
 }
-"""All kinds by name; a kind of your own is one more entry."""
+"""All kinds by name. Add an entry for a kind of your own."""

@@ -1,12 +1,11 @@
-"""The catalogue of methods: each is declared once, with what it can be told.
+"""The catalogue of methods: each is declared once, with the inputs that it accepts.
 
-This module imports no torch, so that the command line can list and check methods at once. A method
-is implemented where its entry says: a recipe in `robustdip.recipes`, a function in
+This module does not import torch, so that the command line can list and check methods quickly. Each
+entry names the place of its implementation: a recipe in `robustdip.recipes`, or a function in
 `robustdip.classical`.
 """
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,11 +45,17 @@ class Method:
 
     @property
     def needs_mask(self) -> bool:
-        """Whether there is nothing to do without a mask."""
+        """Whether the method works only with a mask."""
         return self.kind == "interpolation"
 
     def load(self) -> Any:
-        """The implementation; imports its module."""
+        """Import the module of `where`, and return the implementation.
+
+        Returns
+        -------
+        Recipe or callable
+            A recipe for a fit, else a function; see `where`.
+        """
         module, _, mapping = self.where.partition(":")
         return getattr(importlib.import_module(module), mapping)[self.name]
 
@@ -97,10 +102,15 @@ METHODS: dict[str, Method] = {
 """All methods by name, in the order in which they are listed."""
 
 DEFAULT = "default"
+"""Name of the method that `denoise` uses if none is given."""
 
 
 def register(method: Method) -> None:
     """Add a method of your own to `METHODS`.
+
+    Parameters
+    ----------
+    method : Method
 
     Raises
     ------
@@ -113,12 +123,18 @@ def register(method: Method) -> None:
 
 
 def names(kind: Kind) -> tuple[str, ...]:
-    """The names of all methods of one kind."""
-    return tuple(_named(kind))
+    """List the names of all methods of one kind.
 
+    Parameters
+    ----------
+    kind : {"fit", "classical", "interpolation"}
 
-def _named(kind: Kind) -> Iterator[str]:
-    return (name for name, method in METHODS.items() if method.kind == kind)
+    Returns
+    -------
+    tuple of str
+        In the order of `METHODS`.
+    """
+    return tuple(name for name, method in METHODS.items() if method.kind == kind)
 
 
 def check_method(
@@ -129,7 +145,7 @@ def check_method(
     device: str = "auto",
     uncertainty: bool = False,
 ) -> None:
-    """Raise ValueError for an unknown method, or one that is told what it cannot use.
+    """Check that a method exists and accepts the given inputs.
 
     Parameters
     ----------
@@ -138,11 +154,16 @@ def check_method(
     mask : bool
         Whether a mask is given.
     steps : int or None
-        Gradient steps instead of the recipe's; only for a fit.
+        Gradient steps instead of the recipe's; only a fit accepts them.
     device : str
-        Anything but "auto" is only for a fit.
+        Only a fit accepts another device than "auto".
     uncertainty : bool
-        Whether a standard deviation is wanted.
+        Whether the standard deviation of the result is asked for.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it does not accept one of the inputs.
     """
     if name not in METHODS:
         raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")

@@ -1,4 +1,4 @@
-"""How close an image is to a clean one: PSNR and SSIM, by scikit-image."""
+"""How close an image is to a clean one: PSNR and SSIM, computed by scikit-image."""
 
 import math
 from typing import Any
@@ -19,6 +19,11 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
     -------
     float
         Infinite for equal images.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
     """
     from skimage.metrics import peak_signal_noise_ratio
 
@@ -29,7 +34,7 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
 
 
 def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
-    """Structural similarity (Wang et al., 2004: Gaussian window, σ = 1.5).
+    """Structural similarity with a Gaussian window, σ = 1.5.
 
     Parameters
     ----------
@@ -39,6 +44,16 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
     -------
     float or None
         Mean over elements and channels; None if a side is shorter than the 11 pixel window.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to
+    structural similarity", IEEE TIP 13 (2004).
     """
     from skimage.metrics import structural_similarity
 

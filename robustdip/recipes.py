@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from overparam.checks import check_choice, check_count, check_real
 from robustdip.corruption.base import CorruptionSettings, Penalty
 from robustdip.corruption.descent import Descent, NoCorruption
 from robustdip.corruption.known_mask import KnownMask
 from robustdip.corruption.mixture import Mixture
 from robustdip.fitting.optimizers import ConstantRate, DecayingRate
 
-__all__ = ["DEFAULT", "RECIPES", "Recipe"]
+__all__ = ["RECIPES", "Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,8 @@ class Recipe:
     steps : int
         Gradient steps.
     networks : int
-        Networks fitted side by side from different starts, with one s. The image is their mean,
-        which errs less than each of them.
+        Number of networks that are fitted side by side from different starts, with one s. The image
+        is their mean, whose error is smaller than that of each.
     width, finest, scales, skip, published_net
         See `robustdip.fitting.network.SkipUNet`; `finest` is a fraction of the width, and at least
         16 channels.
@@ -33,29 +34,32 @@ class Recipe:
     jitter : float
         Standard deviation of the normal noise added to z at each step.
     optimizer : {"sgd", "adam", "muon"}
-        Descent of the network. "muon": orthogonalised momentum for the convolutions, Adam for the
+        Optimizer of the network. "muon": orthogonalised momentum for the convolutions, Adam for the
         rest.
     lr : float
-        Full rate of the network (SGD: for the mean loss; Muon: spectral norm of an update).
+        Full learning rate of the network (SGD: for the mean loss; Muon: spectral norm of an
+        update).
     rate : ConstantRate or DecayingRate
-        The rate over the steps, as a fraction of `lr`.
+        The learning rate at each step, as a fraction of `lr`.
     loss : {"l2", "l1"}
-        Mean square, or smooth absolute value, of what x + s leaves of y.
+        Mean of the squares, or of the smoothed absolute values, of the residuals.
     rounding : float
         See `robustdip.corruption.base.Penalty`.
     corruption_model : CorruptionSettings
         How s is found: `Mixture`, `Descent` (published) or `NoCorruption`.
     known_mask : KnownMask or None
-        The model of s where a mask is given; None if the recipe takes no mask.
+        The model of s if a mask is given; None if the recipe takes no mask.
     average : float
         Decay of the running average of the network's outputs, which is the result; 0 for none.
     window, patience : int
-        Early stopping (`robustdip.fitting.early_stopping.EarlyStopping`); both 0 for none. The
-        result is then the detected output, and `steps` the largest number of steps. Only with
+        Early stopping (`robustdip.fitting.early_stopping.EarlyStopping`); both are 0 without it.
+        With it the result is the detected output, and `steps` the largest number of steps. It needs
         `NoCorruption`.
 
     Raises
     ------
+    TypeError
+        If a number has another type.
     ValueError
         If a number is out of range, or settings contradict each other.
     """
@@ -84,17 +88,11 @@ class Recipe:
     patience: int = 0
 
     def __post_init__(self) -> None:
-        known = {"optimizer": ("sgd", "adam", "muon"), "loss": ("l2", "l1")}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; use one of {values}")
+        check_choice("optimizer", self.optimizer, ("sgd", "adam", "muon"))
+        check_choice("loss", self.loss, ("l2", "l1"))
         for name, least in {"steps": 1, "networks": 1, "width": 16, "scales": 1, "skip": 1}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least {least} is needed")
-        if not 0 < self.finest <= 1:
-            raise ValueError(
-                f"finest is {self.finest}; a fraction of the width in (0, 1] is needed"
-            )
+            check_count(name, getattr(self, name), least=least)
+        check_real("finest", self.finest, above=0, most=1)
         model, kind = self.corruption_model, type(self.corruption_model).__name__
         if model.squared_loss_only and self.loss != "l2":
             raise ValueError(f"loss is {self.loss!r}; corruption model {kind} needs 'l2'")
@@ -113,7 +111,7 @@ class Recipe:
 
     @property
     def penalty(self) -> Penalty:
-        """Loss of one element."""
+        """Loss of one element, from `loss` and `rounding`."""
         return Penalty(self.loss, self.rounding)
 
 
@@ -128,8 +126,8 @@ _PAPER = Recipe(
     lr=1.0,
     rate=ConstantRate(),
     loss="l2",
-    # Published: 500 for the mean loss of a 512x512 colour image. This is the rate per element, for
-    # every size; a mean loss would make the threshold of s depend on the size of the image.
+    # Published: 500 for the mean loss of a 512x512 colour image. This is the same rate per element,
+    # for any size; with a mean loss the threshold of s would depend on the size of the image.
     corruption_model=Descent(lr=500 / (512 * 512 * 3)),
     known_mask=None,
     average=0.0,
@@ -149,7 +147,7 @@ RECIPES = {
     for recipe in (
         _DEFAULT,
         _PAPER,
-        # The same network and descent without s: what over-parameterization alone does.
+        # The same network and optimizer without s: what the network alone does.
         replace(_DEFAULT, name="dip-l1", source="default, s = 0", corruption_model=NoCorruption()),
         replace(
             _DEFAULT,
@@ -161,7 +159,7 @@ RECIPES = {
         replace(
             _DEFAULT,
             name="dip-es-wmv",
-            source="Wang et al., TMLR 2023 (arXiv 2112.06074), descent and stopping as in "
+            source="Wang et al., TMLR 2023 (arXiv 2112.06074), optimizer and stopping as in "
             "ES_WMV.ipynb of sun-umn/Early_Stopping_for_DIP at 83d03a4; network of dip-l2",
             steps=5000,
             optimizer="adam",
@@ -176,5 +174,3 @@ RECIPES = {
     )
 }
 """All recipes by name."""
-
-DEFAULT = _DEFAULT.name

@@ -1,4 +1,4 @@
-"""`denoise`: an array in, the recovered array and the corruption out, by any method."""
+"""`denoise`: recover an array by any method, and return the corruption as well."""
 
 import math
 import time
@@ -26,10 +26,10 @@ __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 Status = Literal["completed", "interrupted"]
 
 _ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
-# |s| from which an element counts as changed by a classical method: a tenth of the range.
+# |s| above which an element counts as changed by a classical method: a tenth of the range.
 _CHANGED_ABOVE = 0.1
-# Steps between two looks at the loss, each of which waits for the device. A fit that has diverged
-# never recovers, so nothing is missed between them.
+# Steps between two checks of the loss, each of which waits for the device. A fit that has diverged
+# never recovers, so every divergence is noticed.
 _LOSS_CHECK_EVERY = 20
 
 
@@ -42,22 +42,25 @@ class Denoised:
     image : ndarray
         The recovered image, of the input's shape and dtype.
     corruption : ndarray, float32, of the input's shape
-        s, what was taken off the input. With the default method, image = input − s.
+        s, in units of the range of values. image = input − s for the default method, up to
+        clipping, and for classical methods.
     mask : ndarray, bool, of the input's shape
-        The elements judged corrupted, or the mask if one was given. For a classical method: those
-        that it changed by more than a tenth of the range.
+        The elements found corrupted, or the mask if one was given. For a classical method, the
+        elements that it changed by more than a tenth of the range.
     uncertainty : ndarray, float32, of the input's shape, or None
         Estimated standard deviation of each element's error, in units of the range of values. None
         for methods that do not estimate it.
     history : list of dict
-        `step`, `loss`, and `psnr` where a reference was given, at about 100 steps and the last.
+        `step`, `loss`, and `psnr` if a reference was given, for about 100 steps and the last one.
         Empty for a classical method.
     recipe : Recipe or None
         Settings of the fit; None for a classical method.
     seed : int
+        As given.
     device : str
+        Where the method ran.
     steps : int
-        Gradient steps taken.
+        Gradient steps taken; 0 for a classical method.
     seconds : float
         Wall-clock time of the method.
     status : {"completed", "interrupted"}
@@ -88,31 +91,32 @@ def denoise(
     reference: ArrayLike | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Denoised:
-    """Recover an image of which an unknown, sparse part is wrong.
+    """Recover an image in which an unknown, sparse part of the elements is wrong.
 
     Parameters
     ----------
     image : array_like, shape (H, W) or (H, W, C)
         uint8, uint16 or floats in [0, 1]. Any size from 1x1; C is 1 to 4. The mask of a numpy
-        masked array is taken for `mask`.
+        masked array is used as `mask`.
     method : str or Recipe
         A name from `robustdip.methods.METHODS`, or settings of your own for a fit.
     mask : array_like of bool, shape (H, W) or that of `image`, optional
-        True where an element is known to be corrupted, a dead pixel for example. Then nothing is
-        judged: the values of these elements are not read, all others are returned as they came.
-        "linear" and "biharmonic" need a mask, fits except "paper" can use one.
+        True where an element is known to be corrupted, for example at a dead pixel. The corruption
+        is then not estimated: the values of these elements are not read, and all others are
+        returned unchanged. "linear" and "biharmonic" need a mask, fits except "paper" accept one.
     steps : int, optional
-        Gradient steps of a fit, instead of its own number. There is no best moment to stop: more
-        steps are never much worse.
+        Number of gradient steps, instead of the recipe's. There is no best moment to stop: with
+        more steps the result is never much worse.
     seed : int
-        The same seed gives the same result on the same machine: on a CPU with the same number of
-        threads exactly, on a GPU up to the order of its sums.
+        The same seed gives the same result on the same machine: exactly on a CPU with the same
+        number of threads, up to the order of summation on a GPU.
     device : str
-        "auto" takes CUDA, then MPS, then the CPU; or "cpu", "cuda", "cuda:N", "mps".
+        "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:N" or "mps". Classical methods
+        run on the CPU.
     reference : array_like, optional
-        The clean image, of the same shape. It is used only to report PSNR in the history.
+        The clean image, of the same shape. It is used only to record PSNR in the history.
     on_step : callable, optional
-        Called with every `Step` of a fit, for progress.
+        Called after every step of a fit with its `Step`, for example to show progress.
 
     Returns
     -------
@@ -121,12 +125,13 @@ def denoise(
     Raises
     ------
     TypeError
-        If the image or the mask has another type.
+        If an argument has a wrong type.
     ValueError
-        If a shape or range does not fit, a value is not finite, the mask leaves no element, or the
-        method is unknown or is told what it cannot use.
+        If a shape or range is wrong, a value is not finite, no element is clean, or the method is
+        unknown or does not accept an argument.
     NotEnoughMemoryError
-        Before the first step, from an estimate; or later, if the device runs out of memory.
+        Before the first step, if the estimated need exceeds the free memory; or later, if the
+        device runs out of memory.
     DivergedError
         If the loss is no longer finite.
 
@@ -175,7 +180,7 @@ def _fitted(
     history: list[dict[str, float]] = []
     status: Status = "completed"
     last: Step | None = None
-    # A record waits for the device and copies: about 100 of them a fit, whatever its length.
+    # A record waits for the device and copies data, so there are about 100 in a fit of any length.
     every = max(1, recipe.steps // 100)
     begin = time.perf_counter()
     try:
@@ -192,7 +197,7 @@ def _fitted(
             raise
         status = "interrupted"
     except RuntimeError as error:
-        # CUDA has a type of its own for it; the CPU and MPS only say so.
+        # CUDA raises OutOfMemoryError; the CPU and MPS raise RuntimeError with these words.
         if not any(words in str(error) for words in ("out of memory", "allocate memory")):
             raise
         raise NotEnoughMemoryError(

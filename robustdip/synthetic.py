@@ -2,11 +2,8 @@
 
 Every function takes a floating-point image with values in [0, 1], of shape (H, W) or (H, W, C),
 and returns ``(corrupted, mask)``: a new array of the image's dtype, and a bool array of its
-shape that is True wherever a value was replaced. An element that happens to be replaced by its
-own value still counts as replaced. The image is not modified.
-
-They raise TypeError if the image is not floating point, and ValueError if its shape or range
-is another or `amount` is outside [0, 1].
+shape that is True wherever a value was replaced, even if the new value happens to equal the old
+one. The image is not modified.
 """
 
 import difflib
@@ -37,7 +34,7 @@ Corrupted = tuple[NDArray[Any], NDArray[np.bool_]]
 def salt_and_pepper(
     image: NDArray[Any], amount: float, *, rng: np.random.Generator, per_pixel: bool = False
 ) -> Corrupted:
-    """Replace elements, each with probability `amount`, by exactly 0 or 1 with equal chances.
+    """Replace elements, each with probability `amount`, by exactly 0 or 1 with equal probability.
 
     Parameters
     ----------
@@ -46,17 +43,23 @@ def salt_and_pepper(
         Probability in [0, 1] that an element is replaced.
     rng : numpy.random.Generator
     per_pixel : bool
-        Draw once a pixel, its channels sharing the fate and the value. Otherwise each channel
-        is drawn alone, and of RGB pixels 1 - (1 - amount)**3 have a bad channel.
+        Draw once for each pixel, so that its channels are replaced together and by one value.
+        Otherwise each channel is drawn independently, and a fraction 1 - (1 - amount)**3 of RGB
+        pixels has a bad channel.
 
     Returns
     -------
     corrupted, mask : ndarray, ndarray of bool
         Both of the image's shape.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
     """
-    _check(image, amount)
-    drawn = (*image.shape[:2], *(1 for _ in image.shape[2:])) if per_pixel else image.shape
-    mask = np.broadcast_to(rng.random(drawn) < amount, image.shape).copy()
+    mask, drawn = _drawn_mask(image, amount, rng=rng, per_pixel=per_pixel)
     values = rng.integers(0, 2, drawn).astype(image.dtype)
     return np.where(mask, values, image), mask
 
@@ -73,16 +76,21 @@ def random_valued(
         Probability in [0, 1] that an element is replaced.
     rng : numpy.random.Generator
     per_pixel : bool
-        Draw the positions once a pixel; the values stay independent between channels.
+        Draw the positions once for each pixel; the values of its channels remain independent.
 
     Returns
     -------
     corrupted, mask : ndarray, ndarray of bool
         Both of the image's shape.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
     """
-    _check(image, amount)
-    drawn = (*image.shape[:2], *(1 for _ in image.shape[2:])) if per_pixel else image.shape
-    mask = np.broadcast_to(rng.random(drawn) < amount, image.shape).copy()
+    mask, _ = _drawn_mask(image, amount, rng=rng, per_pixel=per_pixel)
     values = rng.random(image.shape).astype(image.dtype)
     return np.where(mask, values, image), mask
 
@@ -94,21 +102,28 @@ def text(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Cor
     ----------
     image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
     amount : float
-        Fraction of the pixels to cover, in [0, 1]; met to the pixel, the last word being cut
-        short. Letters are 1/20 to 1/6 of the image's shorter side.
+        Fraction of the pixels to cover, in [0, 1]; exact to the pixel, because the last word is
+        cut short. The height of letters is 1/20 to 1/6 of the image's shorter side.
     rng : numpy.random.Generator
 
     Returns
     -------
     corrupted, mask : ndarray, ndarray of bool
-        Both of the image's shape; the channels of a pixel share its fate.
+        Both of the image's shape; the channels of a pixel are always replaced together.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
     """
     _check(image, amount)
     side = min(image.shape[:2])
     letters = list(string.ascii_letters)
 
     def word() -> tuple[NDArray[np.intp], NDArray[Any]]:
-        # Below 6 pixels the letters are no longer legible.
+        # Below 6 pixels letters are not legible.
         font = ImageFont.load_default(size=max(6.0, side * rng.uniform(1 / 20, 1 / 6)))
         written = "".join(rng.choice(letters, rng.integers(3, 10)))
         left, top, right, bottom = (int(edge) for edge in font.getbbox(written))
@@ -122,20 +137,28 @@ def text(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Cor
 
 
 def scratches(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
-    """Draw thin, slightly curved lines, their grey or colour changing along the way.
+    """Draw thin, slightly curved lines whose grey or colour changes along the line.
 
     Parameters
     ----------
     image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
     amount : float
-        Fraction of the pixels to cover, in [0, 1]; met to the pixel, the last line being cut
-        short. Lines are 1/5 to 4/5 of the longer side long, 1 pixel wide or 1/200 of the shorter.
+        Fraction of the pixels to cover, in [0, 1]; exact to the pixel, because the last line is
+        cut short. The length of lines is 1/5 to 4/5 of the longer side; their width is 1/200 of the
+        shorter side, and at least 1 pixel.
     rng : numpy.random.Generator
 
     Returns
     -------
     corrupted, mask : ndarray, ndarray of bool
-        Both of the image's shape; the channels of a pixel share its fate.
+        Both of the image's shape; the channels of a pixel are always replaced together.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
     """
     _check(image, amount)
     width = max(1, round(min(image.shape[:2]) / 200))
@@ -143,7 +166,7 @@ def scratches(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -
 
     def scratch() -> tuple[NDArray[np.intp], NDArray[Any]]:
         length = max(image.shape[:2]) * rng.uniform(0.2, 0.8)
-        along = np.linspace(0, 1, 2 * int(length) + 2)  # half a pixel a step leaves no gap
+        along = np.linspace(0, 1, 2 * int(length) + 2)  # steps of half a pixel leave no gap
         turn = rng.uniform(-0.5, 0.5)  # radians from one end to the other
         angle = rng.uniform(0, 2 * np.pi) + turn * along
         steps = np.stack([np.sin(angle), np.cos(angle)]) * length / along.size
@@ -157,22 +180,29 @@ def scratches(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -
 
 
 def missing_lines(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
-    """Lose whole rows, or whole columns, as a sensor or scanner with broken read-out does.
+    """Replace whole rows, or whole columns, like a sensor or scanner with a broken read-out.
 
-    A lost line is dead (0) or saturated (1), with equal chances, in all its pixels and channels.
+    All pixels and channels of a missing line are 0 (dead) or 1 (saturated), with equal probability.
 
     Parameters
     ----------
     image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
     amount : float
-        Fraction of the lines to lose, in [0, 1]; met to the nearest whole line.
+        Fraction of the lines to replace, in [0, 1], rounded to whole lines.
     rng : numpy.random.Generator
-        Also chooses between rows and columns.
+        It also chooses between rows and columns.
 
     Returns
     -------
     corrupted, mask : ndarray, ndarray of bool
         Both of the image's shape.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
     """
     _check(image, amount)
     corrupted, mask = image.copy(), np.zeros(image.shape, bool)
@@ -192,7 +222,7 @@ def corrupt(
     rng: np.random.Generator,
     per_pixel: bool = False,
 ) -> Corrupted:
-    """Corrupt an image in a way chosen by its name.
+    """Corrupt an image by a kind of corruption that is chosen by name.
 
     Parameters
     ----------
@@ -200,12 +230,11 @@ def corrupt(
     kind : str
         One of `robustdip.kinds.KINDS`.
     amount : float
-        In [0, 1]: the probability of an element for kinds that are drawn by element, the fraction
-        of the area for the others.
+        In [0, 1]. For kinds that corrupt single elements, the probability of each element; for the
+        others, the fraction of the area.
     rng : numpy.random.Generator
     per_pixel : bool
-        Hit all channels of a pixel together; only for kinds that are drawn by element, the others
-        never split a pixel.
+        Corrupt all channels of a pixel together. It has no effect on kinds that do so anyway.
 
     Returns
     -------
@@ -214,8 +243,10 @@ def corrupt(
 
     Raises
     ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
     ValueError
-        If `kind` is unknown.
+        If `kind` is unknown, the image has a wrong shape or range, or `amount` is outside [0, 1].
 
     Examples
     --------
@@ -241,6 +272,15 @@ def _check(image: NDArray[Any], amount: float) -> None:
     check_real("amount", amount, least=0, most=1)
 
 
+def _drawn_mask(
+    image: NDArray[Any], amount: float, *, rng: np.random.Generator, per_pixel: bool
+) -> tuple[NDArray[np.bool_], tuple[int, ...]]:
+    """A random mask of the image's shape, and the shape in which it was drawn."""
+    _check(image, amount)
+    drawn = (*image.shape[:2], *(1 for _ in image.shape[2:])) if per_pixel else image.shape
+    return np.broadcast_to(rng.random(drawn) < amount, image.shape).copy(), drawn
+
+
 def _paint(
     image: NDArray[Any],
     amount: float,
@@ -248,10 +288,11 @@ def _paint(
     *,
     rng: np.random.Generator,
 ) -> Corrupted:
-    """Paint random shapes, (2, n) places in drawing order and their n values, one over another.
+    """Paint random shapes until they cover exactly the fraction `amount` of the pixels.
 
-    Each is moved so that one of its places falls on a pixel still clean. So every shape makes
-    progress, and one pass over the pixels in random order ends at the exact area, even at 1.
+    `shape` returns (2, n) places in drawing order and their n values. Each shape is moved so that
+    one of its places falls on a pixel that is still clean. So every shape covers something new, and
+    one pass over the pixels in random order reaches the exact area, even if that is all of it.
     """
     height, width = image.shape[:2]
     corrupted, covered = image.copy(), np.zeros((height, width), bool)
@@ -267,10 +308,10 @@ def _paint(
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         row, column, values = row[inside], column[inside], values[inside]
         _, first = np.unique(row * width + column, return_index=True)
-        first.sort()  # each pixel once, in the order drawn
+        first.sort()  # each pixel once, in drawing order
         row, column, values = row[first], column[first], values[first]
         fresh = np.cumsum(~covered[row, column])
-        end = int(np.searchsorted(fresh, missing, side="right"))  # cut where the area is reached
+        end = int(np.searchsorted(fresh, missing, side="right"))  # cut it when the area is reached
         row, column, values = row[:end], column[:end], values[:end]
         missing -= int(fresh[end - 1])
         corrupted[row, column] = values

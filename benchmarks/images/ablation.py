@@ -48,7 +48,8 @@ from robustdip.corruption.channels import BLOCK, ChannelCovariance
 from robustdip.corruption.descent import NoCorruption
 from robustdip.corruption.mixture import Mixture, MixtureEstimate, MixtureModel
 from robustdip.fitting.optimizers import ConstantRate
-from robustdip.recipes import DEFAULT, RECIPES, Recipe
+from robustdip.methods import DEFAULT
+from robustdip.recipes import RECIPES, Recipe
 
 
 class FrozenMask(MixtureModel):

@@ -42,8 +42,9 @@ from benchmarks.record import Line, circumstances, code, is_current, only_curren
 from robustdip.classical import METHODS, interpolate
 from robustdip.corruption.descent import NoCorruption
 from robustdip.kinds import KINDS
+from robustdip.methods import DEFAULT
 from robustdip.quality import psnr, ssim
-from robustdip.recipes import DEFAULT, RECIPES, Recipe
+from robustdip.recipes import RECIPES, Recipe
 from robustdip.recovery import denoise
 from robustdip.synthetic import corrupt
 

@@ -1,9 +1,9 @@
 """What the fit asks of a model of s, and the loss that all models share.
 
-A model of s comes in two parts. Its *settings* are a frozen dataclass that stands in a recipe
-(`robustdip.recipes.Recipe.corruption_model`); `CorruptionSettings.start` makes the *model* of one
-image from them, which changes from step to step. What a model says after a step is an `Estimate`,
-which later steps leave as it is.
+A model of s has two parts. Its *settings* are a frozen dataclass in a recipe
+(`robustdip.recipes.Recipe.corruption_model`). `CorruptionSettings.start` makes the *model* of one
+image from them, which changes from step to step. After a step the model gives an `Estimate`, which
+later steps do not change.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = [
 class Estimate(Protocol):
     """The image and the corruption after one step; all tensors are (1, C, H, W), float32.
 
-    Values are computed when they are asked for.
+    Values are computed when they are read.
     """
 
     @property
@@ -36,17 +36,17 @@ class Estimate(Protocol):
 
     @property
     def corruption(self) -> Tensor:
-        """What was taken off the image: s."""
+        """s, which was subtracted from the image."""
         ...
 
     @property
     def corrupted(self) -> Tensor:
-        """The elements judged corrupted, bool."""
+        """The elements found corrupted, bool."""
         ...
 
     @property
     def uncertainty(self) -> Tensor | None:
-        """Standard deviation of the error of `image`; None without a model of it."""
+        """Standard deviation of the error of `image`; None if the model does not estimate it."""
         ...
 
 
@@ -56,29 +56,57 @@ class CorruptionModel(Protocol):
     Attributes
     ----------
     clean_fraction : float
-        Fraction of the elements that the model takes for clean at present.
+        Fraction of the elements that count as clean at present.
     """
 
     clean_fraction: float
 
     def loss(self, x: Tensor) -> Tensor:
-        """Mean loss, a scalar, of the network's output x, shape (1, C, H, W)."""
+        """Compute the mean loss of the network's output.
+
+        Parameters
+        ----------
+        x : Tensor, float32, shape (1, C, H, W)
+
+        Returns
+        -------
+        Tensor, shape ()
+            Differentiable with respect to x.
+        """
         ...
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        """Update s after step `number`, given the output and its running average."""
+        """Update s after a step.
+
+        Parameters
+        ----------
+        x, average : Tensor, float32, shape (1, C, H, W)
+            The network's output of this step, and the running average of its outputs.
+        number : int
+            Number of the step, counted from 1.
+        """
         ...
 
     def estimate(self, average: Tensor) -> Estimate:
-        """What the model says now, given the running average of the outputs."""
+        """Give the present estimate of the image and of s.
+
+        Parameters
+        ----------
+        average : Tensor, float32, shape (1, C, H, W)
+            The running average of the network's outputs.
+
+        Returns
+        -------
+        Estimate
+        """
         ...
 
 
 class Detector(Protocol):
-    """Finds damage that a residual cannot show, before the first step; a frozen dataclass."""
+    """Finds damage that residuals do not show, before the first step; a frozen dataclass."""
 
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
-        """The elements that are certainly corrupted.
+        """Find elements that are certainly corrupted.
 
         Parameters
         ----------
@@ -101,35 +129,42 @@ class CorruptionSettings(Protocol):
         The model is defined for the squared loss only.
     one_network_only : bool
         The model needs the output of a single network.
-    gives_uncertainty : bool
-        `Estimate.uncertainty` is not None.
     """
 
     squared_loss_only: ClassVar[bool]
     one_network_only: ClassVar[bool]
-    gives_uncertainty: ClassVar[bool]
 
     def start(self, problem: "Problem") -> CorruptionModel:
-        """The model for one image, before the first step."""
+        """Make the model for one image, before the first step.
+
+        Parameters
+        ----------
+        problem : Problem
+
+        Returns
+        -------
+        CorruptionModel
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Penalty:
-    """Loss of a residual: its square, or its absolute value rounded off near 0.
+    """Loss of a residual r: r², or the smoothed absolute value √(r² + ε²).
 
     Parameters
     ----------
     kind : {"l2", "l1"}
+        The square, or the absolute value.
     rounding : float
-        ε of √(r² + ε²), which makes the absolute value smooth. 0.01 are 2.5 of 255 grey levels.
+        ε, which makes the absolute value smooth at 0. 0.01 is 2.5 of 255 grey levels.
     """
 
     kind: Literal["l2", "l1"] = "l1"
     rounding: float = 0.01
 
     def __call__(self, residual: Tensor) -> Tensor:
-        """Loss of each element of a residual, of its shape."""
+        """Loss of each element of a residual, as a Tensor of its shape."""
         if self.kind == "l2":
             return residual**2
         return (residual**2 + self.rounding**2).sqrt()
@@ -137,20 +172,20 @@ class Penalty:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """One image to fit, as a model of s sees it.
+    """What a model of s knows about the image to fit.
 
     Attributes
     ----------
     y : Tensor, float32, shape (1, C, H, W)
         The corrupted image in [0, 1], padded to a grid that the network can halve.
     valid : Tensor, float32, shape (1, C, H, W)
-        1 for elements of the image, 0 for padding, which comes last in each direction.
+        1 for elements of the image, 0 for padding, which is at the bottom and on the right.
     penalty : Penalty
         Loss of one element.
     steps : int
-        Length of the fit.
+        Number of steps of the fit.
     generator : torch.Generator
-        On the CPU, for whatever is random.
+        On the CPU; source of any randomness.
     """
 
     y: Tensor
@@ -161,5 +196,15 @@ class Problem:
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:
-    """Mean over the valid elements of weight · penalty(residual); all are (1, C, H, W)."""
+    """Mean over the valid elements of weight · penalty(residual).
+
+    Parameters
+    ----------
+    residual, weight, valid : Tensor, shape (1, C, H, W)
+    penalty : Penalty
+
+    Returns
+    -------
+    Tensor, shape ()
+    """
     return (weight * penalty(residual)).sum() / valid.sum()

@@ -1,15 +1,15 @@
-"""What the clean channels of a pixel tell about its other channels.
+"""Correlation between the channels of a pixel, and how it predicts corrupted channels.
 
 A network misses an edge in all channels at once, so the residuals of a pixel's clean channels are
-correlated. Their covariance R, up to scale, is taken from the image itself: what a network still
-misses around a pixel looks like the differences between neighbouring pixels there.
+correlated. Their covariance R, up to scale, is estimated from the image itself, because what the
+network still misses around a pixel resembles the differences between neighbouring pixels there.
 
 The residual r of k clean channels has an elliptical Laplace density,
 
     p(r) = exp(−√(rᵀ R⁻¹ r) / β) / (βᵏ V),      V = √|R| · 2π^(k/2) Γ(k) / Γ(k/2),
 
 which is the ordinary Laplace density exp(−|r|/β) / 2β for one channel with R = 1. R also carries
-detail from the clean channels to the corrupted ones: the best linear guess of all residuals is
+detail from the clean channels to the corrupted ones: the best linear prediction of all residuals is
 R[:, clean] R[clean, clean]⁻¹ r[clean].
 """
 
@@ -32,14 +32,15 @@ __all__ = [
     "in_blocks",
 ]
 
-BLOCK = 4  # pixels a side that share one R; the padded image is a whole number of blocks
+BLOCK = 4
+"""Side of the square of pixels that share one R; the padded image is a whole number of blocks."""
 
 
 class Covariance(Protocol):
-    """Where R comes from; see `ChannelCovariance`."""
+    """Estimator of R; see `ChannelCovariance`."""
 
     def around(self, x: Tensor, valid: Tensor) -> Tensor:
-        """R around each block of x, shape (H/BLOCK, W/BLOCK, C, C)."""
+        """Estimate R around each block of pixels; see `ChannelCovariance.around`."""
         ...
 
 
@@ -50,13 +51,13 @@ class ChannelCovariance:
     Attributes
     ----------
     window : int
-        Pixels a side over which R is taken, a multiple of 4 that is an odd number of blocks.
+        Side in pixels of the window over which R is estimated: an odd number of blocks.
     global_weight : float
-        Weight of the whole image beside the window. Flat regions have no differences of their own,
-        so there the whole image decides.
+        Weight of the whole image relative to the window. In flat regions, which have no differences
+        of their own, the whole image decides.
     ridge : float
-        Share of the identity in R: grey pictures stored as RGB have R = 1 everywhere, which has no
-        inverse.
+        Share of the identity in R. Without it R has no inverse in grey pictures stored as RGB,
+        where all its entries are equal.
     """
 
     window: int = 12
@@ -64,7 +65,7 @@ class ChannelCovariance:
     ridge: float = 0.05
 
     def around(self, x: Tensor, valid: Tensor) -> Tensor:
-        """R around each block of pixels, with a mean variance of 1.
+        """Estimate R around each block of pixels, with a mean variance of 1.
 
         Parameters
         ----------
@@ -78,12 +79,12 @@ class ChannelCovariance:
         channels = x.shape[1]
         products = x.new_zeros(1, channels, channels, *x.shape[2:])
         for dim in (2, 3):
-            both_valid = valid.narrow(dim, 1, x.shape[dim] - 1)  # padding comes last
+            both_valid = valid.narrow(dim, 1, x.shape[dim] - 1)  # padding is at the end
             step = x.diff(dim=dim) * both_valid
             products.narrow(dim + 1, 0, step.shape[dim]).add_(step[:, :, None] * step[:, None])
         products = products.flatten(1, 2)
         everywhere = products.sum(dim=(2, 3), keepdim=True) / valid[:, :1].sum()
-        # Beyond the border the products are 0, so that there the whole image counts for more.
+        # Beyond the border the products are 0, so the whole image has more weight near it.
         padding = (self.window - BLOCK) // 2
         near = F.avg_pool2d(products, self.window, stride=BLOCK, padding=padding)
         moments = (near + self.global_weight * everywhere)[0].unflatten(0, (channels, channels))
@@ -95,15 +96,25 @@ class ChannelCovariance:
 
 
 class ChannelModel:
-    """The 2^C ways in which the channels of a pixel can be corrupted together.
+    """The 2^C patterns in which the channels of a pixel can be corrupted, and their residuals.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+    covariance : Covariance
+        Estimator of R.
+    device : torch.device
+        Device of the tensors below.
 
     Attributes
     ----------
     patterns : Tensor, shape (P, C) with P = 2^C
-        Row p is 1 for the channels that pattern p calls corrupted. Row 0 calls none corrupted, the
-        last row all; rows count in binary, the first channel being the highest digit.
+        Row p is 1 for the channels that are corrupted in pattern p. In row 0 no channel is
+        corrupted, in the last row all are. Rows are numbered in binary; the first channel is the
+        highest digit.
     clean_count : Tensor, shape (P,)
-        Number of channels that each pattern calls clean.
+        Number of clean channels in each pattern.
     """
 
     def __init__(self, channels: int, covariance: Covariance, *, device: torch.device) -> None:
@@ -113,29 +124,39 @@ class ChannelModel:
         self.covariance = covariance
 
     def no_gain(self, y: Tensor) -> Tensor:
-        """A gain of 0, shape (P, H/BLOCK, W/BLOCK, C, C): clean channels tell nothing yet."""
+        """Make a gain of 0, by which clean channels predict nothing.
+
+        Parameters
+        ----------
+        y : Tensor, shape (1, C, H, W)
+
+        Returns
+        -------
+        Tensor, shape (P, H/BLOCK, W/BLOCK, C, C)
+        """
         channels = y.shape[1]
         blocks = (side // BLOCK for side in y.shape[2:])
         return y.new_zeros(len(self.patterns), *blocks, channels, channels)
 
     def lengths(self, x: Tensor, residual: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mahalanobis length of each pattern's clean residual.
+        """Compute the Mahalanobis length of the clean residual under each pattern.
 
         Parameters
         ----------
         x, residual, valid : Tensor, float32, shape (1, C, H, W)
+            The network's image, y − x, and 1 for real elements and 0 for padding.
 
         Returns
         -------
         length : Tensor, shape (1, P, H, W)
             √(rᵀ R⁻¹ r) over the clean channels.
         log_volume : Tensor, shape (P, H, W)
-            log V of the density in the module's text.
+            log V of the density in the module's docstring.
         gain : Tensor, shape (P, H/BLOCK, W/BLOCK, C, C)
             See `conditionals`.
         """
         covariance = self.covariance.around(x, valid)
-        # Not every release has these small inverses and determinants on MPS.
+        # Not every release of torch has these inverses and determinants on MPS.
         place = "cpu" if x.device.type == "mps" else x.device
         precision, gain, log_volume = (
             values.to(x.device)
@@ -151,14 +172,19 @@ class ChannelModel:
         return length, log_volume, gain
 
     def local_scale(self, posterior: Tensor, length: Tensor, *, smoothing: "LocalScale") -> Tensor:
-        """β around each pixel, shape (1, 1, H, W): mean length per clean channel.
+        """Estimate β around each pixel: the mean length per clean channel.
 
         Parameters
         ----------
         posterior, length : Tensor, shape (1, P, H, W)
+            Probability of each pattern, and length of its clean residual.
         smoothing : LocalScale
+
+        Returns
+        -------
+        Tensor, shape (1, 1, H, W)
         """
-        # The mean of |r|ᴿ/β is the number of clean channels, whatever that number.
+        # For k clean channels the expectation of √(rᵀ R⁻¹ r) / β is k.
         total = (posterior * length).sum(dim=1, keepdim=True)
         count = torch.einsum("bphw,p->bhw", posterior, self.clean_count)[:, None]
         return smoothing.ratio(total, count)
@@ -166,18 +192,18 @@ class ChannelModel:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalScale:
-    """How β is smoothed over the image.
+    """Smoothing of β over the image.
 
     Attributes
     ----------
     window : int
-        Pixels a side over which β is estimated, odd.
+        Side in pixels, odd, of the window over which β is estimated.
     global_weight : float
-        Weight of the whole image's β in each window, in elements.
+        Weight of the whole image's β in each window, as a number of elements.
     smallest : float
-        β is never smaller than this, 1.3 of 255 grey levels. It is estimated on elements that the
-        network was fitted to, so it shrinks as the fit goes on; without a bound, rounding errors
-        would count as corruption.
+        Smallest value of β, 1.3 of 255 grey levels. β is estimated on elements that the network was
+        fitted to, so it shrinks during the fit; without a bound, rounding errors would count as
+        corruption.
     """
 
     window: int = 5
@@ -185,7 +211,17 @@ class LocalScale:
     smallest: float = 0.005
 
     def ratio(self, total: Tensor, count: Tensor) -> Tensor:
-        """Smoothed total / count, both of shape (1, 1, H, W)."""
+        """Compute total / count, both summed over a window around each pixel.
+
+        Parameters
+        ----------
+        total, count : Tensor, shape (1, 1, H, W)
+
+        Returns
+        -------
+        Tensor, shape (1, 1, H, W)
+            At least `smallest`.
+        """
         mean = total.sum() / count.sum().clamp(min=1e-6)
 
         def around(values: Tensor) -> Tensor:
@@ -197,12 +233,21 @@ class LocalScale:
 
 
 def in_blocks(values: Tensor) -> Tensor:
-    """(1, C, H, W) as (C, H/BLOCK, BLOCK, W/BLOCK, BLOCK)."""
+    """View an image as blocks of pixels.
+
+    Parameters
+    ----------
+    values : Tensor, shape (1, C, H, W)
+
+    Returns
+    -------
+    Tensor, shape (C, H/BLOCK, BLOCK, W/BLOCK, BLOCK)
+    """
     return values[0].unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK))
 
 
 def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What each pattern's clean channels say, given R.
+    """Density of the clean channels under each pattern, and their prediction of all channels.
 
     Parameters
     ----------
@@ -216,16 +261,17 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
     precision : Tensor, shape (P, h, w, C, C)
         R⁻¹ of the clean channels, 0 elsewhere: their length is √(rᵀ · precision · r).
     gain : Tensor, shape (P, h, w, C, C)
-        Best linear guess of all residuals from the clean ones; a clean channel is its own guess.
+        Best linear prediction of all residuals from the clean ones; it returns clean channels
+        unchanged.
     log_volume : Tensor, shape (P, h, w)
-        log ∫ exp(−length) over the clean channels; 0 if there is none.
+        log ∫ exp(−length) over the clean channels; 0 if no channel is clean.
     """
     bad = patterns[:, None, None, :]
     good = 1 - bad
     both_good = good[..., :, None] * good[..., None, :]
     # The identity on the corrupted channels changes neither the inverse nor the determinant.
     block = both_good * covariance + torch.diag_embed(bad)
-    precision = both_good * torch.linalg.inv_ex(block).inverse  # `inv` would wait for a GPU
+    precision = both_good * torch.linalg.inv_ex(block).inverse  # `inv` waits for a GPU
     gain = bad[..., :, None] * (covariance @ precision) + torch.diag_embed(good)
     spheres = [_log_sphere(k) for k in range(patterns.shape[1] + 1)]
     counts = (1 - patterns).sum(dim=1).long()
@@ -235,7 +281,7 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _log_sphere(k: int) -> float:
-    """Logarithm of 2π^(k/2) Γ(k)/Γ(k/2), the volume under exp(−|r|) in k dimensions; 0 in none."""
+    """log(2π^(k/2) Γ(k)/Γ(k/2)), the log integral of exp(−|r|) over k dimensions; 0 for k = 0."""
     if k == 0:
         return 0.0
     return math.log(2) + k / 2 * math.log(math.pi) + math.lgamma(k) - math.lgamma(k / 2)

@@ -18,10 +18,9 @@ class NoCorruption:
 
     squared_loss_only: ClassVar[bool] = False
     one_network_only: ClassVar[bool] = False
-    gives_uncertainty: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> "_NoCorruption":
-        """See `robustdip.corruption.base.CorruptionSettings`."""
+        """See `robustdip.corruption.base.CorruptionSettings.start`."""
         return _NoCorruption(problem)
 
 
@@ -38,25 +37,24 @@ class Descent:
     init : float
         Standard deviation of the random start of u and v.
     corrupted_above : float
-        |s| above which an element counts as corrupted; 0.1 is 25 of 255 grey levels.
+        An element counts as corrupted if |s| is above this; 0.1 is 25 of 255 grey levels.
     """
 
     squared_loss_only: ClassVar[bool] = True
     one_network_only: ClassVar[bool] = True
-    gives_uncertainty: ClassVar[bool] = False
 
     lr: float
     init: float = 1e-5
     corrupted_above: float = 0.1
 
     def start(self, problem: Problem) -> "_Descent":
-        """See `robustdip.corruption.base.CorruptionSettings`."""
+        """See `robustdip.corruption.base.CorruptionSettings.start`."""
         return _Descent(self, problem)
 
 
 @dataclass(frozen=True, eq=False)
 class _NetworkImage:
-    """The image is the network's output, and s is what the model holds."""
+    """An estimate whose image is the network's output; s is kept beside it."""
 
     image: Tensor
     corruption: Tensor

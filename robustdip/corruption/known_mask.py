@@ -1,7 +1,7 @@
-"""s where it is known to be: clean elements stay exact, the values of the others are not read.
+"""The model of s for a known mask: clean elements stay exact, the other values are not read.
 
-Nothing is judged. Only what a pixel's clean channels tell about its corrupted ones is estimated
-(`robustdip.corruption.channels`), and β for the uncertainty.
+The places of corruption are given. The model estimates only how a pixel's corrupted channels follow
+from its clean ones (`robustdip.corruption.channels`), and β for the uncertainty.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class KnownMask:
     Attributes
     ----------
     refresh : float
-        R and β are re-estimated every so many steps, per pixel of the image's side.
+        Number of steps between two estimates of R and β, per pixel of the image's side.
     covariance : Covariance
-        Of the channels of a pixel.
+        Covariance of the channels of a pixel.
     scale : LocalScale
-        How β is smoothed.
+        Smoothing of β.
     """
 
     refresh: float = 0.1
@@ -36,13 +36,17 @@ class KnownMask:
     scale: LocalScale = LocalScale()
 
     def start(self, problem: Problem, corrupted: Tensor) -> "_KnownMask":
-        """The model for one image before the first step.
+        """Make the model for one image, before the first step.
 
         Parameters
         ----------
         problem : Problem
         corrupted : Tensor, float32, shape (1, C, H, W)
             1 for elements known to be corrupted, else 0.
+
+        Returns
+        -------
+        CorruptionModel
         """
         return _KnownMask(self, problem, corrupted)
 
@@ -59,7 +63,7 @@ class _KnownMask:
         self.weight = valid - self.corrupted
         self.clean_fraction = float(self.weight.sum() / valid.sum())
         self.channels = ChannelModel(y.shape[1], settings.covariance, device=y.device)
-        # Patterns count in binary, the first channel being the highest digit.
+        # Numbers of patterns are binary; the first channel is the highest digit.
         places = 2 ** torch.arange(y.shape[1] - 1, -1, -1, device=y.device)
         pattern = (self.corrupted.long() * places[:, None, None]).sum(dim=1)
         one_hot = F.one_hot(pattern, len(self.channels.patterns))
@@ -72,7 +76,7 @@ class _KnownMask:
         return data_loss(x - problem.y, self.weight, problem.valid, problem.penalty)
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        # Not the first time, when the outputs are a mere blur; but always at the end.
+        # Not at the first multiple, when the outputs are still a blur; but always at the end.
         due = number % self.refresh == 0 and number != self.refresh
         if due or number == self.problem.steps:
             self.reestimate(average)
@@ -95,7 +99,7 @@ class _KnownMask:
             gain=self.gain,
             corrupted_probability=self.corrupted,
             scale=self.scale,
-            overconfidence=0.0,  # b is 0 or 1: there is no doubt to exaggerate
+            overconfidence=0.0,  # b is 0 or 1, so that b(1 − b) = 0
         )
 
 
@@ -103,5 +107,5 @@ class _KnownMask:
 class _KnownMaskEstimate(MixtureEstimate):
     @property
     def image(self) -> Tensor:
-        # Not average + (y − average), which rounds: clean elements come back bit for bit.
+        # Clean elements are copied: average + (y − average) would round them.
         return torch.where(self.corrupted_probability > 0, super().image, self.y)

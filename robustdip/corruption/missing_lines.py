@@ -1,11 +1,12 @@
-"""Lost lines: a row or column with one exact value along most of it.
+"""Missing lines: rows or columns that have one exact value along most of their length.
 
-A broken read-out loses whole lines. Straight lines are what a network learns first, so their
-residual shows nothing. Their value does: it is the same from end to end, where the lines beside it
-vary everywhere. Each channel is looked at alone, for one of three sensors may be broken.
+A broken read-out loses whole lines. A network learns straight lines first, so the residual does not
+show them. Their values do: a missing line has one value from end to end, while the lines beside it
+vary everywhere. Each channel is examined separately, because only one of three sensors may be
+broken.
 
-Drawings have such lines too, and frames. There the lines beside them have few values as well, or
-several run along the picture's edge. They are left alone.
+Drawings and frames have lines of one value too. In a drawing, the lines beside them have few values
+as well; a frame has several along the edge of the picture. Such lines are not reported.
 """
 
 from dataclasses import dataclass
@@ -18,20 +19,23 @@ __all__ = ["MissingLines"]
 
 @dataclass(frozen=True, kw_only=True)
 class MissingLines:
-    """Detector of rows and columns that have lost their picture.
+    """Detector of missing rows and columns.
+
+    A *good* line here is one in which no value has more than `min_share`.
 
     Attributes
     ----------
     min_length : int
-        Elements in a line; in shorter ones a value repeats by chance.
+        Smallest number of elements in a line; in shorter lines a value repeats by chance.
     min_share : float
-        Share of a lost line that has its value; other noise may lie over the rest.
+        A missing line has its value in more than this share of its elements; the others may have
+        other noise.
     max_plain_share : float
-        Largest share of the nearest good lines that one value may have.
+        The most frequent value of the nearest good lines has less than this share of them.
     max_same_share : float
-        Largest share of the nearest good lines that the lost line's value may have.
+        The value of the missing line has less than this share of the nearest good lines.
     max_thickness : float
-        Largest share of the side that is lost in one piece.
+        Largest number of adjacent missing lines, as a share of the side.
     """
 
     min_length: int = 32
@@ -42,21 +46,21 @@ class MissingLines:
 
     @torch.no_grad()
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
-        """The elements that have the value of their lost row or column.
+        """Find the elements that have the value of their missing row or column.
 
         Parameters
         ----------
         y : Tensor, float32, shape (1, C, H, W)
             In [0, 1].
         valid : Tensor, shape (1, C, H, W)
-            1 for real elements, 0 for padding, which comes last.
+            1 for real elements, 0 for padding, which is at the bottom and on the right.
 
         Returns
         -------
         Tensor, bool, shape (1, C, H, W)
         """
         device = y.device
-        y, valid = y.cpu(), valid.cpu()  # once a fit, and not every device can take a mode
+        y, valid = y.cpu(), valid.cpu()  # once for each fit; not every device has `mode`
         found = torch.zeros_like(y, dtype=torch.bool)
         height, width = (int(valid[0, 0].any(dim=dim).sum()) for dim in (1, 0))
         image = y[0, :, :height, :width]
@@ -65,14 +69,14 @@ class MissingLines:
         return found.to(device)
 
     def _lost_rows(self, image: Tensor) -> Tensor:
-        """The elements of an image (C, H, W) that have the value of their lost row."""
+        """The elements of an image (C, H, W) that have the value of their missing row."""
         count, length = image.shape[1:]
         if length < self.min_length:
             return torch.zeros_like(image, dtype=torch.bool)
         value = image.mode(dim=2).values
         share = (image == value[:, :, None]).float().mean(dim=2)
         alike = share > self.min_share
-        # The nearest good row before and after each, −1 and `count` where there is none.
+        # The nearest good row before and after each row; −1 and `count` if there is none.
         place = torch.arange(count, device=image.device).expand_as(share)
         before = torch.where(alike, -1, place).cummax(dim=1).values
         after = torch.where(alike, count, place).flip(1).cummin(dim=1).values.flip(1)

@@ -1,43 +1,45 @@
 """The default model of s: the posterior of a mixture, estimated from the image itself.
 
 The published descent of u and v (`robustdip.corruption.descent.Descent`) is used in closed form.
-For a residual r held fixed, the gradient flow of ½(s − r)² from u = v = γ ends, once γ² ≪ |r|, at
+For a fixed residual r, the gradient flow of ½(s − r)² from u = v = γ with γ² ≪ |r| is
 
     s(t) = r · b,      b = 1 / (1 + (|r| / γ²) · exp(−4ηt|r|)),
 
 the logistic growth of `overparam.SparseCorruption` (u², in units of r, is multiplied by
-exp(4ηt|r|) until it reaches 1). This b is also the posterior probability of corruption in the
-mixture "with probability π the element was replaced by a value of density p_c, else its residual
-is Laplace distributed with scale β":
+exp(4ηt|r|) until it reaches 1). This b is also the posterior probability of corruption in a
+mixture: with probability π the element was replaced by a value of density p_c; otherwise its
+residual has a Laplace distribution of scale β. The two agree for
 
     4ηt = 1/β        and        γ²/|r| = 2β · p_c(y) · π / (1 − π).
 
-So a tiny start is a prior odds of corruption, and rate × time is the precision of the network. The
-published method sets both by hand. Here they are estimated by expectation maximisation:
+So the tiny start gives the prior odds of corruption, and rate × time is the precision of the
+network. The published method sets both by hand. Here they are estimated by expectation
+maximisation:
 
-- β from the residuals around each pixel: where the network has not learned edges and texture yet,
-  an element needs more evidence before it counts as corrupted.
-- p_c from the values of corrupted elements: two spikes for salt-and-pepper, the colour of a
-  scratch, flat for random values.
-- λ, the fraction of the pixels corrupted in all channels that continue the damage around them, with
-  a density of their own (`robustdip.corruption.scratches`).
-- π for each of the 2^C ways in which the C channels of a pixel can be corrupted together, so that
-  damage of single elements and of whole pixels are both recognised.
+- β, from the residuals around each pixel. Where the network has not learned edges and texture yet,
+  an element needs a larger residual to count as corrupted.
+- p_c, from the values of corrupted elements. It has two spikes for salt-and-pepper noise and one at
+  the colour of a scratch, and is flat for random values.
+- λ, the fraction of the pixels corrupted in all channels that continue the damage around them;
+  these have a density of their own (`robustdip.corruption.scratches`).
+- π, for each of the 2^C patterns in which the C channels of a pixel can be corrupted together, so
+  that damage of single elements and of whole pixels are both recognised.
 
-p_c is a density of one channel's values. Where a whole colour has a spike, as under printed text,
-or a whole line has one value, the odds exceed any residual: detectors find these elements before
-the first step, and b = 1 there.
+p_c is a density of the values of one channel. If a whole colour is very frequent, as in printed
+text, or a whole line has one value, this is stronger evidence than any residual. Detectors find
+these elements before the first step, and b = 1 there.
 
-The channels of a pixel are judged jointly, by the covariance R of `robustdip.corruption.channels`.
+The channels of a pixel have a joint density, with the covariance R of
+`robustdip.corruption.channels`.
 
-s is re-estimated every few steps on the residual of the averaged output, so it also shrinks where
-the network has come to explain the data. The network descends on |(1 − b)(y − x)|, what s leaves.
-Before the onset most of what looks corrupted may be detail; there it descends on |y − x| minus the
-mean cost of corruption (`MixtureModel.expect_cost`).
+s is re-estimated every few steps from the residual of the averaged output, so it also shrinks where
+the network explains the data by now. The network descends on |(1 − b)(y − x)|, which s does not
+explain. Before the onset most of what looks corrupted may be detail, so the network descends on
+|y − x| minus the mean cost of corruption (`MixtureModel.expect_cost`).
 
-The same mixture tells how far an element may be off. A corrupted element has the network's value,
-whose mean square error is (C + 1)β², the variance of a channel under the density above; a clean one
-has y. The element is returned as x + (1 − b)r, so its expected square error is
+The same mixture gives the uncertainty. A corrupted element gets the network's value, whose mean
+square error is (C + 1)β², the variance of a channel under the density above; a clean one keeps y.
+The element is returned as x + (1 − b)r, so its expected square error is
 
     b · (C + 1)β²  +  b(1 − b) · r².
 """
@@ -72,41 +74,42 @@ class Mixture:
     Attributes
     ----------
     onset : float
-        Steps, per pixel of the image's side, that the network has for learning detail before s
-        counts. Not a fraction of the run: in a longer run the network would begin to learn the
-        noise. Where s finds most elements corrupted, the onset is earlier.
+        Number of steps, per pixel of the image's side, in which the network learns detail before s
+        counts. It is not a fraction of the run, because in a longer run the network would begin to
+        learn the noise. The onset is earlier if most elements are found corrupted.
     refresh : float
-        s is re-estimated every so many steps, per pixel of the side.
+        Number of steps between two estimates of s, per pixel of the side.
     detectors : tuple of Detector
-        Each may find elements that are certainly corrupted.
+        They find elements that are certainly corrupted.
     scratches : Scratches or None
         The density along scratches; None leaves it out.
     covariance : Covariance
-        Of the channels of a pixel.
+        Covariance of the channels of a pixel.
     scale : LocalScale
-        How β is smoothed.
+        Smoothing of β.
     levels : int
-        Bins of the histogram p_c.
+        Number of bins of the histogram p_c.
     sweeps : int
         Iterations of expectation maximisation at each estimate.
     spike : float
-        p_c, in multiples of an even spread, above which a value gives its element away. Detail that
-        the network has not learned yet makes values up to four times as frequent.
+        Value of p_c, relative to a uniform density, above which a value alone shows that an element
+        is corrupted. Detail that the network has not learned yet makes values up to four times as
+        frequent.
     evident : float
-        |r| above which the value of an element is evidence: a tenth of the range.
+        |r|, a tenth of the range, above which the frequency of an element's value is evidence.
     flat_side : int
-        Pixels a side of a square of one exact value, such as paper or a clipped sky, in which a
-        frequent value is the picture's own. Of salt and pepper over 70 % one square of 4x4 in ten
-        million is like that.
+        Side in pixels of a square of one exact value, such as paper or a clipped sky, in which a
+        frequent value belongs to the picture. With 70 % salt-and-pepper noise one 4x4 square in ten
+        million has one value.
     overconfidence : float
-        Factor on b(1 − b)r² of the uncertainty. b is closer to 0 or 1 than it should be, because
-        neighbours that err alike count as independent witnesses; benchmarks/images/quality.py
-        records how often the error is within one and two standard deviations.
+        Factor of b(1 − b)r² in the uncertainty. b is closer to 0 or 1 than it should be, because
+        errors of neighbours are correlated and are treated as independent.
+        benchmarks/images/quality.py records how often the error is within one and two standard
+        deviations.
     """
 
     squared_loss_only: ClassVar[bool] = False
     one_network_only: ClassVar[bool] = False
-    gives_uncertainty: ClassVar[bool] = True
 
     onset: float = 0.8  # 205 steps at 256x256
     refresh: float = 0.1
@@ -122,19 +125,28 @@ class Mixture:
     overconfidence: float = 3.0
 
     def start(self, problem: Problem) -> "MixtureModel":
-        """See `robustdip.corruption.base.CorruptionSettings`."""
+        """See `robustdip.corruption.base.CorruptionSettings.start`."""
         return MixtureModel(self, problem)
 
 
 def steps_per_side(per_pixel: float, valid: Tensor, *, at_most: int) -> int:
-    """Steps in proportion to the image's side: detail and noise of larger images take longer.
+    """Number of steps in proportion to the image's side.
+
+    Detail and noise of larger images take more steps to learn.
 
     Parameters
     ----------
     per_pixel : float
+        Steps per pixel of the side.
     valid : Tensor, shape (1, C, H, W)
-        The side is the square root of its area, at least 64.
+        As in `robustdip.corruption.base.Problem`. The side is the square root of its area, and at
+        least 64.
     at_most : int
+        Largest number of steps.
+
+    Returns
+    -------
+    int
     """
     side = max(64.0, math.sqrt(float(valid[0, 0].sum())))
     return min(round(per_pixel * side), at_most)
@@ -142,7 +154,7 @@ def steps_per_side(per_pixel: float, valid: Tensor, *, at_most: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class MixtureEstimate:
-    """The image by a mixture; see `robustdip.corruption.base.Estimate`.
+    """The estimate of a mixture; see `robustdip.corruption.base.Estimate`.
 
     Attributes
     ----------
@@ -170,7 +182,7 @@ class MixtureEstimate:
 
     @property
     def image(self) -> Tensor:
-        """Clean elements as they came; the others from the network and the clean channels."""
+        """Clean elements unchanged; the others from the network and the clean channels."""
         # p pattern; h, w block; a, b pixel in the block; i, j channel.
         residual = in_blocks(self.y - self.average)
         guess = torch.einsum("phwij,jhawb->pihawb", self.gain, residual)
@@ -179,7 +191,7 @@ class MixtureEstimate:
 
     @property
     def corruption(self) -> Tensor:
-        """What was taken off the image: s = y − image."""
+        """s = y − image."""
         return self.y - self.image
 
     @property
@@ -189,7 +201,7 @@ class MixtureEstimate:
 
     @property
     def uncertainty(self) -> Tensor:
-        """Square root of the expected square error in the module's text."""
+        """Square root of the expected square error in the module's docstring."""
         b = self.corrupted_probability
         network = (self.y.shape[1] + 1) * self.scale**2
         doubt = self.overconfidence * (1 - b) * (self.y - self.average) ** 2
@@ -197,7 +209,12 @@ class MixtureEstimate:
 
 
 class MixtureModel:
-    """The mixture for one image. See the module for the mathematics and `Mixture` for settings.
+    """The mixture for one image; the module's docstring has the mathematics.
+
+    Parameters
+    ----------
+    settings : Mixture
+    problem : Problem
 
     Attributes
     ----------
@@ -205,7 +222,7 @@ class MixtureModel:
     problem : Problem
         y and valid: Tensor (1, C, H, W).
     onset, refresh : int
-        Steps before s counts (at most), and steps between two estimates.
+        Largest number of steps before s counts, and number of steps between two estimates.
     level : Tensor, int64, shape (1, C, H, W)
         Bin of each element's value in the histogram p_c.
     channels : ChannelModel
@@ -213,8 +230,9 @@ class MixtureModel:
     prior : Tensor, shape (P,)
         π of each pattern.
     value_density : Tensor, shape (levels,)
-        p_c, in multiples of an even spread.
+        p_c, relative to a uniform density.
     scratch_density : ScratchDensity or None
+        None if the settings leave it out.
     continued_fraction : Tensor, shape ()
         λ.
     scale : Tensor, shape () and 0 before the first estimate, then (1, 1, H, W)
@@ -222,13 +240,13 @@ class MixtureModel:
     posterior : Tensor, shape (1, P, H, W)
         Probability of each pattern at each pixel, 0 in the padding.
     gain : Tensor, shape (P, H/BLOCK, W/BLOCK, C, C)
-        Linear guess of all residuals of a pixel from its clean ones.
+        Linear prediction of all residuals of a pixel from its clean ones.
     corrupted_probability : Tensor, shape (1, C, H, W)
         b.
     undecided : Tensor, shape (1, C, H, W)
         1 for valid elements that no detector has found.
     impossible : Tensor, bool, shape (1, P, H, W)
-        Patterns that call an element clean which a detector has found.
+        Patterns in which an element that a detector has found would be clean.
     flat_area : Tensor, bool, shape (1, C, H, W)
         Elements of squares of one exact value.
     weight : Tensor, shape (1, C, H, W)
@@ -236,13 +254,13 @@ class MixtureModel:
     expected_cost : Tensor, shape (levels,), or None
         Before the onset: mean cost of corruption for each value of x.
     clean_fraction : float
-        Fraction of the elements taken for clean at present.
+        Fraction of the elements that count as clean at present.
     """
 
     def __init__(self, settings: Mixture, problem: Problem) -> None:
         self.settings, self.problem = settings, problem
         y, valid = problem.y, problem.valid
-        # At most 40 % of the run, so that s has time to grow in a short one.
+        # At most 40 % of the run, so that s has time to grow in a short run.
         self.onset = steps_per_side(settings.onset, valid, at_most=2 * problem.steps // 5)
         refresh = steps_per_side(settings.refresh, valid, at_most=problem.steps // 10)
         self.refresh = max(1, refresh)
@@ -255,7 +273,7 @@ class MixtureModel:
         self.continued_fraction = y.new_full((), 0.5)
         self.scale = y.new_zeros(())
         self.posterior = y.new_zeros(1, len(patterns), *y.shape[2:])
-        self.posterior[:, -1] = 1  # nothing is known to be clean: the network's output is the image
+        self.posterior[:, -1] = 1  # before the first estimate the image is the network's output
         self.gain = self.channels.no_gain(y)
         self.corrupted_probability = torch.zeros_like(y)
         found = torch.zeros_like(y, dtype=torch.bool)
@@ -270,27 +288,43 @@ class MixtureModel:
         self.clean_fraction = 0.5  # not estimated yet
 
     def loss(self, x: Tensor) -> Tensor:
-        """Mean loss of the network's output, less the expected cost of corruption."""
+        """Compute the mean loss, minus the expected cost of corruption before the onset.
+
+        Parameters
+        ----------
+        x : Tensor, shape (1, C, H, W)
+            The network's output.
+
+        Returns
+        -------
+        Tensor, shape ()
+        """
         problem = self.problem
         loss = data_loss(x - problem.y, self.weight, problem.valid, problem.penalty)
         if self.expected_cost is None:
             return loss
-        # Linear between the levels.
+        # Interpolated linearly between the levels.
         place = x.float() * (self.settings.levels - 1)
         low = place.detach().long().clamp(0, self.settings.levels - 2)
         cost = torch.lerp(self.expected_cost[low], self.expected_cost[low + 1], place - low)
         return loss - (self.undecided * cost).sum() / problem.valid.sum()
 
     def step(self, x: Tensor, average: Tensor, number: int) -> None:
-        """Re-estimate s every `refresh` steps and at the end."""
-        # Not the first time, when the outputs are a mere blur.
+        """Re-estimate s every `refresh` steps and at the end.
+
+        Parameters
+        ----------
+        x, average, number
+            See `robustdip.corruption.base.CorruptionModel.step`.
+        """
+        # Not at the first multiple, when the outputs are still a blur.
         due = number % self.refresh == 0 and number != self.refresh
         if not due and number != self.problem.steps:
             return
         self.reestimate(average)
-        # The gradient of what clean elements say is proportional to their fraction, while the noise
-        # of all elements is not: with few clean elements the network learns noise earlier, in
-        # proportion to the square of the fraction.
+        # The gradient of the clean elements is proportional to their fraction; the noise of the
+        # gradient of all elements is not. So with few clean elements the network learns noise
+        # earlier, in proportion to the square of the fraction.
         clean = float(self.weight.sum() / self.undecided.sum().clamp(min=1))
         if number < self.onset * min(1.0, 2 * clean) ** 2:
             self.expect_cost(1 - clean)
@@ -298,16 +332,18 @@ class MixtureModel:
             self.expected_cost = None
 
     def expect_cost(self, corrupted_fraction: float) -> None:
-        """Let elements that look corrupted count too, less what corruption costs on average.
+        """Include elements that look corrupted in the loss, and subtract their expected cost.
 
-        Before the onset the network lacks detail, and detail once taken for corruption is not
-        learned. But corrupted elements pull at the network, and decide where they are the majority.
-        What they cost is known without knowing which they are: for a weight w of the value alone,
+        Before the onset the network lacks detail, and detail that is taken for corruption is not
+        learned. But corrupted elements pull the network towards their values, and dominate where
+        they are the majority. Their expected cost is known even if their places are not: for a
+        weight w that depends on the value alone,
 
             E w(y) ρ(x − y)  =  (1 − π) E[w(y) ρ(x − y) | clean]  +  π E[w(c) ρ(x − c)], c from p_c,
 
-        so the last term is subtracted. What remains is what the clean elements say, with the noise
-        of the others. w leaves out values that give themselves away, such as salt and pepper.
+        so the last term is subtracted. The loss of the clean elements remains, with the noise of
+        the others. w is small for values that are themselves evidence of corruption, such as salt
+        and pepper.
 
         Parameters
         ----------
@@ -315,8 +351,9 @@ class MixtureModel:
             π.
         """
         spike, density = self.settings.spike, self.value_density
-        # Between spikes p_c is taken as even: detail missed so far is in it as well, and would be
-        # subtracted too. 2 % of p_c are spread over all values, so there is always some.
+        # Between spikes p_c is replaced by its mean, because it contains detail that the network
+        # has not learned yet, which would be subtracted too. There is always a value between
+        # spikes, because spikes are above the mean density.
         spikes = density > spike
         even = torch.where(spikes, density, density[~spikes].mean())
         weight = spike / density.clamp(min=spike)
@@ -328,7 +365,7 @@ class MixtureModel:
         self.expected_cost = corrupted_fraction * cost / levels
 
     def estimate(self, average: Tensor) -> MixtureEstimate:
-        """See `robustdip.corruption.base.CorruptionModel`."""
+        """See `robustdip.corruption.base.CorruptionModel.estimate`."""
         return MixtureEstimate(
             y=self.problem.y,
             average=average,
@@ -341,27 +378,28 @@ class MixtureModel:
 
     @torch.no_grad()
     def reestimate(self, x: Tensor, *, sweeps: int | None = None) -> None:
-        """Estimate β, p_c, λ, π and b on the residual of x, by expectation maximisation.
+        """Estimate β, p_c, λ, π and b from the residual of x by expectation maximisation.
 
         Parameters
         ----------
         x : Tensor, float32, shape (1, C, H, W)
             The averaged output of the network.
         sweeps : int, optional
-            Instead of the settings'.
+            Number of iterations, instead of that of the settings.
         """
         valid = self.problem.valid
         residual = (self.problem.y - x) * valid
         size = residual.abs()
         if self.scale.ndim == 0:
-            # Before anything is known the better half counts as clean; EM forgets this quickly.
+            # At first the half with the smaller residuals counts as clean. The result of EM hardly
+            # depends on this start.
             real = size[valid > 0]
             smallest = self.settings.scale.smallest
             self.scale = real[real <= real.median()].mean().clamp(min=smallest)
-            self.posterior = torch.zeros_like(self.posterior)  # nothing is known to be corrupted
+            self.posterior = torch.zeros_like(self.posterior)  # no pixel counts as corrupted
         length, log_volume, self.gain = self.channels.lengths(x, residual, valid)
-        # A frequent value is no proof of corruption where the network nearly explains it, such as
-        # white paper or a flat sky: there it counts for no more than any other value.
+        # A frequent value is no evidence of corruption if the network nearly explains it, or in a
+        # flat area such as white paper. Its density is then limited to the mean.
         evident = (size > self.settings.evident) & ~self.flat_area
         for _ in range(self.settings.sweeps if sweeps is None else sweeps):
             self._expect(length, log_volume, evident)
@@ -370,15 +408,18 @@ class MixtureModel:
         self.clean_fraction = float(self.weight.sum() / valid.sum())
 
     def _expect(self, length: Tensor, log_volume: Tensor, evident: Tensor) -> None:
-        """The expectation: posterior of the patterns, and λ, which needs the same odds."""
+        """Expectation: compute the posterior of the patterns, and λ from the same odds."""
         patterns, clean_count = self.channels.patterns, self.channels.clean_count
         # Log density of the corrupted channels' values under each pattern, (1, P, H, W).
         log_bad = torch.log(self.value_density)[self.level]
         log_bad = torch.where(evident, log_bad, log_bad.clamp(max=0))
         log_joint = torch.einsum("pc,bchw->bphw", patterns, log_bad)
-        # A pixel corrupted in all channels has its colour from p_c or continues the damage around.
+        # The colour of a pixel corrupted in all channels comes from p_c or continues the damage.
         log_alone = log_joint[:, -1:] + torch.log1p(-self.continued_fraction)
-        log_run = torch.log(self.continued_fraction * self._scratch_density())
+        run = torch.zeros_like(log_alone)
+        if self.scratch_density is not None:
+            run = self.scratch_density.density(self.posterior[:, -1:])
+        log_run = torch.log(self.continued_fraction * run)
         log_run = torch.where(evident.any(dim=1, keepdim=True), log_run, log_run.clamp(max=0))
         log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
         # π, and the Laplace density exp(−length/β) / (β^k V) of the k clean channels.
@@ -391,14 +432,8 @@ class MixtureModel:
         fraction = continued / all_bad.sum().clamp(min=1e-6)
         self.continued_fraction = fraction.clamp(1e-6, 0.99)
 
-    def _scratch_density(self) -> Tensor:
-        corrupted = self.posterior[:, -1:]
-        if self.scratch_density is None:
-            return torch.zeros_like(corrupted)
-        return self.scratch_density.density(corrupted)
-
     def _maximise(self, length: Tensor, evident: Tensor) -> None:
-        """The maximisation: π, b, p_c and β from the posterior of the patterns."""
+        """Maximisation: compute π, b, p_c and β from the posterior of the patterns."""
         patterns = self.channels.patterns
         totals = self.posterior.sum(dim=(0, 2, 3))
         self.prior = totals / totals.sum() + 1e-6
@@ -412,15 +447,23 @@ class MixtureModel:
         )
 
     def density_of(self, counts: Tensor) -> Tensor:
-        """p_c, in multiples of an even spread, from a histogram of corrupted values.
+        """Compute p_c, relative to a uniform density, from a histogram of corrupted values.
 
-        2 % are spread evenly: a value not seen yet is no proof of a clean element.
+        2 % are spread evenly, because an element whose value has not occurred yet may be corrupted.
+
+        Parameters
+        ----------
+        counts : Tensor, shape (levels,)
+
+        Returns
+        -------
+        Tensor, shape (levels,)
         """
         levels = self.settings.levels
         return 0.98 * levels * counts / counts.sum().clamp(min=1e-6) + 0.02
 
 
 def _flat_area(y: Tensor, side: int) -> Tensor:
-    """The elements of any square of side x side that have one exact value; bool, shape of y."""
+    """The elements of all side x side squares that have one exact value; bool, shape of y."""
     same = F.max_pool2d(y, side, stride=1) == -F.max_pool2d(-y, side, stride=1)
     return F.max_pool2d(F.pad(same.float(), (side - 1,) * 4), side, stride=1) > 0

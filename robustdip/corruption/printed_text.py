@@ -1,15 +1,15 @@
-"""Text printed over a photograph: one exact colour, many times, in thin strokes.
+"""Text printed over a photograph: many pixels of one exact colour, in thin strokes.
 
-All pixels within a stroke agree, so a network learns letters as it learns edges, and their residual
-shows nothing. Their colour does. In a photograph an exact colour repeats a few times, and where it
-repeats more often, similar colours are frequent too; a printed colour repeats hundreds of times and
-has no similar ones. In the terms of `robustdip.corruption.mixture`: the density of corrupted values
-has a spike at this colour which no residual could outweigh.
+All pixels within a stroke have one colour, so a network learns letters like edges, and the residual
+does not show them. Their colour does. In a photograph an exact colour repeats a few times, and if
+it repeats more often, similar colours are frequent too. A printed colour repeats hundreds of times,
+and similar colours are rare. In the terms of `robustdip.corruption.mixture`, the density of
+corrupted values has a spike at this colour that outweighs any residual.
 
-Drawings and scanned pages consist of such colours, ink and paper alike, and must stay as they are.
-So a colour counts as printed only if it forms thin strokes and what surrounds them is photograph.
-Smooth edges are blends of the printed colour and the picture beside it, and count as printed too.
-Pure black and white are left to the residuals: highlights and shadows are clipped to them.
+Drawings and scanned pages consist of such colours, for ink and for paper, and must not change. So a
+colour counts as printed only if it forms thin strokes that a photograph surrounds. Smooth edges are
+blends of the printed colour and the picture beside it, and count as printed too. Pure black and
+white are left to the residuals, because highlights and shadows are clipped to them.
 """
 
 from dataclasses import dataclass
@@ -28,31 +28,33 @@ class PrintedText:
     Attributes
     ----------
     min_repeats : int
-        Pixels that must have one exact colour: a few letters of 8 pixels height.
+        Smallest number of pixels of one exact colour: a few letters of 8 pixels height.
     contrast : float
-        The colour must be this many times as frequent as all similar colours together.
+        The colour must be more than this many times as frequent as all similar colours together.
     similar : int
-        Largest difference of a channel between similar colours, of 65535: two of 255 levels.
+        Largest difference of a channel between similar colours, in units of 1/65535; two of 255
+        levels.
     max_colours : int
-        The most frequent colours are looked at, each with a pass over the image.
+        Number of the most frequent colours that are examined; each needs a pass over the image.
     window : int
-        Pixels a side, odd; strokes thinner than half of it are thin.
+        Side in pixels, odd, of the window around each pixel. Strokes narrower than about half of it
+        count as thin.
     max_filled : float
-        Largest share of the window that a thin stroke covers.
+        Share of the window that the colour of a thin stroke covers at most.
     solid : float
-        Next to a pixel of a stroke its colour is this many times as frequent as in the window.
-        Where noise has left some pixels of a flat area, it is as frequent near as far.
+        Next to pixels of a stroke its colour is this many times as frequent as in the window. In a
+        flat area of which noise has left only some pixels, it is as frequent near as far.
     min_blend : float
-        Smallest share of the printed colour in a blended pixel; less is hardly visible.
+        Smallest share of the printed colour in a blended pixel; a smaller one is hardly visible.
     max_off_line : float
-        Largest colour distance of a blended pixel from the line between stroke and picture, which
-        varies beneath.
+        Largest colour distance of a blended pixel from the line between the colours of the stroke
+        and the picture. It allows for variation of the picture beneath.
     min_blended_border : float
-        Share of the strokes' border that must be blended for the edges to count as smooth. For
-        words on four photographs, ten seeds each, it was 0.43 or more with smooth edges and 0.14 or
-        less with hard ones.
+        The edges count as smooth if more than this share of the strokes' border is blended. For
+        words on four photographs, ten seeds each, the share was 0.43 or more with smooth edges and
+        0.14 or less with hard ones.
     max_plain : float
-        Largest share of the rest of the window that may have other repeated colours.
+        Largest mean share of the rest of the window that other repeated colours may have.
     """
 
     min_repeats: int = 24
@@ -69,13 +71,13 @@ class PrintedText:
 
     @torch.no_grad()
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
-        """The pixels of repeated, thin, isolated colours.
+        """Find the pixels of repeated colours in thin strokes on a photograph.
 
         Parameters
         ----------
         y : Tensor, float32, shape (1, C, H, W)
-            In [0, 1]. With fewer than 3 channels nothing is found: 256 grey levels repeat in any
-            picture. A fourth channel is left alone.
+            In [0, 1]. With fewer than 3 channels nothing is found, because 256 grey levels repeat
+            in any picture. A fourth channel is ignored.
         valid : Tensor, shape (1, C, H, W)
             1 for real elements, 0 for padding.
 
@@ -111,11 +113,11 @@ class PrintedText:
         return _Palette(index, real, candidates.tolist(), values)
 
     def _similar(self, pixels: Tensor, colour: Tensor) -> Tensor:
-        """How many of the pixels (N, 3) are similar to a colour (3,), itself included."""
+        """Number of the pixels (N, 3) that are similar or equal to a colour (3,)."""
         return ((pixels - colour).abs() <= self.similar).all(dim=1).sum()
 
     def _strokes(self, y: Tensor, palette: "_Palette") -> Tensor:
-        """The pixels, bool (H, W), of the colours that are printed, smooth edges included."""
+        """The pixels, bool (H, W), of printed colours, with their smooth edges."""
         index, real = palette.index, palette.real
         found, border, smooth = (torch.zeros_like(real) for _ in range(3))
         pixels_far, pixels_near = (_around(real, s).clamp(min=1) for s in (self.window, 3))
@@ -135,8 +137,8 @@ class PrintedText:
 
         waiting = {colour for colour in palette.colours if in_strokes(colour)}
         while waiting:
-            # Letters may cross letters, so colours found in an earlier round no longer make the
-            # surroundings of the others look like a drawing.
+            # Letters may cross letters. So colours found in an earlier round are not counted as
+            # drawing in the surroundings of the others.
             drawn = _around((index >= 0) & ~found, self.window)
             printed = {colour for colour in waiting if on_a_photograph(colour, drawn)}
             if not printed:
@@ -148,7 +150,7 @@ class PrintedText:
                 beside, blended = self._border(y, own, real, palette.values[colour] / 65535)
                 border |= beside
                 smooth |= blended
-        # Where edges are hard, few pixels of the picture lie between by chance.
+        # With hard edges, few pixels of the picture look blended by chance.
         if smooth.sum() > self.min_blended_border * border.sum():
             found |= smooth
         return found
@@ -170,6 +172,7 @@ class PrintedText:
         Returns
         -------
         border, blended : Tensor, bool, shape (H, W)
+            The pixels beside strokes, and the blended ones among them.
         """
         height, width = stroke.shape
         reach = 2  # pixels to the picture: a slanting edge is blended over two
@@ -199,16 +202,18 @@ class PrintedText:
 
 @dataclass(frozen=True, eq=False)
 class _Palette:
-    """Colours that repeat without similar ones.
+    """Colours that repeat while similar ones are rare.
 
     Attributes
     ----------
     index : Tensor, int64, shape (H, W)
-        Number of each pixel's colour, −1 where it is none of `colours`.
+        Number of each pixel's colour; −1 if it is none of `colours`.
     real : Tensor, bool, shape (H, W)
+        False in the padding.
     colours : list of int
-    values : Tensor, int64, shape (number, 3)
-        Of 65535, for each number.
+        Numbers of the colours.
+    values : Tensor, int64, shape (numbers, 3)
+        The colour of each number, in units of 1/65535.
     """
 
     index: Tensor
@@ -218,7 +223,7 @@ class _Palette:
 
 
 def _around(mask: Tensor, size: int) -> Tensor:
-    """Number of pixels in the window around each that are in the mask (H, W), its centre apart."""
+    """Number of other pixels in the window around each pixel that are in the mask (H, W)."""
     ones = mask.float()
     mean = F.avg_pool2d(ones[None, None], size, stride=1, padding=size // 2)[0, 0]
     return (mean * size**2).round() - ones

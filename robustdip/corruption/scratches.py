@@ -1,15 +1,15 @@
-"""Scratches, hairs and lost lines: damage whose colour changes slowly along its way.
+"""Scratches, hairs and missing lines: damage whose colour changes slowly along a line.
 
-One pixel of a scratch could be detail. What gives it away is that it continues the damage on both
-of its sides. So the colour y of a pixel that is corrupted in all channels has, beside the density
-of the whole image (`robustdip.corruption.mixture`), a density given the corrupted pixels around it:
-for every pair of them that lie opposite each other a Laplace density of scale h around both, and
-the mean over all pairs, weighted by the probability that both are corrupted,
+One pixel of a scratch could be detail. It is recognised because it continues the damage on both of
+its sides. So the colour y of a pixel that is corrupted in all channels has two densities: that of
+the whole image (`robustdip.corruption.mixture`), and one given the corrupted pixels around it. The
+latter is a Laplace density of scale h around both pixels of a pair that lie opposite each other,
+averaged over all pairs with the probability that both are corrupted as weight,
 
     p_c(y) = Σ b₊b₋ · exp(−(‖y − y₊‖₁ + ‖y − y₋‖₁) / 2h) / (2h)^C  /  Σ b₊b₋.
 
 One similar neighbour is not enough: pixels of fine detail that the network has not learned yet look
-corrupted, have neighbours of their colour too, and would confirm each other.
+corrupted too and have neighbours of a similar colour, so they would confirm each other.
 """
 
 from dataclasses import dataclass
@@ -28,22 +28,36 @@ class Scratches:
     Attributes
     ----------
     window : int
-        Pixels a side, odd, within which pairs lie: enough to look over a crossing scratch that
-        hides the nearest neighbours.
+        Side in pixels, odd, of the window that contains the pairs. It is large enough to reach
+        beyond a crossing scratch that covers the nearest neighbours.
     scale : float
-        h, 1.3 of 255 grey levels: rounding and a slow change of colour.
+        h, 1.3 of 255 grey levels, for rounding and a slow change of colour.
     """
 
     window: int = 5
     scale: float = 0.005
 
     def start(self, y: Tensor) -> "ScratchDensity":
-        """The density for one image y, float32 of shape (1, C, H, W)."""
+        """Make the density for one image.
+
+        Parameters
+        ----------
+        y : Tensor, float32, shape (1, C, H, W)
+
+        Returns
+        -------
+        ScratchDensity
+        """
         return ScratchDensity(self, y)
 
 
 class ScratchDensity:
-    """Density of each pixel's colour between pairs of corrupted pixels.
+    """Density of each pixel's colour given pairs of corrupted pixels around it.
+
+    Parameters
+    ----------
+    settings : Scratches
+    y : Tensor, float32, shape (1, C, H, W)
 
     Attributes
     ----------
@@ -57,7 +71,7 @@ class ScratchDensity:
         h = settings.scale
         channels, height, width = y.shape[1:]
         half, last = self.window // 2, self.window - 1
-        # Nothing beyond the border is similar: 2 is farther from any colour than the range is wide.
+        # Nothing beyond the border is similar: 2 is farther than 1 from every value in [0, 1].
         padded = F.pad(y[0], (half,) * 4, value=2.0)
         alike = y.new_empty(self.pairs, height, width)
         for pair in range(self.pairs):
@@ -70,7 +84,7 @@ class ScratchDensity:
         self.alike = alike
 
     def density(self, corrupted: Tensor) -> Tensor:
-        """p_c of each pixel's colour, given each pixel's probability of being corrupted.
+        """Compute p_c of each pixel's colour, given the probability that each is corrupted.
 
         Parameters
         ----------
@@ -79,10 +93,10 @@ class ScratchDensity:
         Returns
         -------
         Tensor, shape (1, 1, H, W)
-            0 where there is no pair of corrupted pixels.
+            0 if there is no pair of corrupted pixels.
         """
         around = F.unfold(corrupted, self.window, padding=self.window // 2)[0]
-        # Places counted from the first and from the last lie opposite each other.
+        # The i-th place from the start of the window lies opposite the i-th from its end.
         both = (around[: self.pairs] * around.flip(0)[: self.pairs]).view_as(self.alike)
-        # The sum of less than one pair is not scaled up to a whole one.
+        # A total weight below one pair is not scaled up to one.
         return ((both * self.alike).sum(dim=0) / both.sum(dim=0).clamp(min=1))[None, None]

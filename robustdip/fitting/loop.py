@@ -1,4 +1,4 @@
-"""The fit: gradient descent on y = x + s, as a generator of steps."""
+"""The fit of y = x + s by gradient descent, as a generator of steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from robustdip.fitting.optimizers import Rates, autocast, optimizers_for, precis
 from robustdip.inputs import check_floats, check_mask, fill_unread
 from robustdip.recipes import Recipe
 
-__all__ = ["Step", "fit"]
+__all__ = ["Step", "fit", "grid_size"]
 
-# Steps between two looks at whether to stop early, for the answer waits for the device.
+# Steps between two checks of early stopping, because each check waits for the device.
 _STOPPING_CHECK_EVERY = 20
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The state of a fit after one gradient step; later steps leave it as it is.
+    """The state of a fit after one gradient step; later steps do not change it.
 
-    The arrays are computed when they are asked for, which waits for the device; the fit itself
-    never does. A step that is kept holds tensors of the image's size.
+    The arrays are computed when they are read, which waits for the device. A step that is kept
+    holds tensors of the image's size.
 
     Attributes
     ----------
     number, steps : int
-        This step, counted from 1, and the last.
+        Number of this step, counted from 1, and of the last step.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Step:
 
     @property
     def mask(self) -> np.ndarray:
-        """The elements judged corrupted: (H, W, C) bool."""
+        """The elements found corrupted: (H, W, C) bool."""
         return self._array("corrupted")
 
     @property
@@ -92,33 +92,35 @@ def fit(
     image : ndarray, shape (H, W, C), float32 in [0, 1]
         The corrupted image y.
     recipe : Recipe
+        All settings.
     mask : ndarray of bool, shape (H, W) or (H, W, C), optional
         True where an element is known to be corrupted. s is then not estimated: the network is
-        fitted to the other elements, which are returned as they came.
+        fitted to the other elements, which are returned unchanged.
     seed : int
         Seed of the network's input, its jitter, the weights and the start of s. All but the jitter
-        are drawn on the CPU, so one seed gives one start on every device.
+        are drawn on the CPU, so that a seed gives the same start on every device.
     device : str or torch.device
+        Where the fit runs.
 
     Yields
     ------
     Step
         After every gradient step, `recipe.steps` in all. With early stopping there may be fewer,
-        and the last one carries the detected image. The fit advances only when asked to, so the
-        consumer may look, measure, stop or be interrupted between steps.
+        and the last one has the detected image. The fit advances only when the next step is
+        requested, so the caller may inspect, measure or stop between steps.
 
     Raises
     ------
     TypeError
-        At the call, if the mask is not boolean.
+        At the call, if the image is not floating point or the mask is not boolean.
     ValueError
-        At the call, if the image or the mask has another shape or range, if the mask leaves no
-        clean element, or if the recipe takes no mask.
+        At the call, if the image or the mask has a wrong shape or range, if no element is clean, or
+        if the recipe takes no mask.
 
     Notes
     -----
-    Any size is taken: the grid is padded to a multiple of ``2**scales``, at least 64, and the
-    padding has no part in the loss. Padding does not change the rate of an element.
+    Images of any size are padded to the size of `grid_size`. The padding has no weight in the loss
+    and does not change the learning rate of an element.
     """
     if image.ndim != 3:
         raise ValueError(f"image has shape {image.shape}; (H, W, C) is needed")
@@ -139,7 +141,7 @@ def _steps(
     with own_modes(device):
         state = _Fit(image, recipe, mask, seed=seed, device=device)
     for number in range(1, recipe.steps + 1):
-        # Left before each yield: the consumer's own modes must not change between steps.
+        # The modes end before each yield, so that the caller's own are in force between steps.
         with own_modes(device):
             step = state.step(number)
         yield step
@@ -160,8 +162,7 @@ class _Fit:
         device: torch.device,
     ) -> None:
         generator = torch.Generator("cpu").manual_seed(seed)
-        multiple = max(2**recipe.scales, BLOCK)
-        y, valid = (part.to(device) for part in _padded(image, multiple=multiple))
+        y, valid = (part.to(device) for part in _padded(image, scales=recipe.scales))
         self.recipe, self.valid = recipe, valid
         self.size = (image.shape[0], image.shape[1])
         self.members = [_Member(recipe, y, generator=generator) for _ in range(recipe.networks)]
@@ -170,7 +171,7 @@ class _Fit:
         if mask is None or recipe.known_mask is None:
             self.model = recipe.corruption_model.start(problem)
         else:
-            corrupted = _padded(mask, multiple=multiple)[0].to(device)
+            corrupted = _padded(mask, scales=recipe.scales)[0].to(device)
             self.model = recipe.known_mask.start(problem, corrupted)
         self.rates = Rates([o for member in self.members for o in member.optimizers])
         self.averages = y.new_zeros(len(self.members), *y.shape[1:])
@@ -184,15 +185,15 @@ class _Fit:
         results = [member.step(model) for member in self.members]
         outputs = torch.cat([x for x, _ in results])
         loss = torch.stack([loss for _, loss in results]).mean()
-        # Short memory at first (none at step 1), for the first outputs are far from anything. A new
-        # tensor each time: steps that were yielded keep theirs.
+        # The average has a short memory at first (none at step 1), because the first outputs are
+        # far from the image. It is a new tensor each time, because earlier steps keep theirs.
         weight = 1 - min(recipe.average, (number - 1) / (number + 8))
         self.averages = self.averages.lerp(outputs, weight)
         x, average = (values.mean(dim=0, keepdim=True) for values in (outputs, self.averages))
         model.step(x, average, number)
         shown, last = average, recipe.steps
         if self.stopping is not None:
-            self.stopping.push(x * self.valid)  # the padding, set to 0, does not vary
+            self.stopping.push(x * self.valid)  # padding set to 0, so that it does not vary
             if number % _STOPPING_CHECK_EVERY == 0 and self.stopping.finished:
                 last = number
             if number == last:
@@ -229,7 +230,7 @@ class _Member:
         self.optimizers = optimizers_for(network, recipe.optimizer, lr=recipe.lr)
 
     def step(self, model: CorruptionModel) -> tuple[Tensor, Tensor]:
-        """One step of the weights: the output before it, and its loss."""
+        """Update the weights once. Return the output before the update, and its loss."""
         z = self.input()
         with autocast(z.device, self.dtype):
             x = self.network(z)
@@ -242,14 +243,32 @@ class _Member:
         return x.detach(), loss.detach()
 
 
-def _padded(image: np.ndarray, *, multiple: int) -> tuple[Tensor, Tensor]:
-    """The image as (1, C, H', W'), and a tensor that is 1 inside the image and 0 in the padding.
+def grid_size(size: tuple[int, int], *, scales: int) -> tuple[int, int]:
+    """Height and width to which an image is padded: multiples of 2**scales that exceed it.
 
-    At least 64 a side: at 32 the deepest of five scales is one pixel, which batch normalisation
-    cannot normalise.
+    At least twice that multiple, 64 for five scales: with one pixel at the deepest scale there is
+    nothing that batch normalisation could normalise.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Height and width of the image.
+    scales : int
+        Halvings of the grid by the network.
+
+    Returns
+    -------
+    tuple of int
     """
+    multiple = max(2**scales, BLOCK)
+    height, width = (max(-(-side // multiple), 2) * multiple for side in size)
+    return height, width
+
+
+def _padded(image: np.ndarray, *, scales: int) -> tuple[Tensor, Tensor]:
+    """The image as (1, C, H', W'), and a tensor that is 1 inside the image and 0 in the padding."""
     height, width, _ = image.shape
+    grid = grid_size((height, width), scales=scales)
     y = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32))[None]
-    pad = [max(-(-side // multiple) * multiple, 2 * multiple) - side for side in (height, width)]
-    padding = (0, pad[1], 0, pad[0])
+    padding = (0, grid[1] - width, 0, grid[0] - height)
     return F.pad(y, padding), F.pad(torch.ones_like(y), padding)

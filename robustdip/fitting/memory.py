@@ -1,32 +1,45 @@
-"""How much memory a fit needs, and how much there is."""
+"""How much memory a fit needs, and how much is free."""
 
 import math
 
 import torch
 
+from robustdip.fitting.loop import grid_size
 from robustdip.fitting.optimizers import precision
 from robustdip.recipes import Recipe
 
 __all__ = ["memory_free", "memory_needed"]
 
 # Fitted to the records of benchmarks/images/memory.py.
-_BUFFERS = 100_000_000  # of the convolution library; they do not grow with the image
+_BUFFERS = 100_000_000  # of the convolution library, for any image
 _BYTES_PER_PIXEL = 500
 _BYTES_PER_CHANNEL = {torch.bfloat16: 22, torch.float32: 60}
-_BYTES_PER_WEIGHT = 480  # per scale and squared width: weights and what the optimizer keeps
+_BYTES_PER_WEIGHT = 480  # per scale and squared width: weights and optimizer state
 
 
 def memory_needed(
     shape: tuple[int, ...], recipe: Recipe, *, device: str | torch.device = "cpu"
 ) -> int:
-    """Bytes that a fit of an (H, W, C) image takes at its peak, beside the interpreter and torch.
+    """Estimate the peak memory of a fit, without the interpreter and torch themselves.
 
     Activations, their gradients and the network's input grow with the padded pixels and the width,
-    weights with the width squared. Further networks need weights and an input of their own. Early
-    stopping keeps a window of outputs and two images.
+    weights with the square of the width. Each further network needs its own weights and input.
+    Early stopping keeps a window of outputs and two images.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the image: (H, W) or (H, W, C).
+    recipe : Recipe
+    device : str or torch.device
+        Where the fit runs, which decides its precision.
+
+    Returns
+    -------
+    int
+        Bytes.
     """
-    grid = 2**recipe.scales
-    area = math.prod(max(-(-side // grid), 2) * grid for side in shape[:2])
+    area = math.prod(grid_size((shape[0], shape[1]), scales=recipe.scales))
     weights = _BYTES_PER_WEIGHT * recipe.scales * recipe.width**2 * recipe.networks
     dtype = precision(torch.device(device), published=recipe.published_net)
     pixels = area * (_BYTES_PER_CHANNEL[dtype] * recipe.width + _BYTES_PER_PIXEL)
@@ -38,9 +51,19 @@ def memory_needed(
 
 
 def memory_free(device: torch.device) -> int | None:
-    """Bytes free on the device; None where nothing tells (MPS, Windows)."""
+    """Find how much memory is free on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+
+    Returns
+    -------
+    int or None
+        Bytes; None if the system does not report it (MPS on macOS, Windows).
+    """
     if device.type == "cuda":
-        # What PyTorch keeps from an earlier fit is free to this one.
+        # Memory that PyTorch has reserved but does not use is available as well.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
     try:

@@ -23,23 +23,23 @@ class SkipUNet(nn.Module):
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels of the input code z and of the image.
+        Channels of the input z and of the image.
     width : int
         Channels of every scale.
     finest : int, optional
         Channels of up_0, the decoder at full resolution; `width` if None. At equal widths more than
-        half of the work is there, and detail needs few channels.
+        half of the computation is there, and detail needs few channels.
     scales : int
         Number of halvings; height and width of z must be multiples of ``2**scales``.
     skip : int
         Channels of each skip connection.
     published : bool
         True: reflection padding, convolution biases and a normalisation of every joined tensor, as
-        in the published script. False: zero padding inside the convolution, which copies nothing,
-        and neither of the other two, since the batch normalisation after each convolution cancels
+        in the published script. False: zero padding inside the convolution, which needs no copy,
+        and neither of the other two, because the batch normalisation after each convolution cancels
         its bias and most of the scale. The convolutions and widths are the same.
     generator : torch.Generator, optional
-        Source of the initial weights (PyTorch's default distribution).
+        Source of the initial weights, which have PyTorch's default distribution.
     """
 
     def __init__(
@@ -83,7 +83,8 @@ class SkipUNet(nn.Module):
         self.head = nn.utils.skip_init(
             nn.Conv2d, finest or width, out_channels, 1, device="cpu", dtype=torch.float32
         )
-        # The layers would draw from PyTorch's global generator.
+        # skip_init leaves the weights unset, because the layers would draw them from PyTorch's
+        # global generator.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 bound = (module.weight[0].numel()) ** -0.5  # kaiming_uniform_(a=√5): PyTorch's own
@@ -92,7 +93,18 @@ class SkipUNet(nn.Module):
                     nn.init.uniform_(module.bias, -bound, bound, generator=generator)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map a code (1, in_channels, H, W) to an image (1, out_channels, H, W) in (0, 1)."""
+        """Compute the image of an input.
+
+        Parameters
+        ----------
+        z : Tensor, shape (1, in_channels, H, W)
+            H and W are multiples of ``2**scales``.
+
+        Returns
+        -------
+        Tensor, float32, shape (1, out_channels, H, W)
+            In (0, 1).
+        """
         x, skips = z, []
         for skip, down in zip(self.skip, self.down, strict=True):
             skips.append(skip(x))
@@ -104,28 +116,31 @@ class SkipUNet(nn.Module):
                 # backward of the interpolation is many times slower than on contiguous memory.
                 x.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
             x = up(torch.cat([skips.pop(), x], dim=1))
-        # The sigmoid and what follows it (loss, s) are float32 whatever the autocast precision.
+        # The sigmoid and everything after it (loss, s) are float32, whatever the precision.
         return torch.sigmoid(self.head(x).float())
 
 
 class FixedInput:
-    """The network's fixed random input z, uniform in [0, scale], with fresh jitter at every call.
+    """The network's fixed random input z, uniform in [0, scale], with new jitter at every call.
 
     Parameters
     ----------
     channels : int
+        Channels of z.
     size : tuple of int
         Height and width of the grid.
     scale, jitter : float
         Range of z, and standard deviation of the normal noise that each call adds to it.
     fresh : bool
-        Draw new normal numbers at every call, as published. Otherwise they are read from a random
-        place of a table twice as long as z, which is as good: drawing 32 normal numbers a pixel is
-        a large part of a step on a CPU, where the generator is serial.
+        Draw new normal numbers at every call, as published. Otherwise read them from a random place
+        of a table twice as long as z. Drawing 32 normal numbers for each pixel takes a large part
+        of a step on a CPU, where the generator is serial.
     generator : torch.Generator
-        On the CPU: draws z, the places and the seed of the jitter's own generator.
-    device, dtype
-        Of the result.
+        On the CPU. It draws z, the places and the seed of the jitter's own generator.
+    device : torch.device
+        Device of the result.
+    dtype : torch.dtype
+        Type of the result.
     """
 
     def __init__(
@@ -140,7 +155,7 @@ class FixedInput:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        # Drawn as (H, W, channels) and viewed as channels_last: that needs no copy, and PyTorch's
+        # Drawn as (H, W, channels) and viewed as channels_last, which needs no copy; PyTorch's
         # normal generator is faster on contiguous memory.
         shape = (1, *size, channels)
         z = torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32) * scale
@@ -151,7 +166,12 @@ class FixedInput:
         self.table = None if fresh else self._normal((2 * z.numel(),), torch.float32).to(dtype)
 
     def __call__(self) -> Tensor:
-        """Return z plus jitter, shape (1, channels, H, W), channels_last."""
+        """Add new jitter to z.
+
+        Returns
+        -------
+        Tensor, shape (1, channels, H, W), channels_last
+        """
         if self.table is None:
             noise = self._normal(self.z.shape, self.z.dtype)
         else:
@@ -166,5 +186,5 @@ class FixedInput:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation by the image's own statistics: a fit never leaves training mode."""
+    """Batch normalisation by the statistics of the input; a fit never needs running statistics."""
     return nn.BatchNorm2d(channels, track_running_stats=False, device="cpu", dtype=torch.float32)

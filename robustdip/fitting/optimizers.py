@@ -1,4 +1,4 @@
-"""How the network descends: optimizers, the path of their rates, and the precision of a step."""
+"""Optimizers of the network, their learning rates over the steps, and the precision of a step."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -18,16 +18,16 @@ __all__ = ["ConstantRate", "DecayingRate", "Rates", "autocast", "optimizers_for"
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantRate:
-    """The published rate: the same at every step."""
+    """The published learning rate: the same at every step."""
 
     def factor(self, number: int, steps: int, *, clean_pixels: float) -> float:
-        """1; see `DecayingRate.factor`."""
+        """Return 1; see `DecayingRate.factor`."""
         return 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecayingRate:
-    """Warm-up, then constant, then a linear decay; besides, a bound on the path of the weights.
+    """Warm-up, a constant rate, then linear decay; and a bound on how far the weights can move.
 
     Attributes
     ----------
@@ -38,10 +38,10 @@ class DecayingRate:
     final : float
         Rate at the end, as a fraction of the full one.
     bounded : bool
-        After `reach` steps the rate also falls like 1/step³. Then the distance that the weights can
-        still move is bounded, however many steps follow, and with it what they may overfit. With
-        less clean data a network overfits sooner, so the reach is the square root of twice the
-        number of clean pixels: the image's side if half of it is clean.
+        Whether the rate also falls like 1/step³ after a number of steps, the reach. The distance
+        that the weights can still move is then bounded, however many steps follow, and so is
+        overfitting. With less clean data a network overfits sooner, so the reach is the square root
+        of twice the number of clean pixels: the image's side if half of it is clean.
     min_reach : float
         Smallest reach: even for one pixel the network needs that many steps to fit anything.
     """
@@ -53,14 +53,19 @@ class DecayingRate:
     min_reach: float = 64.0
 
     def factor(self, number: int, steps: int, *, clean_pixels: float) -> float:
-        """The rate of a step as a fraction of the full one.
+        """Compute the rate of a step as a fraction of the full one.
 
         Parameters
         ----------
         number, steps : int
-            This step, counted from 1, and the last.
+            Number of this step, counted from 1, and of the last step.
         clean_pixels : float
-            Number of pixels taken for clean at present.
+            Number of pixels that count as clean at present.
+
+        Returns
+        -------
+        float
+            In [0, 1].
         """
         left = min(1.0, (1 - number / steps) / (1 - self.constant)) if self.constant < 1 else 1.0
         reach = max(self.min_reach, math.sqrt(2 * clean_pixels)) if self.bounded else math.inf
@@ -69,14 +74,25 @@ class DecayingRate:
 
 
 class Rates:
-    """Sets the rates of several optimizers to a fraction of their first values."""
+    """Sets the learning rates of several optimizers to a fraction of their initial values.
+
+    Parameters
+    ----------
+    optimizers : list of Optimizer
+        Their present rates are the full ones.
+    """
 
     def __init__(self, optimizers: list[Optimizer]) -> None:
         self._groups = list(chain.from_iterable(o.param_groups for o in optimizers))
         self._full = [group["lr"] for group in self._groups]
 
     def set(self, factor: float) -> None:
-        """Set each rate to `factor` times its full value."""
+        """Set each rate to `factor` times its full value.
+
+        Parameters
+        ----------
+        factor : float
+        """
         for group, full in zip(self._groups, self._full, strict=True):
             group["lr"] = full * factor
 
@@ -84,14 +100,28 @@ class Rates:
 def optimizers_for(
     network: nn.Module, kind: Literal["sgd", "adam", "muon"], *, lr: float
 ) -> list[Optimizer]:
-    """The optimizers of a network: SGD or Adam for everything, or Muon with Adam for the rest."""
+    """Make the optimizers of a network.
+
+    Parameters
+    ----------
+    network : Module
+        In channels_last memory for "muon".
+    kind : {"sgd", "adam", "muon"}
+        "muon" is Muon for the larger convolutions and Adam for the other parameters.
+    lr : float
+        Full learning rate; Adam beside Muon has half of it.
+
+    Returns
+    -------
+    list of Optimizer
+    """
     if kind == "sgd":
         return [torch.optim.SGD(network.parameters(), lr=lr)]
     if kind == "adam":
         return [torch.optim.Adam(network.parameters(), lr=lr)]
     # Muon orthogonalises the update of a matrix; a convolution is the matrix (out, kh·kw·in). Batch
-    # normalisation follows it, so that the scale of its weights, hence its rate, hardly matters.
-    # Matrices with a side below 16 are too small to gain from it.
+    # normalisation follows each one, so that the scale of its weights, and hence its rate, has
+    # little effect. Matrices with a side below 16 are too small to gain from Muon.
     matrices = [p for p in network.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
     others = [p for p in network.parameters() if all(p is not m for m in matrices)]
     return [
@@ -101,15 +131,35 @@ def optimizers_for(
 
 
 def precision(device: torch.device, *, published: bool) -> torch.dtype:
-    """bfloat16 where the processor multiplies it faster; float32 for the published network."""
+    """Choose the precision in which the network computes.
+
+    Parameters
+    ----------
+    device : torch.device
+    published : bool
+        Whether the network is the published one, which computes in float32.
+
+    Returns
+    -------
+    torch.dtype
+    """
     return torch.float32 if published else fastest_precision(device)
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """A context in which the network computes in `dtype`.
+    """Make a context in which the network computes in `dtype`.
 
-    Without the cache of converted weights: inside a caller's own autocast it would outlive the step
-    that changes the weights.
+    The cache of converted weights is off: inside a caller's own autocast it would still be in use
+    after a step has changed the weights.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+
+    Returns
+    -------
+    context manager
     """
     if dtype == torch.float32:
         return nullcontext()

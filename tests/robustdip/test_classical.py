@@ -7,7 +7,6 @@ from scipy.ndimage import median_filter
 from scipy.optimize import linprog, minimize
 from skimage import data
 
-from robustdip import classical
 from robustdip.classical import (
     METHODS,
     adaptive_median,
@@ -224,34 +223,36 @@ def test_planted_salt_and_pepper_is_found(amount, camera):
     assert_array_equal(recovered[~mask], corrupted[~mask].astype(np.float32))
 
 
-@pytest.fixture
-def widths(monkeypatch):
-    """The widths of all windows looked at since the test began."""
-    seen = []
-    statistics = classical._window_statistics
-
-    def spy(plane, rows, columns, window):
-        seen.append(window)
-        return statistics(plane, rows, columns, window)
-
-    monkeypatch.setattr(classical, "_window_statistics", spy)
-    return seen
-
-
 @pytest.mark.parametrize(
-    ("amount", "largest"), [(0.1, 5), (0.33, 7), (0.5, 9), (0.65, 13), (0.75, 17), (0.9, 39)]
+    ("amount", "smaller", "largest", "larger"),
+    [
+        (0.1, 3, 5, 7),
+        (0.33, 5, 7, 9),
+        (0.5, 7, 9, 13),
+        (0.65, 9, 13, 17),
+        (0.75, 13, 17, 25),
+        (0.9, 25, 39, 57),
+    ],
 )
-def test_largest_window_follows_the_density(amount, largest, camera, widths):
+def test_largest_window_follows_the_density(amount, smaller, largest, larger, camera):
     corrupted, _ = salt_and_pepper(camera, amount)
-    # A black corner, 39 x 39 with its mirror images, that no window resolves: all are tried.
-    corrupted[:20, :20] = 0
-    adaptive_median(corrupted)
-    assert widths == list(range(3, largest + 1, 2))
+    # How large a black square may be for a window to erase it depends on the window.
+    for place, side in enumerate((3, 4, 5, 7, 9, 13)):
+        corrupted[20 * place :, 20 * place :][:side, :side] = 0
+    found, _ = adaptive_median(corrupted)
+    assert_array_equal(found, adaptive_median(corrupted, max_window=largest)[0])
+    for other in (smaller, larger):
+        assert (found != adaptive_median(corrupted, max_window=other)[0]).any()
 
 
-def test_a_flat_image_does_not_count_as_dense_corruption(widths):
-    adaptive_median(np.full((30, 30), 0.5))
-    assert widths == [3, 5]
+def test_a_flat_image_does_not_count_as_dense_corruption():
+    """Windows of one value are no evidence: a black square, which 39x39 would erase, stays."""
+    image = np.full((60, 60), 0.5)
+    image[20:32, 20:32] = 0
+    found, _ = adaptive_median(image)
+    assert_array_equal(found, adaptive_median(image, max_window=5)[0])
+    assert (found[22:30, 22:30] == 0).all()
+    assert (adaptive_median(image, max_window=39)[0] == 0.5).all()
 
 
 # Two-phase.
@@ -270,20 +271,6 @@ def functional(u, observed, flagged):
     ends = u.ravel()[edge_list(u.shape)]
     data_term = np.sqrt(1 + (u - observed) ** 2)[flagged].sum()
     return data_term + 40 * np.sqrt(300 + (ends[:, 0] - ends[:, 1]) ** 2).sum()
-
-
-def test_two_phase_gradient_is_the_derivative():
-    rng = np.random.default_rng(0)
-    u, observed = rng.uniform(0, 255, (2, 6, 7))
-    flagged = rng.random((6, 7)) < 0.5
-    value, gradient = classical._two_phase_functional(u, observed, flagged, 300, 40, 1)
-    assert value == pytest.approx(functional(u, observed, flagged))
-    for position in np.ndindex(u.shape):
-        step = np.zeros_like(u)
-        step[position] = 1e-4
-        slope = functional(u + step, observed, flagged) - functional(u - step, observed, flagged)
-        expected = slope / 2e-4 if flagged[position] else 0.0
-        assert gradient[position] == pytest.approx(expected, abs=1e-5)
 
 
 def test_two_phase_reaches_the_minimum_of_a_general_solver(camera):

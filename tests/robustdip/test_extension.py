@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustdip import Method, corrupt, denoise, register
+from robustdip import Method, corrupt, denoise, fit, register
 from robustdip.corruption.base import data_loss
 from robustdip.kinds import KINDS, Kind
 from robustdip.methods import METHODS, check_method
@@ -26,7 +26,6 @@ class Threshold:
 
     squared_loss_only: ClassVar[bool] = False
     one_network_only: ClassVar[bool] = False
-    gives_uncertainty: ClassVar[bool] = False
 
     size: float = 0.3
 
@@ -153,7 +152,8 @@ def test_the_catalogue_says_what_is_true(name):
         return
     assert found is RECIPES[name]
     assert method.takes_mask == (found.known_mask is not None)
-    assert method.gives_uncertainty == found.corruption_model.gives_uncertainty
+    step = next(iter(fit(np.full((4, 4, 3), 0.5, np.float32), replace(found, width=16))))
+    assert method.gives_uncertainty == (step.uncertainty is not None)
 
 
 def test_every_recipe_is_a_method():

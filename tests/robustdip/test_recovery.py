@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-import robustdip.fitting.loop
 import robustdip.recovery
 from overparam.devices import pick_device
 from robustdip import RECIPES, corrupt, denoise, fit
@@ -139,7 +138,7 @@ def test_the_image_is_the_input_less_the_corruption(dtype):
     half_a_level = 0.5 / white if white > 1 else 0
     assert np.abs(left - result.image / white).max() < half_a_level + 1e-6
     assert np.abs(result.corruption).max() <= 1
-    # 30 % are corrupted. After so few steps more are judged so: 0.54 ± 0.10 over ten seeds.
+    # 30 % are corrupted. After so few steps more are found: 0.54 ± 0.10 over ten seeds.
     assert 0.13 < result.mask.mean() < 0.95
     error = np.abs(result.corruption)
     assert error[result.mask].mean() > 10 * error[~result.mask].mean()
@@ -240,16 +239,15 @@ def test_the_padding_cannot_be_seen(name, monkeypatch):
     image = picture(20, 70, 3)
     expected = denoise(image, method=SMALL[name])
     assert expected.mask.any() == (name == "default")  # s takes part, where it is that fast
-    padded = robustdip.fitting.loop._padded
-    filled = []
+    settings, filled = type(SMALL[name].corruption_model), []
+    start = settings.start
 
-    def fill(*args, **options):
-        y, inside = padded(*args, **options)
-        noise = torch.rand(y.shape, generator=torch.Generator().manual_seed(len(filled)))
-        filled.append(int((inside == 0).sum()))
-        return torch.where(inside > 0, y, noise), inside
+    def fill(self, problem):
+        noise = torch.rand(problem.y.shape, generator=torch.Generator().manual_seed(len(filled)))
+        filled.append(int((problem.valid == 0).sum()))
+        return start(self, replace(problem, y=torch.where(problem.valid > 0, problem.y, noise)))
 
-    monkeypatch.setattr(robustdip.fitting.loop, "_padded", fill)
+    monkeypatch.setattr(settings, "start", fill)
     for _ in range(2):
         assert identical(denoise(image, method=SMALL[name]), expected)
     assert filled == [3 * (64 * 96 - 20 * 70)] * 2
@@ -316,13 +314,13 @@ def test_modes_of_the_caller_change_nothing(mode, plain):
             if step.number == 6:
                 break
         published = denoise(image, method=PAPER, steps=3)
-        told = denoise(image, method=DEFAULT, mask=image > 0.99, steps=3)
+        with_mask = denoise(image, method=DEFAULT, mask=image > 0.99, steps=3)
     np.testing.assert_array_equal(result.image, plain[0])
     np.testing.assert_array_equal(result.uncertainty, plain[1])
     outside = denoise(image, method=PAPER, steps=3)
     np.testing.assert_array_equal(published.image, outside.image)
     again = denoise(image, method=DEFAULT, mask=image > 0.99, steps=3)
-    np.testing.assert_array_equal(told.image, again.image)
+    np.testing.assert_array_equal(with_mask.image, again.image)
 
 
 def test_other_containers_of_pixels_are_taken_for_what_they_are(plain):

@@ -1,4 +1,4 @@
-"""Promise: before s counts, the loss is that of the clean elements, however few they are."""
+"""Promise: before s counts, the loss is that of the clean elements, even if they are few."""
 
 from dataclasses import replace
 
@@ -24,12 +24,12 @@ def ramp() -> np.ndarray:
 
 
 def admitted(kind: str, amount: float, *, seed: int = 0) -> tuple[MixtureModel, torch.Tensor]:
-    """The separation before the onset, once it has seen the clean image; the elements bad."""
+    """The model before the onset, after estimates on the clean image, and the bad elements."""
     noisy, bad = corrupt(ramp(), kind, amount, rng=np.random.default_rng(seed))
     y, guess = tensor(noisy), tensor(ramp())
     model = model_of(y, recipe=RECIPE)
-    for growth in range(2, 6):
-        model.step(guess, guess, growth * model.refresh)
+    for estimate in range(2, 6):
+        model.step(guess, guess, estimate * model.refresh)
     return model, tensor(bad) > 0
 
 
@@ -39,16 +39,16 @@ def test_the_loss_is_that_of_the_clean_elements(kind: str, amount: float):
     """Over seeds 0 to 9 the loss differs by 0.0115 at most, its rise from one output to the next
     by 0.0009; without the correction by 0.010 to 0.30, and on random values by 0.007 to 0.019."""
     model, bad = admitted(kind, amount)
-    clean, y, inside = tensor(ramp()), model.problem.y, model.problem.valid
+    clean, y, valid = tensor(ramp()), model.problem.y, model.problem.valid
 
     def only_clean(x: torch.Tensor) -> torch.Tensor:
-        return data_loss(x - y, inside * ~bad, inside, RECIPE.penalty)
+        return data_loss(x - y, valid * ~bad, valid, RECIPE.penalty)
 
     outputs = [clean + offset for offset in torch.linspace(-0.4, 0.04, 12)]
     found = torch.stack([model.loss(x) for x in outputs])
     wanted = torch.stack([only_clean(x) for x in outputs])
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.015)
-    # Its slope is what theta follows, and has to be right where the differences are constant too.
+    # The network follows the slope, which has to be right even if the differences are constant.
     torch.testing.assert_close(found.diff(), wanted.diff(), rtol=0, atol=0.002)
 
 
@@ -60,11 +60,11 @@ def test_the_gradient_is_that_of_the_loss():
     with torch.no_grad():
         step = 0.5 / 255
         rise = model.loss(x + step) - model.loss(x - step)
-    # Of −0.29 the weighted residuals alone make −0.07: the rest is what is subtracted.
+    # The weighted residuals alone contribute −0.07 of −0.29; the rest is the subtracted cost.
     assert float(x.grad.sum()) == pytest.approx(float(rise) / (2 * step), rel=0.02)
 
 
-def test_brightness_comes_through_though_most_is_wrong():
+def test_brightness_is_recovered_if_most_elements_are_wrong():
     """Under 85 % random values the l1 fit is the median of all, which is too dark here by 0.2."""
     model, _ = admitted("random-valued", 0.85)
     offsets = torch.linspace(-0.4, 0.1, 101)

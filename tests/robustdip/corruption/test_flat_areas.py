@@ -1,4 +1,4 @@
-"""Promise: pure black and white come back as they are where the picture is made of them."""
+"""Promise: pure black and white do not change where they belong to the picture."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def picture(share: float, value: float) -> np.ndarray:
-    """Waves, and below them so much of one value."""
+    """Waves, and below them a share of one value."""
     down, across = np.mgrid[:SIDE, :SIDE] / SIDE
     waves = 0.5 + 0.4 * np.sin(9 * across + 5 * down)
     image = waves[..., None] * np.array([1, 0.9, 0.7])
@@ -39,5 +39,5 @@ def test_salt_and_pepper_on_it_are_still_found():
     noisy, _ = corrupt(clean, "salt-and-pepper", 0.3, rng=np.random.default_rng(0))
     result = denoise(noisy, method=RECIPE)
     assert result.mask[noisy != clean].mean() > 0.98
-    # On white, salt cannot be told from the picture, nor does it matter.
+    # White salt on white paper is no error.
     assert result.mask[(noisy == clean) & (clean < 1)].mean() < 0.02

@@ -1,4 +1,4 @@
-"""Promise: told which elements are corrupted, the fit reads the others alone and returns them."""
+"""Promise: with a mask of the corruption, only clean elements are read, and they do not change."""
 
 from dataclasses import replace
 from itertools import product
@@ -32,7 +32,7 @@ def scene(*shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return clean, noisy.astype(np.float32), mask
 
 
-def told(noisy: np.ndarray, mask: np.ndarray):
+def with_mask(noisy: np.ndarray, mask: np.ndarray):
     """The model of s for a known mask."""
     return DEFAULT.known_mask.start(problem(tensor(noisy), recipe=DEFAULT), tensor(mask))
 
@@ -134,7 +134,7 @@ def test_masked_elements_follow_the_clean_channels_of_their_pixel(channels):
     average = 0.5 + 0.2 * (average + rng.random((16, 16, 1)))
     patterns = np.array(list(product((False, True), repeat=channels)))
     mask = patterns[rng.integers(len(patterns), size=(16, 16))]
-    model = told(noisy, mask)
+    model = with_mask(noisy, mask)
     model.reestimate(tensor(average))
     ones = torch.ones(1, channels, 16, 16)
     covariances = ChannelCovariance().around(tensor(average), ones).double().numpy()
@@ -151,7 +151,7 @@ def test_masked_elements_follow_the_clean_channels_of_their_pixel(channels):
 
 def test_nothing_but_the_gains_and_the_scale_is_estimated():
     _, noisy, mask = scene(64, 64, 3)
-    model = told(noisy, mask)
+    model = with_mask(noisy, mask)
     fixed = {name: value.clone() for name, value in vars(model).items() if torch.is_tensor(value)}
     clean = model.clean_fraction
     assert clean == pytest.approx(1 - mask.mean())
@@ -175,7 +175,7 @@ def test_the_loss_is_the_mean_over_the_image_of_the_clean_residuals():
     x = np.random.default_rng(7).random(noisy.shape).astype(np.float32)
     residual = np.where(mask, 0, x.astype(float) - noisy)
     expected = np.where(mask, 0, np.sqrt(residual**2 + 1e-4)).mean()
-    assert float(told(noisy, mask).loss(tensor(x))) == pytest.approx(expected, rel=1e-5)
+    assert float(with_mask(noisy, mask).loss(tensor(x))) == pytest.approx(expected, rel=1e-5)
 
 
 # --- what is refused -----------------------------------------------------------------------

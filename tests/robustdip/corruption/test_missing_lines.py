@@ -1,4 +1,4 @@
-"""Promise: lost rows and columns are found to the element; drawings, frames and photos stay."""
+"""Promise: all elements of missing lines are found, and none in drawings, frames and photos."""
 
 import numpy as np
 import pytest

@@ -18,12 +18,12 @@ def test_one_channel_is_the_gradient_flow_of_u_and_v():
     noisy, _ = corrupt(clean, "random-valued", 0.1, rng=np.random.default_rng(1))
     model = estimated(noisy, guess)
     # One more expectation: its b comes from these estimates (and R = 1 for one channel).
-    scale, density, odds = model.scale, model.value_density, model.prior
+    scale, density, prior = model.scale, model.value_density, model.prior
     model.reestimate(tensor(guess), sweeps=1)
     residual = (model.problem.y - tensor(guess)).double()
-    density = density[model.level]  # which is model for large residuals only
+    density = density[model.level]  # for large residuals only
     density = torch.where(residual.abs() > model.settings.evident, density, density.clamp(max=1))
-    start = 2 * scale * density * odds[1] / odds[0]  # γ²/|r|
+    start = 2 * scale * density * prior[1] / prior[0]  # γ²/|r|
 
     s = SparseCorruption(residual.shape, init=1.0, dtype=torch.float64)
     with torch.no_grad():
@@ -160,9 +160,9 @@ def test_the_padding_says_nothing():
     for filling in (0.0, 1.0):
         y, x = (torch.full((1, 3, 64, 64), filling) for _ in range(2))
         y[..., :40, :40], x[..., :40, :40] = tensor(noisy), tensor(guess)
-        inside = torch.zeros_like(y)
-        inside[..., :40, :40] = 1
-        model = model_of(y, inside)
+        valid = torch.zeros_like(y)
+        valid[..., :40, :40] = 1
+        model = model_of(y, valid)
         model.reestimate(x)
         assert not model.corrupted_probability[..., 40:, :].any()
         assert not model.corrupted_probability[..., 40:].any()
@@ -173,9 +173,9 @@ def test_the_padding_says_nothing():
 def test_covariance_is_that_of_the_differences_around_each_block():
     """Against sums over windows, in float64, of an image with padding."""
     x = torch.rand(1, 3, 32, 36, generator=torch.Generator().manual_seed(0))
-    inside = torch.zeros_like(x)
-    inside[..., :29, :34] = 1
-    found = ChannelCovariance().around(x, inside)
+    valid = torch.zeros_like(x)
+    valid[..., :29, :34] = 1
+    found = ChannelCovariance().around(x, valid)
     assert found.shape == (32 // BLOCK, 36 // BLOCK, 3, 3)
     image = x[0].double().numpy()[:, :29, :34]
     products = np.zeros((32, 36, 3, 3))

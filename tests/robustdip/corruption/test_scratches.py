@@ -1,4 +1,4 @@
-"""Promise: damage that runs on, as a scratch does, is known by what it continues; detail is not."""
+"""Promise: a scratch is recognised because it continues damage; detail is not taken for one."""
 
 import math
 
@@ -52,10 +52,10 @@ def test_a_scratch_that_the_network_has_half_learned_is_found_whole(colour):
     # At every second pixel of the line the network has learned most of it.
     learned = scratch & (np.arange(96) % 2 == 0)
     guess = np.where(learned[..., None], noisy + 0.22 * (guess - noisy), guess)
-    evidence = estimated(noisy, guess)
-    assert corrupted(evidence)[0].all(dim=0).numpy()[scratch].mean() > 0.97
-    assert corrupted(evidence)[0].any(dim=0).numpy()[~scratch].mean() < 0.01
-    assert evidence.continued_fraction > 0.7
+    model = estimated(noisy, guess)
+    assert corrupted(model)[0].all(dim=0).numpy()[scratch].mean() > 0.97
+    assert corrupted(model)[0].any(dim=0).numpy()[~scratch].mean() < 0.01
+    assert model.continued_fraction > 0.7
 
     places = rng.permutation(clean[..., 0].size)[: int(scratch.sum())]
     scattered = np.zeros(scratch.size, bool)
@@ -72,7 +72,7 @@ def test_a_scratch_that_the_network_has_half_learned_is_found_whole(colour):
 
 @pytest.mark.parametrize("kind", ["random-valued", "salt-and-pepper"])
 @pytest.mark.parametrize("amount", [0.1, 0.5])
-def test_noise_does_not_run_on(kind, amount):
+def test_noise_does_not_count_as_a_scratch(kind, amount):
     clean, guess = scene(side=96)
     noisy, _ = corrupt(clean, kind, amount, rng=np.random.default_rng(0))
     assert estimated(noisy, guess).continued_fraction < 1e-3

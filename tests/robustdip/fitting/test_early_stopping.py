@@ -180,9 +180,9 @@ def test_half_precision_is_measured_in_float32():
 @pytest.mark.parametrize(
     ("window", "patience", "message"),
     [
-        (1, 1, "window is 1; at least 2"),
-        (-3, 1, "window is -3; at least 2"),
-        (2, 0, "patience is 0; at least 1"),
+        (1, 1, "window is 1; a whole number from 2"),
+        (-3, 1, "window is -3; a whole number from 2"),
+        (2, 0, "patience is 0; a whole number from 1"),
     ],
 )
 def test_too_small_is_refused(window, patience, message):

@@ -1,4 +1,4 @@
-"""Promise: one network in two dresses; the fast one has the published convolutions."""
+"""Promise: the fast network has the same convolutions as the published one."""
 
 import pytest
 import torch
