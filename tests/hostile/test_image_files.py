@@ -306,7 +306,7 @@ def test_blocks_of_other_bytes_never_crash(tmp_path, name):
     for damage, damaged in damages.items():
         path.write_bytes(damaged)
         samples = read(path)
-        if name != "pgm text" and damage.endswith("at the end") or damaged == data:
+        if (name != "pgm text" and damage.endswith("at the end")) or damaged == data:
             # What follows the end of an image is no part of it.
             assert samples is not None, damage
             np.testing.assert_array_equal(samples, sound.samples, err_msg=damage)

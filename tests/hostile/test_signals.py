@@ -14,7 +14,7 @@ from tests.hostile.tally import held
 from tests.hostile.warm import cold
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-STEPS = 60
+STEPS = 8
 FIT = ("--method", "paper", "--device", "cpu", "--steps", STEPS)
 TRAIN = ("--recipe", "cpu", "--device", "cpu", "--epochs", "4", "--set", "batch_size=8",
          "--set", "activation_epochs=2")  # fmt: skip
@@ -114,7 +114,7 @@ def test_any_moment_of_denoise(warm, folder, steps, one_thread, twice):
     (folder / "x.png").unlink()
     statuses = {
         check_denoise(warm, folder, steps, number, after, twice=twice)
-        for after, number in moments(seconds, 36, seed=1 + twice)
+        for after, number in moments(seconds, 30, seed=1 + twice)
     }
     assert len(statuses) >= 3  # all signals arrived in time somewhere
 

@@ -160,10 +160,6 @@ def _warm_up() -> None:
     """Import what the commands import, and let libraries prepare what they do at their first use."""
     import numpy as np
 
-    import robustdip.synthetic
-    import sop_classify.methods.build
-    import sop_classify.reports.comparison
-    import sop_classify.runs.grid
     import sop_classify.runs.run  # noqa: F401
     from robustdip import denoise
     from robustdip.__main__ import commands
