@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from overparam.files import one_line
 from robustdip.images.picture import from_float, to_float
 
 __all__ = ["Given", "check_floats", "check_image", "check_mask", "check_reference", "fill_unread"]
@@ -152,7 +153,7 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = Tr
     ValueError
         If its shape is neither (H, W) nor (H, W, C), or no element is clean and one must be.
     """
-    array = np.asarray(mask)
+    array = _converted(mask, "mask")
     if array.dtype != np.bool_:
         raise TypeError(f"mask is {array.dtype}; bool is needed, True where corrupted")
     if array.shape not in (shape, shape[:2], (*shape[:2], 1)):
@@ -228,8 +229,16 @@ def _array(image: Any, name: str) -> NDArray[Any]:
     elif hasattr(image, "detach"):  # torch
         if image.device.type != "cpu":
             raise TypeError(f"{name} is a tensor on {image.device}; give a CPU tensor or an array")
-        image = image.detach().numpy()
-    return np.asarray(image)
+        image = image.detach()
+    return _converted(image, name)
+
+
+def _converted(values: Any, name: str) -> NDArray[Any]:
+    """The values as an array; TypeError for rows of different lengths or a sparse tensor, say."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} is no array ({one_line(error)})") from error
 
 
 def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:

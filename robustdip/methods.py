@@ -165,7 +165,7 @@ def check_method(
     ValueError
         If there is no such method, or it does not accept one of the inputs.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
     method, fits = METHODS[name], names("fit")
     if method.needs_mask and not mask:

@@ -151,6 +151,8 @@ def denoise(
     seed = check_count("seed", seed, most=2**63 - 1)
     if steps is not None:
         steps = check_count("steps", steps, least=1)
+    if on_step is not None and not callable(on_step):
+        raise TypeError(f"on_step is {on_step!r}; a function of a Step is needed")
     given = check_image(image, mask=mask)
     clean = None if reference is None else check_reference(reference, given)
     if isinstance(method, Recipe):
