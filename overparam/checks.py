@@ -41,7 +41,9 @@ def check_count(name: str, value: Any, *, least: int = 0, most: int | None = Non
         raise TypeError(f"{name} is {value!r}; a whole number is needed")
     if number < least or (most is not None and number > most):
         limits = f"from {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} is {number}; a whole number {limits} is needed")
+        # Python itself refuses to print a number of more than 4300 digits.
+        shown = number if abs(number) < 10**100 else "too large" if number > 0 else "too small"
+        raise ValueError(f"{name} is {shown}; a whole number {limits} is needed")
     return number
 
 
@@ -79,13 +81,17 @@ def check_real(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}; a number is needed")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number with more than 308 digits
+        number = math.inf
     if math.isfinite(number) and least <= number <= most and above < number < below:
         return number
     limits = {"at least": least, "above": above, "at most": most, "below": below}
     words = [f"{word} {limit:g}" for word, limit in limits.items() if math.isfinite(limit)]
     needed = " ".join(["a finite number", " and ".join(words)]).strip()
-    raise ValueError(f"{name} is {value}; {needed} is needed")
+    shown = value if math.isfinite(number) else number
+    raise ValueError(f"{name} is {shown}; {needed} is needed")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:

@@ -53,8 +53,9 @@ MARGIN = 256 * 2**20
 now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now + MARGIN, now + MARGIN))
 rng = random.Random(seed)
-WORDS = [b"\\0", b"\\xff" * 4, b"\\x7f\\xff\\xff\\xff", b"\\0\\0\\0\\x80", b"-1", b"1e999", b"null", b"[]",
-         b"{}", b"NaN", b"99999999999999999999", b"\\n", b",", b"\\"", b"true", b"\\x80\\x04", b"IDAT"]
+WORDS = [b"\\0", b"\\xff" * 4, b"\\x7f\\xff\\xff\\xff", b"\\0\\0\\0\\x80", b"-1", b"1e999", b"null",
+         b"[]", b"{}", b"NaN", b"99999999999999999999", b"\\n", b",", b"\\"", b"true",
+         b"\\x80\\x04", b"IDAT"]
 def changed(data):
     data = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 2, 4, 16])):

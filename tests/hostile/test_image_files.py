@@ -400,10 +400,10 @@ def test_what_is_no_image_that_is_read_is_refused(tmp_path, name, suffix):
 
 ODD_NAMES = [
     "-x", "--help", "a b", "a\tb", "a\nb", "a\rb", "'", '"', "`id`", "$HOME", "${x}", "%s", "%d%n",
-    "{}", "{0}", "{x!r}", "[red]x", "[bold]", "[", "]", "\\", "\\n", "~", "#", "*", "?", "x;y", "a&b", "|",
-    "\x1b[31m", "\x07", "\x7f", "\u202e", "\u00e4", "a\u0308", "\u2603", "\U0001f600", "\ufeff",
-    "\u2028", ".hidden", "..x", "...", "x.", "x..png", "CON", "x" * 251, "\u00e4" * 125,
-    "x.tar.gz", os.fsdecode(b"\xff\xfe"), os.fsdecode(b"a\x80b"),
+    "{}", "{0}", "{x!r}", "[red]x", "[bold]", "[", "]", "\\", "\\n", "~", "#", "*", "?",
+    "x;y", "a&b", "|", "\x1b[31m", "\x07", "\x7f", "\u202e", "\u00e4", "a\u0308",
+    "\u2603", "\U0001f600", "\ufeff", "\u2028", ".hidden", "..x", "...", "x.", "x..png", "CON",
+    "x" * 251, "\u00e4" * 125, "x.tar.gz", os.fsdecode(b"\xff\xfe"), os.fsdecode(b"a\x80b"),
 ]  # fmt: skip
 
 

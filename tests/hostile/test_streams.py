@@ -50,8 +50,9 @@ COMMANDS = {
     "unknown command": (("restore",), 2, []),
     "nothing": ((), 2, []),
 }
-FAST = [("fit", ("unread", "full")), ("corrupt", ("closed", "closed")), ("compare", ("full", "file")),
-        ("train-cifar", ("closed", "full")), ("missing file", ("file", "unread"))]  # fmt: skip
+FAST = [("fit", ("unread", "full")), ("corrupt", ("closed", "closed")),
+        ("compare", ("full", "file")), ("train-cifar", ("closed", "full")),
+        ("missing file", ("file", "unread"))]  # fmt: skip
 SLOW = [case for case in itertools.product(COMMANDS, STREAMS) if case not in FAST]
 
 

@@ -157,14 +157,18 @@ def _serve() -> None:
 
 
 def _warm_up() -> None:
-    """Import what the commands import, and let libraries prepare what they do at their first use."""
+    """Import what the commands import, and run what libraries prepare at its first use."""
+    import importlib
+
     import numpy as np
 
-    import sop_classify.runs.run  # noqa: F401
     from robustdip import denoise
     from robustdip.__main__ import commands
     from robustdip.quality import psnr, ssim
 
+    for name in ("methods.build", "reports.comparison", "runs.grid", "runs.run"):
+        importlib.import_module(f"sop_classify.{name}")
+    importlib.import_module("matplotlib.figure")
     image = np.random.default_rng(0).random((12, 12, 3)).astype(np.float32)
     denoise(image, method="paper", steps=1, device="cpu")
     denoise(image, method="median")
