@@ -11,7 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args, get_type_hints
 
-__all__ = ["BUDGETS", "NETWORKS", "Recipe", "resized", "setting", "settings_of", "with_settings"]
+from overparam.checks import check_choice, check_count, check_real
+from sop_classify.checks import check_type
+
+__all__ = [
+    "BUDGETS",
+    "NETWORKS",
+    "Recipe",
+    "describe_settings",
+    "read_settings",
+    "resized",
+    "setting",
+    "settings_of",
+    "with_settings",
+]
 
 BUDGETS = ("cpu", "fast", "paper")
 """How much a recipe may cost: minutes on a CPU, minutes on a GPU, or as much as published."""
@@ -31,21 +44,39 @@ An entry of your own adds a network. Modules are named, not imported: PyTorch ta
 # Twice a setting, and its product with a count, must still be a float32.
 _LARGEST_FLOAT, _LARGEST_INT = 1e30, 2**31 - 1
 _FIXED = ("name", "source", "method")
+# What other programs call a setting.
+_OTHER_NAMES = {
+    "learning_rate": "lr",
+    "learning-rate": "lr",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+}
 
 
-def setting(default: Any, *, below_one: bool = False, scales: bool = False) -> Any:
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    least: float = 0,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+    scales: bool = False,
+) -> Any:
     """Declare a field of a `Recipe` that is checked or scaled in a special way.
 
     Parameters
     ----------
     default
-        Value if the recipe does not give one.
-    below_one : bool
-        Refuse values of 1 or more.
+        Value if the recipe does not give one; none by default.
+    least, above, most, below : float
+        Range of a number: at least 0 unless another is given.
     scales : bool
         The value counts epochs or steps: `resized` multiplies it.
     """
-    return dataclasses.field(default=default, metadata={"below_one": below_one, "scales": scales})
+    limits = {"least": least, "above": above, "most": most, "below": below}
+    return dataclasses.field(default=default, metadata={"limits": limits, "scales": scales})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,50 +141,43 @@ class Recipe:
 
     Raises
     ------
-    ValueError
-        If a value is outside its range, or settings contradict each other.
+    TypeError, ValueError
+        If a value has another type or is outside its range, or settings contradict each other.
     """
 
     name: str
     source: str
     method: str
     network: str
-    epochs: int
-    batch_size: int
+    epochs: int = setting(least=1)
+    batch_size: int = setting(least=1)
     optimizer: Literal["sgd", "adam", "muon"] = "sgd"
-    lr: float
+    lr: float = setting(above=0)
     head_lr: float = 0.0
     bias_lr: float = 0.0
-    momentum: float = setting(0.9, below_one=True)
+    momentum: float = setting(0.9, below=1)
     nesterov: bool = False
     weight_decay: float = 0.0
     schedule: Literal["steps", "cosine", "linear"]
     milestones: tuple[int, ...] = ()
     step_factor: float = 0.1
-    hold: float = setting(0.1, below_one=True)
-    late_momentum: float = setting(0.1, below_one=True)
+    hold: float = setting(0.1, below=1)
+    late_momentum: float = setting(0.1, below=1)
     final_lr: float = 0.0
     pad: int = 4
     fill: Literal["black", "reflect"] = "black"
     flip: Literal["random", "alternating", "none"] = "random"
     cutout: int = 0
-    start_scale: float = 1.0
+    start_scale: float = setting(1.0, above=0, most=1)
     full_scale_at: float = 0.7
-    ema: float = setting(0.0, below_one=True)
+    ema: float = setting(0.0, below=1)
     flips: bool = False
-    test_every: int = 1
+    test_every: int = setting(1, least=1)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
-        for name, kind in get_type_hints(type(self)).items():
-            _check(name, kind, getattr(self, name))
-        for field in dataclasses.fields(self):
-            if field.metadata.get("below_one") and getattr(self, field.name) >= 1:
-                value = getattr(self, field.name)
-                raise ValueError(f"{field.name} is {value}; it must be below 1")
-        for name in ("epochs", "batch_size", "test_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is needed")
+        for field, kind in _fields(type(self)):
+            _check(field, kind, getattr(self, field.name))
         if self.network not in NETWORKS:
             raise ValueError(f"network is {self.network!r}; use one of {', '.join(NETWORKS)}")
         if self.schedule == "steps" and (not self.milestones or min(self.milestones) < 1):
@@ -162,24 +186,43 @@ class Recipe:
             raise ValueError("optimizer 'muon' needs head_lr and bias_lr above 0 for the rest")
         if self.flips and self.flip == "none":
             raise ValueError("flips averages over mirror images, and flip is 'none'; choose one")
-        if not 0 < self.start_scale <= 1:
-            raise ValueError(f"start_scale is {self.start_scale}; it must be above 0 and at most 1")
 
     def changed(self, **changes: Any) -> Self:
         """A copy with other settings; a method may adjust settings that depend on them."""
         return dataclasses.replace(self, **changes)
 
 
-def _check(name: str, kind: Any, value: Any) -> None:
-    choices = get_args(kind)
-    if kind is int and not (isinstance(value, int) and value <= _LARGEST_INT):
-        raise ValueError(f"{name} is {value!r}; a whole number up to {_LARGEST_INT} is needed")
-    if kind in (int, float) and not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}; it must be 0 or more")
-    if kind is float and value > _LARGEST_FLOAT:
-        raise ValueError(f"{name} is {value}; more than {_LARGEST_FLOAT:g} overflows float32")
-    if choices and choices != (int, ...) and value not in choices:
-        raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
+def _fields(kind: type[Recipe]) -> list[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(kind)
+    return [(field, hints[field.name]) for field in dataclasses.fields(kind)]
+
+
+def _limits(field: dataclasses.Field[Any], kind: Any) -> dict[str, float]:
+    """The range of a number, within what a float32 or an int32 can hold."""
+    default = {"least": 0, "above": -math.inf, "most": math.inf, "below": math.inf}
+    limits = default | field.metadata.get("limits", {})
+    limits["most"] = min(limits["most"], _LARGEST_INT if kind is int else _LARGEST_FLOAT)
+    # Say one limit on each side.
+    if limits["above"] >= limits["least"]:
+        limits["least"] = -math.inf
+    if limits["below"] <= limits["most"]:
+        limits["most"] = math.inf
+    return limits
+
+
+def _check(field: dataclasses.Field[Any], kind: Any, value: Any) -> None:
+    name, limits = field.name, _limits(field, kind)
+    if kind is int:
+        check_count(name, value, least=int(limits["least"]), most=int(limits["most"]))
+    elif kind is float:
+        check_real(name, value, **limits)
+    elif get_args(kind) == (int, ...):
+        for each in value:
+            check_count(name, each, most=_LARGEST_INT)
+    elif get_args(kind):
+        check_choice(name, value, get_args(kind))
+    else:
+        check_type(name, value, kind)
 
 
 def resized(recipe: Recipe, epochs: int) -> Recipe:
@@ -212,20 +255,73 @@ def with_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         If the recipe's method does not have a key (the message lists those that it has), or a
         value does not fit.
     """
+    return recipe.changed(**read_settings(recipe, settings))
+
+
+def read_settings(recipe: Recipe, settings: Iterable[str]) -> dict[str, Any]:
+    """The values of ``key=value`` settings by key, each of the type of its field.
+
+    Raises
+    ------
+    ValueError
+        As in `with_settings`, but ranges are not checked.
+    """
     kinds = settings_of(recipe)
     changes: dict[str, Any] = {}
     for item in settings:
         key, equals, text = item.partition("=")
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near and key not in _FIXED else ";"
+            near = [_OTHER_NAMES.get(key, ""), *difflib.get_close_matches(key, kinds, n=1)]
+            near = [name for name in near if name in kinds and key not in _FIXED]
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
             raise ValueError(
-                f"method {recipe.method!r} has no setting {key!r}{hint} it has {', '.join(kinds)}"
+                f"method {recipe.method!r} has no setting {key!r}{hint} it has {', '.join(kinds)}; "
+                "--set help shows their ranges"
             )
         if not equals:
             raise ValueError(f"setting {item!r} has no value; write {key}=VALUE")
         changes[key] = _read(key, text, kinds[key])
-    return recipe.changed(**changes)
+    return changes
+
+
+def describe_settings(recipe: Recipe) -> str:
+    """A table of the recipe's settings: name, type and range, and value; a line each."""
+    rows = [
+        (field.name, _range(field, kind), _shown(getattr(recipe, field.name)))
+        for field, kind in _fields(type(recipe))
+        if field.name not in _FIXED
+    ]
+    names, ranges = (max(len(row[i]) for row in rows) for i in (0, 1))
+    lines = [f"{name:{names}}  {what:{ranges}}  {value}" for name, what, value in rows]
+    title = f"settings of method {recipe.method}, and their values in recipe {recipe.name}:"
+    return "\n".join([title, *lines])
+
+
+def _range(field: dataclasses.Field[Any], kind: Any) -> str:
+    choices = NETWORKS if field.name == "network" else get_args(kind)
+    if kind is bool:
+        return "true or false"
+    if kind in (int, float):
+        words = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
+        limits = _limits(field, kind)
+        largest = (_LARGEST_INT, _LARGEST_FLOAT)  # go without saying
+        said = [
+            f"{word} {limits[name]:g}"
+            for name, word in words.items()
+            if math.isfinite(limits[name]) and limits[name] not in largest
+        ]
+        return " ".join(["whole number" if kind is int else "number", " and ".join(said)])
+    if choices == (int, ...):
+        return "whole numbers with commas, such as 40,80"
+    return " | ".join(map(str, choices))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _read(key: str, text: str, kind: Any) -> Any:

@@ -22,7 +22,14 @@ from sop_classify.cli.options import (
 )
 from sop_classify.labels.label_noise import HUMAN_NOISE, LabelNoise
 from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
-from sop_classify.recipes import BUDGETS, Recipe, resized, settings_of, with_settings
+from sop_classify.recipes import (
+    BUDGETS,
+    Recipe,
+    describe_settings,
+    resized,
+    settings_of,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from sop_classify.labels.noisy import NoisyLabels
@@ -67,7 +74,8 @@ def compare_methods(
         typer.Option(
             "--set",
             metavar="[METHOD.]KEY=VALUE",
-            help="Change a setting of one method, or of all that have it; may be repeated.",
+            help="Change a setting of one method, or of all that have it; may be repeated. "
+            "--set help lists the settings of all --methods.",
         ),
     ] = None,
     dataset: Dataset = "cifar10",
@@ -97,6 +105,10 @@ def compare_methods(
             typer.echo(write_comparison(out))
             return
         chosen = list(METHODS) if methods is None else _words("--methods", methods)
+        if "help" in (settings or []):
+            tables = [describe_settings(recipe_for(recipe, m, dataset=dataset)) for m in chosen]
+            typer.echo("\n\n".join(tables))
+            return
         noises = [LabelNoise.parse(word) for word in _words("--noise", noise)]
         if human_labels is not None and not any(kind.is_human for kind in noises):
             raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")

@@ -27,7 +27,14 @@ from sop_classify.cli.options import (
 )
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, NOISE_KINDS, LabelNoise
 from sop_classify.methods.catalogue import METHODS, SOPRecipe, recipe_for
-from sop_classify.recipes import BUDGETS, NETWORKS, Recipe, with_settings
+from sop_classify.recipes import (
+    BUDGETS,
+    NETWORKS,
+    Recipe,
+    describe_settings,
+    read_settings,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from sop_classify.labels.noisy import NoisyLabels
@@ -90,7 +97,11 @@ def train_cifar(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change any setting; may be repeated. --set help lists the method's settings.",
+        ),
     ] = None,
     limit: Limit = None,
     data: Data = None,
@@ -122,11 +133,20 @@ def train_cifar(
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to continue")
     with errors():
+        options = {"network": network, "epochs": epochs}
+        wishes = [f"{key}={value}" for key, value in options.items() if value is not None]
+        wishes = [*(settings or []), *wishes]
+        # To choose a recipe PyTorch has to be imported; keys are those of every recipe.
+        any_recipe = recipe_for(
+            "cpu" if recipe == "auto" else recipe, method, dataset=dataset, noise_type=noise_type
+        )
+        if "help" in wishes:
+            typer.echo(describe_settings(any_recipe))
+            return
+        read_settings(any_recipe, wishes)
         made = _noise(noise_type, noise, mapping)
         chosen = recipe_for(_budget(recipe, device), method, dataset=dataset, noise_type=noise_type)
-        options = {"network": network, "epochs": epochs}
-        given = [f"{key}={value}" for key, value in options.items() if value is not None]
-        chosen = with_settings(chosen, [*(settings or []), *given])
+        chosen = with_settings(chosen, wishes)
 
         from sop_classify.labels.noisy import noisy_labels
         from sop_classify.runs.run import Run, require_new

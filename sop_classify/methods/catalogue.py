@@ -255,7 +255,7 @@ class CrossEntropyRecipe(Recipe):
         Share of each label that is spread over all classes, in [0, 1).
     """
 
-    label_smoothing: float = setting(0.0, below_one=True)
+    label_smoothing: float = setting(0.0, below=1)
 
 
 # Published accuracies are those of the last epoch where the source gives them; those for "worst"
@@ -310,15 +310,13 @@ class SOPRecipe(Recipe):
     alpha_ratio: float = 0.1
     alpha_u: float = 0.0
     alpha_v: float = 0.0
-    init: float = 1e-8
+    init: float = setting(1e-8, above=0, below=1)
     form: Literal["projected", "released", "paper"] = "projected"
     balance: float = 0.0
     consistency: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.init < 1:
-            raise ValueError(f"init is {self.init}; u and v must start between 0 and 1")
         if not (self.activation_epochs or (self.alpha_u > 0 and self.alpha_v > 0)):
             raise ValueError(
                 f"method {self.method!r} needs activation_epochs, or alpha_u and alpha_v"
@@ -408,7 +406,7 @@ class ELRRecipe(Recipe):
         β, decay of the targets, and λ, weight of the agreement with them.
     """
 
-    target_decay: float = setting(0.0, below_one=True)
+    target_decay: float = setting(0.0, below=1)
     regularisation: float = 0.0
 
 
@@ -432,7 +430,7 @@ class ELRPlusRecipe(ELRRecipe):
 
     ramp_steps: int = setting(0, scales=True)
     mix_labels: bool = False
-    teacher_decay: float = setting(0.0, below_one=True)
+    teacher_decay: float = setting(0.0, below=1)
     teacher_ramp: int = setting(0, scales=True)
     mixup: int = 0
 
@@ -523,7 +521,7 @@ class NoiseRateRecipe(Recipe):
         In (0, 1); 0 means that it is not known yet, see `with_noise_rate`.
     """
 
-    noise_rate: float = setting(0.0, below_one=True)
+    noise_rate: float = setting(0.0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)

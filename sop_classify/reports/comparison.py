@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overparam.figures import write_figure
-from overparam.files import FileError, naming, replace_file
+from overparam.files import FileError, naming, one_line, replace_file
 from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.methods.catalogue import METHODS
 from sop_classify.runs.record import RECORD, RunRecord, read_metrics, read_record
@@ -39,7 +39,6 @@ _COLUMNS = {
     "forward_passes": ("forward", 1),
     "backward_passes": ("backward", 1),
 }
-_NEEDED = ("accuracy", "seconds", "training_seconds")
 
 _NOTE = """\
 Accuracies are those of the last epoch unless the title says best, and of the first network unless
@@ -66,7 +65,11 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     FileError
         If a run.json or metrics.csv cannot be read or is not that of a run.
     """
-    return [_row(path, r) for path, r in _records(folder).items() if r.status == "completed"]
+    return [
+        _row(path, record)
+        for path in _run_folders(folder)
+        if (record := read_record(path)).status == "completed"
+    ]
 
 
 def write_comparison(folder: Path) -> str:
@@ -75,27 +78,37 @@ def write_comparison(folder: Path) -> str:
     Parameters
     ----------
     folder : Path
-        Its folders are runs. Only completed and failed ones are shown.
+        Its folders are runs. Only completed and failed ones are shown; a folder whose run cannot be
+        read is named below the table.
 
     Returns
     -------
     str
         The table of comparison.md: mean ± standard deviation over seeds, and below it the runs that
-        failed.
+        failed and those that cannot be read.
 
     Raises
     ------
     FileError
-        As in `read_runs`, or if a file cannot be written.
+        If a file cannot be written.
     """
-    rows = read_runs(folder)
-    failed = {path: r for path, r in _records(folder).items() if r.status == "failed"}
+    rows: list[dict[str, Any]] = []
+    failures: dict[Case, int] = defaultdict(int)
+    remarks: list[str] = []
+    for path in _run_folders(folder):
+        try:
+            record = read_record(path)
+            if record.status == "completed":
+                rows.append(_row(path, record))
+            elif record.status == "failed":
+                failures[_noise(path, record), record.recipe["method"]] += 1
+                reason = record.results.get("error", "no reason is on record")
+                remarks.append(f"Failed: {path.name}: {reason}")
+        except FileError as error:
+            remarks.append(f"Skipped: {error}")
     groups: dict[Case, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["noise"], row["method"]].append(row)
-    failures: dict[Case, int] = defaultdict(int)
-    for record in failed.values():
-        failures[_noise(record), record.recipe["method"]] += 1
     order = {method: place for place, method in enumerate(METHODS)}
     cases = sorted(
         {*groups, *failures}, key=lambda case: (case[0], order.get(case[1], len(order)), case[1])
@@ -111,10 +124,7 @@ def write_comparison(folder: Path) -> str:
     lines = [f"| noise | method | {titles} | published, % | n |"]
     lines += ["|" + "---|" * (len(_COLUMNS) + 4)]
     lines += [_line(case, groups.get(case, []), failures.get(case, 0)) for case in cases]
-    lines += [
-        f"\nFailed: {path.name}: {record.results.get('error', 'no reason is on record')}"
-        for path, record in failed.items()
-    ]
+    lines += [f"\n{remark}" for remark in remarks]
     text = "\n".join(lines)
     replace_file(folder / "comparison.md", f"{text}\n\n{_NOTE}".encode())
     if rows:
@@ -124,28 +134,27 @@ def write_comparison(folder: Path) -> str:
     return text
 
 
-def _records(folder: Path) -> dict[Path, RunRecord]:
-    paths = sorted(folder.glob(f"*/{RECORD}"))
-    return {path.parent: read_record(path.parent) for path in paths}
+def _run_folders(folder: Path) -> list[Path]:
+    return [path.parent for path in sorted(folder.glob(f"*/{RECORD}"))]
 
 
-def _noise(record: RunRecord) -> str:
-    return str(LabelNoise.from_arguments(record.arguments) or "as given")
+def _noise(folder: Path, record: RunRecord) -> str:
+    with naming("read", folder / RECORD):
+        try:
+            return str(LabelNoise.from_arguments(record.arguments) or "as given")
+        except (TypeError, ValueError) as error:
+            raise FileError(f"its arguments are damaged: {one_line(error)}") from error
 
 
 def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
     history = read_metrics(folder)
     with naming("read", folder / RECORD):
         results = record.results
-        for key in (*_NEEDED, *_COLUMNS):
-            value = results.get(key)
-            if not isinstance(value, int | float) and (key in _NEEDED or value is not None):
-                raise FileError(f"its results are damaged: {key} is missing or malformed")
         if not history or not results["training_seconds"] > 0:
             raise FileError("it is the record of a run of no epochs")
         return {
             "run": folder.name,
-            "noise": _noise(record),
+            "noise": _noise(folder, record),
             "method": record.recipe["method"],
             "seed": record.seed,
             "data": record.data["name"],

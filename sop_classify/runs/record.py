@@ -30,10 +30,12 @@ __all__ = [
 RECORD, METRICS = "run.json", "metrics.csv"
 
 _SCHEMA = 1
-_STATUSES = ("running", "completed", "interrupted", "failed")
+_STATUSES = ("starting", "running", "completed", "interrupted", "failed")
 # What must not change between the start of a run and its end. The recipe includes the number of
 # epochs, over which every schedule runs.
 _FIXED = ("recipe", "arguments", "seed", "data")
+# The results that every completed run has.
+_NEEDED = ("accuracy", "best_accuracy", "seconds", "training_seconds")
 # What is read from the parts of a record.
 _PARTS = {
     "recipe": {"method": str},
@@ -47,7 +49,7 @@ class RunRecord:
 
     Attributes
     ----------
-    status : {"running", "completed", "interrupted", "failed"}
+    status : {"starting", "running", "completed", "interrupted", "failed"}
     recipe : dict
         Every setting of the recipe.
     arguments : dict
@@ -127,9 +129,26 @@ def read_record(folder: Path) -> RunRecord:
             for key, parts in _PARTS.items():
                 bad = [part for part, kind in parts.items() if not _is(values[key].get(part), kind)]
                 wrong += [f"{key}.{part}" for part in bad]
+            if values["status"] == "completed":
+                wrong += _damaged_results(values["results"])
         if wrong:
             raise FileError(f"it is damaged: {wrong[0]} is missing or malformed")
         return RunRecord(**{key: values[key] for key in kinds})
+
+
+def _damaged_results(results: Mapping[str, Any]) -> list[str]:
+    """Results of a completed run that are missing or no numbers; most may be None."""
+    found = {**dict.fromkeys(_NEEDED), **results}
+    return [
+        f"results.{key}"
+        for key, value in found.items()
+        if not (_is_number(value) or key == "curves" or (value is None and key not in _NEEDED))
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    # Within the range of float, and not NaN.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _is(value: Any, kind: Any) -> bool:

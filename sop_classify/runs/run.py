@@ -1,14 +1,17 @@
 """A training kept in a folder: what it leaves on disk, and how it goes on after a stop.
 
-- ``run.json``: recipe, arguments, seed, data, noise, machine and versions; the status ("running",
-  "completed", "interrupted" or "failed"); at the end the results. See `RunRecord`.
+- ``run.json``: recipe, arguments, seed, data, noise, machine and versions; the status ("starting",
+  "running", "completed", "interrupted" or "failed"); at the end the results. See `RunRecord`.
 - ``labels.npz``: ``given_labels``, and ``true_labels`` if they are known.
 - ``metrics.csv``: a row for each epoch, the fields of `Epoch`.
 - ``checkpoint.safetensors``: everything that changes, after the last completed epoch.
 - ``label_issues.csv``, ``transition_matrix.csv`` and ``curves.png``, written at the end.
 
-Each file is written whole or not at all, metrics.csv before the checkpoint. The table may therefore
-be one row ahead of the checkpoint, which a resumed run repeats; it never lacks a row.
+Each file is written whole or not at all. run.json is the first, with the status "starting" until
+all others are there: such a folder can be resumed, from the first epoch on, and started again.
+metrics.csv is written before the checkpoint. The table may therefore be one row ahead of the
+checkpoint, which a resumed run repeats; it never lacks a row. While a process trains, it has the
+folder locked, see `sop_classify.runs.lock`.
 """
 
 import dataclasses
@@ -16,6 +19,7 @@ import hashlib
 import io
 import os
 import platform
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,11 +33,13 @@ from numpy.typing import ArrayLike, NDArray
 
 import overparam
 from overparam.files import FileError, naming, one_line, replace_file
+from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.arrays import noise_rate
 from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
 from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
+from sop_classify.runs.lock import LOCK, FolderLock
 from sop_classify.runs.record import (
     METRICS,
     RECORD,
@@ -54,6 +60,7 @@ __all__ = ["Job", "Run", "require_new", "train"]
 StrPath = str | os.PathLike[str]
 
 _LABELS = "labels.npz"
+_BEGUN = re.compile(r"\.[0-9a-f]{16}\.part")  # as overparam.files names them
 _MACHINE = ("device", "device_name", "precision", "threads", "compile", "versions")
 
 
@@ -195,8 +202,9 @@ class Run:
                 "rate": job.arguments.get("noise"),
                 "realised_rate": noise_rate(self._true, self._given),
             }
+        self._lock = FolderLock(self.folder)
         self.record = RunRecord(
-            status="running",
+            status="starting",
             recipe=dataclasses.asdict(job.recipe),
             arguments=dict(job.arguments),
             seed=job.seed,
@@ -213,12 +221,25 @@ class Run:
         Raises
         ------
         FileError
-            If there is something in it already, or it cannot be written.
+            If there is something in it already, another process starts a run there, or it cannot be
+            written. What a start that was killed has left does not count.
         """
-        require_new(self.folder)
         with naming("start a run in", self.folder):
+            _require_unused(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
         try:
+            with naming("start a run in", self.folder):
+                _require_unused(self.folder)  # another process may have been faster
+            self._fill()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _fill(self) -> None:
+        """Write everything that a resumed run needs, or nothing."""
+        try:
+            self._write()
             labels = {"given_labels": self._given}
             if self._true is not None:
                 labels["true_labels"] = self._true
@@ -226,31 +247,51 @@ class Run:
             np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
             replace_file(self.folder / _LABELS, buffer.getvalue())
             self._save()
-            self._write()  # last: where there is a run.json, there is a run
+            self._write(status="running")
         except BaseException:
-            for name in (_LABELS, METRICS, CHECKPOINT, RECORD):
+            for name in (_LABELS, METRICS, CHECKPOINT, RECORD):  # run.json says that it may go
                 (self.folder / name).unlink(missing_ok=True)
             raise
 
     def resume(self) -> None:
-        """Load what the folder holds; nothing is written before the first of the `epochs`.
+        """Load what the folder holds, and lock it unless the run is completed.
+
+        Nothing is written before the first of the `epochs`, except by a run that was stopped while
+        it started.
 
         Raises
         ------
         FileError
-            If the folder holds no run, or files of it are missing, damaged, or of another run.
+            If the folder holds no run, or files of it are missing, damaged, or of another run, or
+            another process trains there.
         ValueError
             If the run was made with other settings or data.
         """
         with naming("resume", self.folder):
             if not has_record(self.folder):
                 raise FileError(f"it holds no {RECORD}; start a run there first")
-        old, now = read_record(self.folder), self.record
+        record = read_record(self.folder)
+        if record.status == "completed":
+            self._continue(record)
+            return
+        with naming("resume", self.folder):
+            self._lock.acquire()
+        try:
+            self._continue(read_record(self.folder))  # as it is now that nobody writes
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _continue(self, old: RunRecord) -> None:
+        now = self.record
         if changed := differences(dataclasses.asdict(old), dataclasses.asdict(now)):
             raise ValueError(
                 f"{str(self.folder)!r} was made with {'; '.join(changed)}: use its settings and "
                 "data, or another folder"
             )
+        if old.status == "starting":
+            self._fill()
+            return
         history = read_metrics(self.folder)
         # The machine that is on record is the one that the run started on.
         kept = {key: getattr(old, key) for key in (*_MACHINE, "status", "resumed", "results")}
@@ -307,6 +348,8 @@ class Run:
                 else:
                     self._write(status="interrupted")
             raise
+        finally:
+            self._lock.release()
 
     def summary(self) -> dict[str, Any]:
         """The results of a completed run, and as `run` where it is."""
@@ -326,7 +369,8 @@ class Run:
     def _load(self) -> int:
         """Load the checkpoint; the number of its epochs."""
         path = self.folder / CHECKPOINT
-        stamp, state = read_checkpoint(path)
+        with own_modes(self.training.device):  # tensors that can be trained, on the CPU
+            stamp, state = read_checkpoint(path)
         with naming("read", path):
             epoch, own = stamp.pop("epoch", None), self._stamp()
             if stamp.get("schema_version") != own["schema_version"] or differences(
@@ -358,11 +402,26 @@ def _comparable(stamp: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_new(folder: StrPath) -> None:
-    """Raise FileError if there is anything in the folder."""
+    """Raise FileError if there is anything in the folder but what a killed start has left."""
     path = Path(folder)
     with naming("start a run in", path):
-        if path.is_dir() and any(path.iterdir()):
-            raise FileError("it is not empty; resume its run or choose another folder")
+        if (path / LOCK).exists():
+            lock = FolderLock(path)
+            lock.acquire()
+            lock.release()
+        _require_unused(path)
+
+
+def _require_unused(folder: Path) -> None:
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    # The lock, and files that were begun, stay when a process is killed.
+    names = {name for name in names if name != LOCK and not _BEGUN.fullmatch(name)}
+    if RECORD in names and names <= {RECORD, _LABELS, METRICS, CHECKPOINT}:
+        with suppress(FileError):
+            if read_record(folder).status == "starting":
+                return
+    if names:
+        raise FileError("it is not empty; resume its run or choose another folder")
 
 
 def _machine(training: TrainingLoop, *, compile: bool) -> dict[str, Any]:

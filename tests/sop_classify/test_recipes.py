@@ -20,7 +20,14 @@ from sop_classify.methods.catalogue import (
     with_noise_rate,
 )
 from sop_classify.methods.sop import SOPLoss
-from sop_classify.recipes import NETWORKS, Recipe, resized, settings_of, with_settings
+from sop_classify.recipes import (
+    NETWORKS,
+    Recipe,
+    describe_settings,
+    resized,
+    settings_of,
+    with_settings,
+)
 
 NAMES = ["cpu", "fast", "paper"]
 DATASETS = ["cifar10", "cifar100"]
@@ -340,19 +347,25 @@ def test_settings_are_checked_together():
         ("lr=fast", "lr is 'fast'; a number is needed"),
         ("flips=yes", "flips is 'yes'; true or false is needed"),
         ("milestones=4;9", "milestones is '4;9'; a list like 40,80 is needed"),
-        ("epochs=0", "epochs is 0; at least 1 is needed"),
-        ("epochs=99999999999", "epochs is 99999999999; a whole number up to 2147483647 is needed"),
-        ("lr=1e308", "lr is 1e+308; more than 1e+30 overflows float32"),
-        ("alpha_v=1e39", "alpha_v is 1e+39; more than 1e+30 overflows float32"),
-        ("batch_size=0", "batch_size is 0; at least 1 is needed"),
-        ("epochs=-1", "epochs is -1; it must be 0 or more"),
-        ("lr=nan", "lr is nan; it must be 0 or more"),
-        ("lr=inf", "lr is inf; it must be 0 or more"),
-        ("pad=-2", "pad is -2; it must be 0 or more"),
-        ("momentum=1", "momentum is 1.0; it must be below 1"),
-        ("start_scale=0", "start_scale is 0.0; it must be above 0 and at most 1"),
-        ("start_scale=1.5", "start_scale is 1.5; it must be above 0 and at most 1"),
-        ("ema=1.5", "ema is 1.5; it must be below 1"),
+        ("epochs=0", "epochs is 0; a whole number from 1 to 2147483647 is needed"),
+        (
+            "epochs=99999999999",
+            "epochs is 99999999999; a whole number from 1 to 2147483647 is needed",
+        ),
+        ("lr=1e308", "lr is 1e+308; a finite number above 0 and at most 1e+30 is needed"),
+        (
+            "alpha_v=1e39",
+            "alpha_v is 1e+39; a finite number at least 0 and at most 1e+30 is needed",
+        ),
+        ("batch_size=0", "batch_size is 0; a whole number from 1 to 2147483647 is needed"),
+        ("epochs=-1", "epochs is -1; a whole number from 1 to 2147483647 is needed"),
+        ("lr=nan", "lr is nan; a finite number above 0 and at most 1e+30 is needed"),
+        ("lr=inf", "lr is inf; a finite number above 0 and at most 1e+30 is needed"),
+        ("pad=-2", "pad is -2; a whole number from 0 to 2147483647 is needed"),
+        ("momentum=1", "momentum is 1.0; a finite number at least 0 and below 1 is needed"),
+        ("start_scale=0", "start_scale is 0.0; a finite number above 0 and at most 1 is needed"),
+        ("start_scale=1.5", "start_scale is 1.5; a finite number above 0 and at most 1 is needed"),
+        ("ema=1.5", "ema is 1.5; a finite number at least 0 and below 1 is needed"),
         ("network=vgg", "network is 'vgg'; use one of " + ", ".join(NETWORKS)),
         ("form=code", "form is 'code'; use one of projected, released, paper"),
         ("fill=grey", "fill is 'grey'; use one of black, reflect"),
@@ -392,7 +405,7 @@ def test_a_setting_that_the_method_lacks(method, setting, hint):
         with_settings(recipe, [setting])
     message = str(caught.value)
     assert message.startswith(f"method {method!r} has no setting")
-    listed = message.partition(" it has ")[2].split(", ")
+    listed = message.partition(" it has ")[2].partition("; ")[0].split(", ")
     fields = {field.name for field in dataclasses.fields(recipe)}
     assert set(listed) == fields - {"name", "source", "method"}
 
@@ -402,3 +415,47 @@ def test_an_alpha_switches_activation_epochs_off():
     assert (changed.alpha_u, changed.alpha_v, changed.activation_epochs) == (1, 2, 0)
     both = with_settings(CPU, ["alpha_u=1", "activation_epochs=3"])
     assert (both.alpha_u, both.activation_epochs) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [("learning_rate", "lr"), ("wd", "weight_decay"), ("bs", "batch_size")]
+)
+def test_what_others_call_a_setting(key, name):
+    with pytest.raises(ValueError, match=f"no setting '{key}'; did you mean '{name}'"):
+        with_settings(CPU, [f"{key}=1"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_table_of_settings_has_every_setting_with_type_range_and_value(method):
+    recipe = recipe_for("paper", method)
+    title, *lines = describe_settings(recipe).splitlines()
+    assert title == f"settings of method {method}, and their values in recipe paper:"
+    assert [line.split()[0] for line in lines] == list(settings_of(recipe))
+    table = {line.split()[0]: re.split("  +", line)[1:] for line in lines}
+    assert table["epochs"] == ["whole number at least 1", str(recipe.epochs)]
+    assert table["lr"] == ["number above 0", str(recipe.lr)]
+    assert table["momentum"] == ["number at least 0 and below 1", "0.9"]
+    assert table["start_scale"] == ["number above 0 and at most 1", "1.0"]
+    assert table["network"] == [" | ".join(NETWORKS), recipe.network]
+    assert table["nesterov"] == ["true or false", "false"]
+    assert table["optimizer"][0] == "sgd | adam | muon"
+    # What the table says is what is accepted.
+    for key, (_, value) in table.items():
+        if value != "none":
+            assert with_settings(recipe, [f"{key}={value}"]) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": "0.1"}, "lr is '0.1'; a number is needed"),
+        ({"epochs": 1.5}, "epochs is 1.5; a whole number is needed"),
+        ({"epochs": True}, "epochs is True; a whole number is needed"),
+        ({"flips": 1}, "flips is a int; bool is needed"),
+        ({"source": None}, "source is a NoneType; str is needed"),
+        ({"milestones": (1.5,)}, "milestones is 1.5; a whole number is needed"),
+    ],
+)
+def test_a_setting_of_another_type(changes, message):
+    with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+        dataclasses.replace(CPU, **changes)

@@ -141,7 +141,7 @@ def test_a_setting_for_all_is_for_those_that_have_it(npz, tmp_path):
         (["--noise", "symmetric"], "noise 'symmetric' needs a rate"),
         (["--noise", "0.2,asymmetric:0.2"], "no mapping of 3 classes; there are cifar10 (10 "),
         (["--set", "lr=fast"], "lr is 'fast'"),
-        (["--set", "epochs=0"], "epochs is 0; at least 1 is needed"),
+        (["--set", "epochs=0"], "epochs is 0; a whole number from 1"),
         (["--set", "lr=1e308"], "lr is 1e+308"),
         (["--set", "activation_epochs=1e-3"], "activation_epochs is 0.001; from init=0.03 it must"),
         (["--set", "magic.lr=1"], "no setting 'magic.lr'"),

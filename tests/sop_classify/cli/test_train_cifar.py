@@ -168,7 +168,10 @@ def test_the_labels_of_people(npz, tmp_path):
         (["--limit", "97"], "cannot keep 97"),
         (["--set", "epoch=3"], "no setting 'epoch'; did you mean 'epochs'"),
         (["--method", "ce", "--set", "mixup=4"], "method 'ce' has no setting 'mixup'; it has netw"),
-        (["--set", "lr=1e308"], r"lr is 1e\+308; more than 1e\+30 overflows float32"),
+        (["--set", "lr=1e308"], r"lr is 1e\+308; a finite number above 0 and at most 1e\+30 is"),
+        (["--set", "lr=0"], r"lr is 0.0; a finite number above 0"),
+        (["--set", "epochs=0"], "epochs is 0; a whole number from 1"),
+        (["--set", "learning_rate=1"], "no setting 'learning_rate'; did you mean 'lr'"),
         (["--set", "batch_size=x"], "batch_size is 'x'; a whole number is needed"),
         (["--set", "momentum"], "has no value; write momentum=VALUE"),
         (["--set", "network=vgg"], "network is 'vgg'; use one of fast"),
@@ -225,3 +228,19 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path, hears_ctrl_c):
     assert re.search(r"interrupted: \d+ of 100000 epochs are in .*; continue with --resume", stderr)
     assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
     assert not list(out.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("command", "methods"),
+    [
+        (["train-cifar", "--method", "elr"], ["elr"]),
+        (["compare-methods", "--out", "none", "--methods", "ce,elr"], ["ce", "elr"]),
+    ],
+)
+def test_help_on_settings(command, methods):
+    result = CliRunner().invoke(app, [*command, "--set", "help"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    titles = [line for line in result.stdout.splitlines() if line.startswith("settings of")]
+    assert [title.split()[3].rstrip(",") for title in titles] == methods
+    assert "target_decay    number at least 0 and below 1" in result.stdout
+    assert "--set help" in CliRunner().invoke(app, [command[0], "--help"]).stdout

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -110,12 +111,15 @@ STRANGE = {
 def test_a_strange_record_is_one_line(folder, text):
     (folder / "other").mkdir()
     (folder / "other" / "run.json").write_text(text)
-    for read in (read_runs, write_comparison):
-        with pytest.raises(
-            FileError, match=rf"cannot read '.*run\.json': {STRANGE[text]}"
-        ) as caught:
-            read(folder)
-        assert "\n" not in str(caught.value)
+    reason = rf"cannot read '.*other/run\.json': {STRANGE[text]}"
+    with pytest.raises(FileError, match=reason) as caught:
+        read_runs(folder)
+    assert "\n" not in str(caught.value)
+    # The comparison of the others is made all the same.
+    table = write_comparison(folder)
+    assert "| symmetric-0.3 | sop | 96.67 |" in table
+    *_, last = table.splitlines()
+    assert re.match(rf"Skipped: {reason}", last)
 
 
 CHANGES = {
@@ -144,15 +148,39 @@ def test_a_malformed_part_is_named(folder, key):
         read_record(folder / "sop")
 
 
-@pytest.mark.parametrize("key", ["accuracy", "seconds", "training_seconds"])
-@pytest.mark.parametrize("value", [None, "fast"])
-def test_results_that_a_comparison_needs(folder, key, value):
+@pytest.mark.parametrize("key", ["accuracy", "best_accuracy", "seconds", "training_seconds"])
+@pytest.mark.parametrize("value", [None, "fast", True, [], float("nan"), float("inf"), 10**400])
+def test_results_that_a_completed_run_has(folder, key, value):
     path = folder / "sop" / "run.json"
     record = json.loads(path.read_text())
     record["results"][key] = value
     path.write_text(json.dumps(record))
-    with pytest.raises(FileError, match=f"its results are damaged: {key} is missing or malformed"):
+    with pytest.raises(FileError, match=f"damaged: results.{key} is missing or malformed"):
         read_runs(folder)
+    assert f"damaged: results.{key} is missing" in write_comparison(folder)
+    record["results"] = {}
+    path.write_text(json.dumps(record))
+    with pytest.raises(FileError, match=r"damaged: results\.accuracy is missing or malformed"):
+        read_record(folder / "sop")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"noise_type": "symmetric", "noise": "x"},
+        {"noise_type": "symmetric", "noise": [1]},
+        {"noise_type": [1], "noise": 0.2},
+        {"noise_type": "asymmetric", "noise": 0.2, "mapping": [1]},
+        {"noise_type": "worst", "noise": 0.2},
+    ],
+)
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_arguments_that_are_none(folder, arguments, status):
+    path = folder / "sop" / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"arguments": arguments, "status": status}))
+    (line,) = [x for x in write_comparison(folder).splitlines() if x.startswith("Skipped: ")]
+    assert "sop/run.json': its arguments are damaged: " in line
 
 
 def test_noise_that_is_none_is_one_line(folder):
@@ -160,7 +188,10 @@ def test_noise_that_is_none_is_one_line(folder):
     record = json.loads(path.read_text())
     record["arguments"]["noise_type"] = "heavy"
     path.write_text(json.dumps(record))
-    with pytest.raises(FileError, match=r"run\.json': no noise 'heavy'; there are symmetric, "):
+    with pytest.raises(
+        FileError,
+        match=r"run\.json': its arguments are damaged: no noise 'heavy'; there are symmetric, ",
+    ):
         read_runs(folder)
     record["arguments"] = {}
     path.write_text(json.dumps(record))

@@ -384,7 +384,7 @@ def test_a_stop_before_the_first_epoch_or_after_the_last(tmp_path, whole, epochs
     generator = run.epochs()
     for _ in range(epochs):
         next(generator)
-    del generator  # epochs=0: as after SIGKILL, nothing was told
+    del generator, run  # epochs=0: as after SIGKILL, nothing was told
     assert len(list(go(tmp_path, resume=True))) == 4 - epochs
     assert_as_if_never_stopped(tmp_path, whole)
 
@@ -466,7 +466,7 @@ def test_a_failed_save_leaves_the_one_before(tmp_path, whole, monkeypatch, call,
     assert_as_if_never_stopped(out, whole)
 
 
-@pytest.mark.parametrize("written", [0, 1, 2, 3])
+@pytest.mark.parametrize("written", [0, 1, 2, 3, 4])
 def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch, written):
     original, left = os.replace, written
 
