@@ -6,11 +6,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from sop_classify.labels.arrays import check_labels
+from overparam.checks import check_count
+from sop_classify.checks import check_type
+from sop_classify.labels.arrays import check_labels, not_masked
 
-__all__ = ["ImageData", "Indexed", "absent_class", "channel_statistics", "subset"]
+__all__ = [
+    "ImageData",
+    "Indexed",
+    "absent_class",
+    "channel_statistics",
+    "check_image_shape",
+    "subset",
+]
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset as _Dataset
@@ -25,20 +34,25 @@ class ImageData:
     Attributes
     ----------
     train_images, test_images : ndarray, shape (N, H, W, 3), uint8
-        RGB, C-contiguous.
+        RGB, C-contiguous. Grey images, (N, H, W) or (N, H, W, 1), become RGB; other strides are
+        copied. Read-only arrays are kept.
     train_labels, test_labels : ndarray, shape (N,), int64
-        In [0, C). Every class has a training example; it need not have a test example.
+        In [0, C). Other integers, and (N, 1), are converted. Every class has a training example; it
+        need not have a test example.
     class_names : tuple of str
         C different names, 2 or more.
     name : str
         ``cifar10``, ``cifar100``, or the name of the file or folder without its suffix.
     label_sets : mapping of str to ndarray, shape (N,), int64
         Other labels of the training examples, in [0, C), for example labels that people gave.
+    train_files : tuple of str
+        N paths of the training images below the folder that they were read from; empty for data
+        from elsewhere.
 
     Raises
     ------
     TypeError
-        If an array has another dtype.
+        If an array has another dtype, or is masked.
     ValueError
         If a shape, a label or a class is none of the above, or a class has no training example.
     """
@@ -50,38 +64,67 @@ class ImageData:
     class_names: tuple[str, ...]
     name: str
     label_sets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    train_files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        train, test, names = self.train_images, self.test_images, self.class_names
-        _check_images("train_images", train)
-        _check_images("test_images", test)
+        names = tuple(check_type("a class name", name, str) for name in self.class_names)
+        check_type("name", self.name, str)
+        train, test = (_rgb(what, getattr(self, what)) for what in ("train_images", "test_images"))
         if train.shape[1:] != test.shape[1:]:
             sizes = " and ".join(f"{images.shape[1]}x{images.shape[2]}" for images in (train, test))
             raise ValueError(f"training and test images are {sizes}; one size is needed")
         if len(set(names)) < max(2, len(names)):
             raise ValueError(f"class_names are {names}; 2 or more different ones are needed")
-        _check_labels("train_labels", self.train_labels, len(train), len(names))
-        _check_labels("test_labels", self.test_labels, len(test), len(names))
-        for key, labels in self.label_sets.items():
-            _check_labels(key, labels, len(train), len(names))
-        absent = absent_class(self.train_labels)
+        train_labels = _column("train_labels", self.train_labels, len(train), len(names))
+        test_labels = _column("test_labels", self.test_labels, len(test), len(names))
+        sets = {
+            key: _column(key, labels, len(train), len(names))
+            for key, labels in self.label_sets.items()
+        }
+        absent = absent_class(train_labels)
         if absent < len(names):
             raise ValueError(f"class {names[absent]!r} has no training example")
+        if len(self.train_files) not in (0, len(train)):
+            raise ValueError(
+                f"there are {len(self.train_files)} train_files and {len(train)} training images"
+            )
+        for key, value in {
+            "train_images": train,
+            "test_images": test,
+            "train_labels": train_labels,
+            "test_labels": test_labels,
+            "class_names": names,
+            "label_sets": sets,
+            "train_files": tuple(self.train_files),
+        }.items():
+            object.__setattr__(self, key, value)
 
 
-def _check_images(what: str, images: NDArray[Any]) -> None:
-    if images.dtype != np.uint8:
-        raise TypeError(f"{what} are {images.dtype}; uint8, 0 to 255, is needed")
-    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-        raise ValueError(f"{what} have shape {images.shape}; (N, H, W, 3) is needed")
-    if not images.flags.c_contiguous:
-        raise ValueError(f"{what} are not contiguous; use numpy.ascontiguousarray")
+def _rgb(what: str, images: ArrayLike) -> NDArray[np.uint8]:
+    """Images as they are kept; a copy only of grey or strided ones."""
+    array = not_masked(what, images)
+    if array.dtype != np.uint8:
+        raise TypeError(f"{what} are {array.dtype}; uint8, 0 to 255, is needed")
+    check_image_shape(what, array.shape)
+    if array.ndim == 3 or array.shape[3] == 1:
+        array = np.repeat(array.reshape(*array.shape[:3], 1), 3, axis=3)
+    return np.ascontiguousarray(array)
 
 
-def _check_labels(what: str, labels: NDArray[Any], number: int, classes: int) -> None:
-    check_labels(labels, classes, number=number, name=what)
-    if labels.dtype != np.int64:  # they are kept as they are, not converted
-        raise TypeError(f"{what} are {labels.dtype}; int64 is needed")
+def check_image_shape(what: str, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless it is (N, H, W, 3), (N, H, W, 1) or (N, H, W), and none is 0."""
+    if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)) or 0 in shape:
+        raise ValueError(
+            f"{what} have shape {shape}; (N, H, W, 3), or (N, H, W) for grey, is needed"
+        )
+
+
+def _column(what: str, labels: ArrayLike, number: int, classes: int) -> NDArray[np.int64]:
+    """Labels as they are kept: no copy if they are int64 already."""
+    array = not_masked(what, labels)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    checked = check_labels(array, classes, number=number, name=what)
+    return array if array.dtype == np.int64 else checked
 
 
 def absent_class(labels: NDArray[np.int64]) -> int:
@@ -117,7 +160,12 @@ def subset(
     ------
     ValueError
         If `number` is outside [C, N].
+    TypeError
+        If a parameter has another type.
     """
+    check_type("data", data, ImageData)
+    check_type("rng", rng, np.random.Generator)
+    number = check_count("number", number)
     total, classes = len(data.train_labels), len(data.class_names)
     if not classes <= number <= total:
         raise ValueError(
@@ -136,6 +184,7 @@ def subset(
         train_images=data.train_images[index],
         train_labels=data.train_labels[index],
         label_sets={key: values[index] for key, values in data.label_sets.items()},
+        train_files=tuple(data.train_files[i] for i in index) if data.train_files else (),
     )
     return part, index
 

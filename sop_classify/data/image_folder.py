@@ -45,7 +45,10 @@ def read_image_folder(root: Path, image_size: int | None) -> ImageData:
     side = image_size or _common_side([*files[0], *files[1]])
     images = [_decode(listed, side) for listed in files]
     name = root.resolve().name
-    return ImageData(images[0], labels[0], images[1], labels[1], tuple(train), name)
+    paths = tuple(file.relative_to(root).as_posix() for file in files[0])
+    return ImageData(
+        images[0], labels[0], images[1], labels[1], tuple(train), name, train_files=paths
+    )
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:

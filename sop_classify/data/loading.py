@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from overparam.checks import check_choice, check_count
 from overparam.files import FileError, naming, one_line
+from sop_classify.checks import check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.image_folder import is_image_folder, read_image_folder
 from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz
@@ -51,9 +53,10 @@ def load_data(
           or PPM of 8 bits. The folders' sorted names are the classes. Grey and palettes become
           RGB; alpha, EXIF and names that begin with a dot are ignored; of an animation the first
           frame is read;
-        - an .npz file: ``train_images`` (N, H, W, 3), or grey (N, H, W), uint8; ``train_labels``
-          (N,), whole numbers from 0; ``test_images``; ``test_labels``; optionally ``class_names``
-          (C,). Other arrays of N integers in [0, C) become `ImageData.label_sets`.
+        - an .npz file: ``train_images`` (N, H, W, 3), or grey (N, H, W) or (N, H, W, 1), uint8;
+          ``train_labels`` (N,) or (N, 1), whole numbers from 0; ``test_images``; ``test_labels``;
+          optionally ``class_names`` (C,). Other arrays of N integers in [0, C) become
+          `ImageData.label_sets`.
 
         Without it, torchvision's files in ``$XDG_CACHE_HOME/robustdip`` (``~/.cache/robustdip``).
     download : bool
@@ -73,25 +76,25 @@ def load_data(
         If something cannot be downloaded, read or understood, a class has no image, or more than
         0.2 % of the test images are also training images, byte for byte (not looked for in the
         official CIFAR files).
-    ValueError
-        If `dataset` or `image_size` is none of the above.
+    TypeError, ValueError
+        If a parameter is none of the above.
 
     Warns
     -----
     UserWarning
         If a test image is also a training image, up to those 0.2 %.
     """
-    if dataset not in _CIFAR:
-        raise ValueError(f"unknown dataset {dataset!r}; use one of {', '.join(_CIFAR)}")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size is {image_size}; a side in pixels, 1 or more, is needed")
+    check_choice("dataset", dataset, _CIFAR)
+    check_type("download", download, bool)
+    if image_size is not None:
+        image_size = check_count("image_size", image_size, least=1, most=2**15)
     if path is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "robustdip"
+        cache = _cache()
         with naming(f"{'download' if download else 'find'} {dataset} in", cache):
             data = _read_cifar(dataset, cache, download=download)
     else:
         with naming("read", path):
-            data = _read_path(dataset, Path(path), image_size)
+            data = _read_path(dataset, Path(os.fspath(path)), image_size)
     height, width = data.train_images.shape[1:3]
     if image_size is not None and (height, width) != (image_size, image_size):
         raise ValueError(
@@ -99,6 +102,18 @@ def load_data(
             "image folder are resized"
         )
     return data
+
+
+def _cache() -> Path:
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        return Path(folder).expanduser() / "robustdip"
+    try:
+        return Path.home() / ".cache" / "robustdip"
+    except RuntimeError as error:  # no HOME and a user without an entry, as in containers
+        raise FileError(
+            "there is no home folder to keep data sets in; set HOME or XDG_CACHE_HOME, or say "
+            "where the images are (path, --data)"
+        ) from error
 
 
 def _read_path(dataset: str, path: Path, image_size: int | None) -> ImageData:

@@ -1,7 +1,10 @@
 """Labelled images from an .npz file, which need not be trusted."""
 
+import io
 import math
 import zipfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overparam.files import FileError, one_line, require_regular
-from sop_classify.data.image_data import ImageData, absent_class
+from sop_classify.data.image_data import ImageData, absent_class, check_image_shape
 
-__all__ = ["LARGEST_ARRAY", "REQUIRED_ARRAYS", "read_npz"]
+__all__ = ["REQUIRED_ARRAYS", "Header", "read_arrays", "read_npz"]
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -19,8 +22,20 @@ _HEADERS = {
 }
 
 REQUIRED_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-LARGEST_ARRAY = 2**34
-"""Bytes of the largest array that is read: five million images of CIFAR's size."""
+_LONGEST_HEADER = 2**16  # bytes; numpy itself refuses more than 10,000 unless told
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an array in an .npz file says about itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_npz(path: Path) -> ImageData:
@@ -33,16 +48,8 @@ def read_npz(path: Path) -> ImageData:
     ValueError
         If the arrays do not fit together.
     """
-    require_regular(path.stat().st_mode)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = _arrays(archive)
-    except (FileError, OSError):
-        raise
-    except Exception as error:  # malformed bytes make zipfile and numpy raise nearly anything
-        raise FileError(f"not an .npz file, or a damaged one ({one_line(error)})") from error
-
-    images = [_rgb(arrays.pop(key)) for key in ("train_images", "test_images")]
+    arrays = read_arrays(path, _wanted)
+    images = [arrays.pop(key) for key in ("train_images", "test_images")]
     labels = [_whole(key, arrays.pop(key)) for key in ("train_labels", "test_labels")]
     if "class_names" in arrays:
         names = tuple(arrays.pop("class_names").astype(str).ravel().tolist())
@@ -63,48 +70,102 @@ def read_npz(path: Path) -> ImageData:
         raise FileError(str(error)) from error
 
 
-def _arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+def read_arrays(
+    path: Path, wanted: Callable[[Mapping[str, Header]], Collection[str]]
+) -> dict[str, NDArray[Any]]:
+    """Read arrays of an .npz file that need not be trusted.
+
+    Only the headers are decompressed before it is known that the arrays fit into memory.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : callable
+        From the header of every array, by name, to the names of those to read; or raises FileError.
+
+    Raises
+    ------
+    FileError
+        If the file is damaged, or an array holds Python objects, or all together need more memory
+        than is free.
+    """
+    require_regular(path.stat().st_mode)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            headers = {name.removesuffix(".npy"): _header(archive, name) for name in names}
+            chosen = {key: headers[key] for key in wanted(headers)}
+            for key, header in chosen.items():
+                if header.dtype.hasobject:
+                    raise FileError(
+                        f"{key} holds pickled objects, which are not read; use a plain dtype"
+                    )
+            total, free = sum(header.size for header in chosen.values()), _memory_free()
+            if total > free:
+                raise FileError(f"its arrays need {total} bytes of memory, and {free} are free")
+            arrays = {}
+            for key in chosen:
+                with archive.open(f"{key}.npy") as stream:
+                    # Reads to the end of the member, where zipfile compares the checksum.
+                    arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+            return arrays
+    except (FileError, OSError):
+        raise
+    except Exception as error:  # malformed bytes make zipfile and numpy raise nearly anything
+        raise FileError(f"not an .npz file, or a damaged one ({one_line(error)})") from error
+
+
+def _wanted(headers: Mapping[str, Header]) -> list[str]:
     """The required arrays, ``class_names``, and what is shaped like a set of training labels."""
-    names = [name for name in archive.namelist() if name.endswith(".npy")]
-    headers = {name.removesuffix(".npy"): _header(archive, name) for name in names}
     missing = [key for key in REQUIRED_ARRAYS if key not in headers]
     if missing:
         raise FileError(f"it has no {missing[0]}; {', '.join(REQUIRED_ARRAYS)} are needed")
-    arrays = {}
-    for key, (shape, dtype) in headers.items():
-        like_labels = dtype.kind in "iu" and shape == headers["train_labels"][0]
-        if key in (*REQUIRED_ARRAYS, "class_names") or like_labels:
-            if dtype.hasobject:
-                raise FileError(
-                    f"{key} holds pickled objects, which are not read; use a plain dtype"
-                )
-            with archive.open(f"{key}.npy") as stream:
-                # Reads to the end of the member, where zipfile compares the checksum.
-                arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
-    return arrays
+    for split in ("train", "test"):
+        images, labels = headers[f"{split}_images"], headers[f"{split}_labels"]
+        if images.dtype.hasobject or labels.dtype.hasobject:
+            continue  # refused for that
+        if images.dtype != np.uint8:
+            raise FileError(f"{split}_images are {images.dtype}; uint8, 0 to 255, is needed")
+        try:
+            check_image_shape(f"{split}_images", images.shape)
+        except ValueError as error:
+            raise FileError(str(error)) from error
+        if labels.shape not in (images.shape[:1], (images.shape[0], 1)):
+            raise FileError(
+                f"{split}_labels have shape {labels.shape}; {images.shape[:1]} is needed"
+            )
+    like = headers["train_labels"].shape
+    return [
+        key
+        for key, header in headers.items()
+        if key in (*REQUIRED_ARRAYS, "class_names")
+        or (header.dtype.kind in "iu" and header.shape == like)
+    ]
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an array, if the file holds as many bytes as they need.
-
-    This is checked before memory is allocated for them.
-    """
+def _header(archive: zipfile.ZipFile, name: str) -> Header:
+    """Shape and dtype of an array, if the file holds as many bytes as they need."""
     with archive.open(name) as stream:
-        shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
-        promised, held = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
-        if not dtype.hasobject and stream.tell() + promised != held:
-            raise FileError(f"{name} is damaged: it declares {dtype} of shape {shape}")
-    if promised > LARGEST_ARRAY:
-        raise FileError(f"{name} has {promised} bytes; {LARGEST_ARRAY} at most are read")
-    return shape, dtype
+        start = io.BytesIO(stream.read(_LONGEST_HEADER))
+    shape, _, dtype = _HEADERS[np.lib.format.read_magic(start)](start)
+    header, held = Header(shape, dtype), archive.getinfo(name).file_size
+    if not dtype.hasobject and start.tell() + header.size != held:
+        raise FileError(f"{name} is damaged: it declares {dtype} of shape {shape}")
+    return header
 
 
-def _rgb(images: NDArray[Any]) -> NDArray[Any]:
-    """Grey images (N, H, W) get three channels; copied only if necessary."""
-    return np.ascontiguousarray(np.stack([images] * 3, axis=-1) if images.ndim == 3 else images)
+def _memory_free() -> int:
+    """Bytes of memory that are free; a very large number where nothing tells (Windows)."""
+    try:
+        with open("/proc/meminfo") as lines:
+            kilobytes = dict(line.split(":") for line in lines)["MemAvailable"]
+        return 1024 * int(kilobytes.split()[0])
+    except (OSError, KeyError, ValueError):
+        return 2**62
 
 
 def _whole(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Labels as whole numbers; those that are stored as floats too."""
     if labels.dtype.kind not in "iuf":
         raise FileError(f"{what} are {labels.dtype}; whole numbers are needed")
     with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which does not equal it

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_labels", "noise_rate", "transition_matrix"]
+from overparam.checks import check_count
+from overparam.files import one_line
+
+__all__ = ["check_labels", "noise_rate", "not_masked", "transition_matrix"]
 
 
 def check_labels(
@@ -30,13 +33,12 @@ def check_labels(
     Raises
     ------
     TypeError
-        If they are not integers.
+        If they are not integers, or masked.
     ValueError
         If there are none, if the shape is another, if one is outside [0, C), or if C < 2.
     """
-    array = np.asarray(labels)
-    if num_classes < 2:
-        raise ValueError(f"num_classes is {num_classes}; at least 2 are needed")
+    array = not_masked(name, labels)
+    num_classes = check_count("num_classes", num_classes, least=2)
     if array.ndim != 1 or array.size == 0 or number not in (None, array.size):
         wanted = "(N,) with N > 0" if number is None else f"({number},)"
         raise ValueError(f"{name} have shape {array.shape}; {wanted} is needed")
@@ -51,6 +53,25 @@ def check_labels(
     return array.astype(np.int64)
 
 
+def not_masked(name: str, values: ArrayLike) -> NDArray[Any]:
+    """The values as an array.
+
+    Raises
+    ------
+    TypeError
+        If they are a masked array, whose mask would be lost, or no array at all.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{name} are a masked array; leave the masked values out")
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of lists, a tensor on a GPU
+        raise TypeError(f"{name} are no array ({one_line(error)})") from error
+    if array.dtype.hasobject:
+        raise TypeError(f"{name} are a {type(values).__name__}; an array of numbers is needed")
+    return array
+
+
 def noise_rate(clean: ArrayLike, noisy: ArrayLike) -> float:
     """The fraction of labels, in [0, 1], that differ.
 
@@ -63,7 +84,7 @@ def noise_rate(clean: ArrayLike, noisy: ArrayLike) -> float:
     ValueError
         If the shapes differ or there are no labels.
     """
-    truth, given = np.asarray(clean), np.asarray(noisy)
+    truth, given = not_masked("clean", clean), not_masked("noisy", noisy)
     _check_pair(truth, given)
     return float((truth != given).mean())
 

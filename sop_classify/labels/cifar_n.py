@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.files import FileError, naming, require_regular
-from sop_classify.labels.arrays import check_labels
+from sop_classify.checks import check_type
+from sop_classify.data.npz import read_arrays
+from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import HUMAN_NOISE
 
 __all__ = ["read_human_labels"]
@@ -65,7 +67,7 @@ def read_human_labels(
         but arrays of integers and lists; or if its labels are not of these images.
     """
     with naming("read", path):
-        if name not in HUMAN_NOISE:
+        if check_type("name", name, str) not in HUMAN_NOISE:
             raise FileError(f"unknown label set {name!r}; use one of {', '.join(HUMAN_NOISE)}")
         arrays = _read(Path(path), (*HUMAN_NOISE[name], *_CLEAN_KEYS))
         key = next((key for key in HUMAN_NOISE[name] if key in arrays), None)
@@ -81,7 +83,7 @@ def read_human_labels(
             raise FileError(f"in its {key!r} {error}") from error
         if clean_labels is not None:
             own = next((arrays[key] for key in _CLEAN_KEYS if key in arrays), None)
-            _check_order(labels, own, np.asarray(clean_labels))
+            _check_order(labels, own, not_masked("clean_labels", clean_labels))
         return labels
 
 
@@ -121,9 +123,7 @@ def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def _read_npz(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    # np.load does not close a damaged file that it has opened itself.
-    with source.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return {key: archive[key] for key in keys if key in archive.files}
+    return read_arrays(source, lambda headers: [key for key in keys if key in headers])
 
 
 def _read_pt(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sop_classify.labels.arrays import check_labels, transition_matrix
+from overparam.checks import check_choice
+from sop_classify.labels.arrays import check_labels, not_masked, transition_matrix
 
 __all__ = [
     "SCORES",
@@ -130,8 +131,7 @@ def label_issues(
     array([[0.5, 0.5],
            [0. , 1. ]])
     """
-    if score not in SCORES:
-        raise ValueError(f"unknown score {score!r}: use one of {', '.join(SCORES)}")
+    check_choice("score", score, SCORES)
     p = _probabilities(probability)
     given = check_labels(given_labels, p.shape[1], name="the given labels")
     if given.size != len(p):
@@ -216,7 +216,7 @@ def f1(is_label_issue: ArrayLike, is_wrong: ArrayLike) -> float | None:
 
 
 def _probabilities(probability: ArrayLike) -> Scores:
-    p = np.asarray(probability)
+    p = not_masked("the probabilities", probability)
     if p.ndim != 2 or p.shape[0] == 0 or p.shape[1] < 2:
         raise ValueError(
             f"the probabilities have shape {p.shape}; (N, C) with N > 0 and C > 1 is needed"

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from overparam.checks import check_real
+from sop_classify.checks import check_type
+
 __all__ = [
     "ASYMMETRIC_VARIANTS",
     "HUMAN_NOISE",
@@ -59,8 +62,9 @@ class LabelNoise:
 
     Raises
     ------
-    ValueError
-        If the kind or the mapping is unknown, or rate or mapping do not suit the kind.
+    TypeError, ValueError
+        If the kind or the mapping is unknown, rate or mapping do not suit the kind, or one has
+        another type.
 
     Examples
     --------
@@ -75,14 +79,14 @@ class LabelNoise:
     mapping: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in NOISE_KINDS:
+        if check_type("kind", self.kind, str) not in NOISE_KINDS:
             raise ValueError(f"no noise {self.kind!r}; there are {', '.join(NOISE_KINDS)}")
         if self.is_human and self.rate is not None:
             raise ValueError(f"noise {self.kind!r} are labels of people; it has no rate")
         if not self.is_human and self.rate is None:
             raise ValueError(f"noise {self.kind!r} needs a rate, the fraction of labels to change")
-        if self.rate is not None and not 0 <= self.rate < 1:  # written so that NaN fails
-            raise ValueError(f"the noise rate is {self.rate}; a fraction in [0, 1) is needed")
+        if self.rate is not None:
+            check_real("the noise rate", self.rate, least=0, below=1)
         if self.mapping is not None and self.kind != "asymmetric":
             raise ValueError(f"mapping {self.mapping!r} is for asymmetric noise, not {self.kind}")
         if self.mapping is not None:
@@ -107,7 +111,7 @@ class LabelNoise:
         ValueError
             If the text is none of these.
         """
-        kind, *rest = text.split(":")
+        kind, *rest = check_type("the noise", text, str).split(":")
         if not rest and kind not in NOISE_KINDS:
             kind, rest = "symmetric", [kind]
         try:
@@ -151,7 +155,7 @@ class LabelNoise:
 
 def check_mapping(name: str) -> None:
     """Raise ValueError if asymmetric noise has no mapping of this name."""
-    if name not in ASYMMETRIC_VARIANTS:
+    if check_type("mapping", name, str) not in ASYMMETRIC_VARIANTS:
         close = difflib.get_close_matches(name, ASYMMETRIC_VARIANTS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from overparam.checks import check_count
+from sop_classify.checks import check_type
 from sop_classify.data.image_data import ImageData, subset
 from sop_classify.labels.arrays import noise_rate
 from sop_classify.labels.cifar_n import read_human_labels
@@ -90,12 +92,19 @@ def noisy_labels(
 
     Raises
     ------
+    TypeError
+        If a parameter has another type.
     ValueError
         If the noise does not suit the data, `limit` is out of range, or `human_labels` is missing
         or not needed.
     FileError
         If `human_labels` cannot be read or is of other images.
     """
+    check_type("data", data, ImageData)
+    if noise is not None:
+        check_type("noise", noise, LabelNoise)
+    seed = check_count("seed", seed)
+    limit = None if limit is None else check_count("limit", limit)
     human = noise is not None and noise.is_human
     if human_labels is not None and not human:
         raise ValueError(

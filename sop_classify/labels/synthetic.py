@@ -5,8 +5,9 @@ those that they are given. `rate` is a fraction in [0, 1). Papers define it diff
 fraction of labels that become wrong depends on the kind; `sop_classify.labels.arrays.noise_rate`
 measures it.
 
-All functions raise TypeError if the labels are not integers, and ValueError if there are no labels,
-if the shape is another, if a label is outside [0, C), if C < 2, or if the rate is outside [0, 1).
+All functions raise TypeError if the labels are not integers or another parameter has another type,
+and ValueError if there are no labels, if the shape is another, if a label is outside [0, C), if
+C < 2, or if the rate is outside [0, 1).
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from overparam.checks import check_real
+from sop_classify.checks import check_type
 from sop_classify.data.image_data import channel_statistics
-from sop_classify.labels.arrays import check_labels
+from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, check_mapping
 
 __all__ = ["asymmetric_noise", "instance_noise", "symmetric_noise"]
@@ -56,7 +59,8 @@ def symmetric_noise(
     >>> (noisy != 0).mean()
     np.float64(0.4)
     """
-    noisy = _check(labels, rate, num_classes)
+    noisy = _check(labels, rate, num_classes, rng)
+    check_type("include_true", include_true, bool)
     drawn = _part(np.arange(noisy.size), rate, rng)
     if include_true:
         noisy[drawn] = rng.integers(num_classes, size=drawn.size)
@@ -122,8 +126,11 @@ def asymmetric_noise(
     >>> sorted(noisy.tolist())
     [0, 1, 1, 1, 2, 2]
     """
-    noisy = _check(labels, rate, num_classes)
-    pairs = _named(mapping, num_classes, rng) if isinstance(mapping, str) else mapping
+    noisy = _check(labels, rate, num_classes, rng)
+    if isinstance(mapping, str):
+        pairs = _named(mapping, num_classes, rng)
+    else:
+        pairs = check_type("mapping", mapping, Mapping)
     if not pairs:
         raise ValueError("the mapping is empty; give it a class and what it becomes")
     check_labels([*pairs.keys(), *pairs.values()], num_classes, name="the classes of the mapping")
@@ -178,7 +185,8 @@ def instance_noise(
     TypeError, ValueError
         Also if the images are not uint8, or have another shape or number.
     """
-    noisy = _check(labels, rate, num_classes)
+    noisy = _check(labels, rate, num_classes, rng)
+    images = not_masked("the images", images)
     if images.dtype != np.uint8:
         raise TypeError(f"the images are {images.dtype}; uint8 is needed")
     if images.ndim != 4 or images.shape[0] != noisy.size or images.size == 0:
@@ -208,9 +216,9 @@ def instance_noise(
     return noisy
 
 
-def _check(labels: ArrayLike, rate: float, num_classes: int) -> Labels:
-    if not 0 <= rate < 1:  # written so that NaN fails
-        raise ValueError(f"rate is {rate}; a fraction in [0, 1) is needed")
+def _check(labels: ArrayLike, rate: float, num_classes: int, rng: np.random.Generator) -> Labels:
+    check_real("rate", rate, least=0, below=1)
+    check_type("rng", rng, np.random.Generator)
     return check_labels(labels, num_classes)
 
 

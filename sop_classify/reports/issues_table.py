@@ -9,12 +9,17 @@ from sop_classify.labels.issues import LabelIssues
 __all__ = ["issues_csv", "transitions_csv"]
 
 
-def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None) -> bytes:
+def issues_csv(
+    issues: LabelIssues,
+    *,
+    class_names: Sequence[str] | None = None,
+    files: Sequence[str] = (),
+) -> bytes:
     """A table of all labels, worst first, with cleanlab's names for the columns.
 
     The columns are index, is_label_issue (True or False), label_score, given_label and
     predicted_label; the index counts the training examples from 0. Scores read back as float32
-    are the same.
+    are the same. If `files` are given, a last column, file, has them.
 
     Parameters
     ----------
@@ -22,6 +27,8 @@ def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None)
     class_names : sequence of str, shape (C,), optional
         Write these in place of the classes' numbers. A character that UTF-8 does not have (of a
         folder's undecodable name) is written as its escape sequence.
+    files : sequence of str, shape (N,), optional
+        Where each example is.
 
     Returns
     -------
@@ -31,12 +38,14 @@ def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None)
     Raises
     ------
     ValueError
-        If there is not one name for each class.
+        If there is not one name for each class, or not one file for each example.
     """
     classes = len(issues.transition_matrix)
     names = range(classes) if class_names is None else class_names
     if len(names) != classes:
         raise ValueError(f"there are {len(names)} class names and {classes} classes; name each")
+    if len(files) not in (0, len(issues.given_label)):
+        raise ValueError(f"there are {len(files)} files and {len(issues.given_label)} labels")
     order = issues.worst_first
     columns = {
         "index": order.tolist(),
@@ -46,6 +55,8 @@ def issues_csv(issues: LabelIssues, *, class_names: Sequence[str] | None = None)
         "given_label": [names[i] for i in issues.given_label[order]],
         "predicted_label": [names[i] for i in issues.predicted_label[order]],
     }
+    if files:
+        columns["file"] = [files[i] for i in order]
     text = io.StringIO(newline="")
     text.write(",".join(columns) + "\n")
     # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.

@@ -23,6 +23,7 @@ def write_results(
     history: Sequence[Epoch],
     *,
     class_names: Sequence[str],
+    files: Sequence[str] = (),
     true_labels: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Write label_issues.csv, transition_matrix.csv and curves.png, and return the results.
@@ -35,6 +36,8 @@ def write_results(
     history : sequence of Epoch
         All its epochs.
     class_names : sequence of str
+    files : sequence of str, shape (N,), optional
+        Where each training image is, for label_issues.csv.
     true_labels : ndarray of int64, shape (N,), optional
 
     Returns
@@ -50,7 +53,8 @@ def write_results(
     """
     last, given = history[-1], training.given.cpu().numpy()
     issues = label_issues(given, training.probability.cpu().numpy())
-    replace_file(folder / "label_issues.csv", issues_csv(issues, class_names=class_names))
+    table = issues_csv(issues, class_names=class_names, files=files)
+    replace_file(folder / "label_issues.csv", table)
     replace_file(folder / "transition_matrix.csv", transitions_csv(issues, class_names=class_names))
     predicted = training.predict_training_images().argmax(1).cpu().numpy()
     wrong = np.zeros(len(given), bool) if true_labels is None else given != true_labels

@@ -32,10 +32,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 import overparam
+from overparam.checks import check_count
 from overparam.files import FileError, naming, one_line, replace_file
 from overparam.modes import own_modes
+from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData
-from sop_classify.labels.arrays import noise_rate
+from sop_classify.labels.arrays import check_labels, noise_rate
 from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
 from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
@@ -83,6 +85,11 @@ class Job:
         Use `torch.compile`, which pays on a GPU after a minute of training.
     arguments : mapping of str
         How the data came to be, for run.json: see `RunRecord`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one has another type, or is out of its range.
     """
 
     data: ImageData
@@ -93,6 +100,19 @@ class Job:
     device: str = "auto"
     compile: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_type("data", self.data, ImageData)
+        check_type("recipe", self.recipe, Recipe)
+        check_count("seed", self.seed, most=LARGEST_SEED)
+        check_type("device", self.device, str)
+        check_type("compile", self.compile, bool)
+        check_type("arguments", self.arguments, Mapping)
+        number, classes = len(self.data.train_images), len(self.data.class_names)
+        for name in ("given_labels", "true_labels"):
+            labels = getattr(self, name)
+            if labels is not None or name == "given_labels":
+                check_labels(labels, classes, number=number, name=name)
 
     def training(self) -> TrainingLoop:
         """A training that has not begun."""
@@ -146,16 +166,25 @@ def train(
     ------
     FileError
         If `out` is not empty, holds no run to resume or a damaged one, or cannot be written.
+    TypeError, ValueError
+        If a parameter has another type or is out of its range.
     ValueError
         If the run to resume was made with other settings or data; each is named with both values.
     DivergedError, NotEnoughMemoryError
         As in `TrainingLoop.epochs`.
     """
+    check_type("data", data, ImageData)
     given = data.train_labels if given_labels is None else given_labels
-    job = Job(data, given, recipe, true_labels, seed, device, compile, arguments or {})
+    check_type("resume", resume, bool)
+    arguments = {} if arguments is None else arguments
+    job = Job(data, given, recipe, true_labels, seed, device, compile, arguments)
+    if resume and out is None:
+        raise ValueError("resume needs out, the folder of the run to go on with")
+    return _epochs(job, None if out is None else os.fspath(out), resume=resume)
+
+
+def _epochs(job: Job, out: StrPath | None, *, resume: bool) -> Iterator[Epoch]:
     if out is None:
-        if resume:
-            raise ValueError("resume needs out, the folder of the run to go on with")
         yield from job.evaluator().epochs(job.training())
         return
     run = Run(job, out)
@@ -336,6 +365,7 @@ class Run:
                 self.training,
                 self.history,
                 class_names=self.job.data.class_names,
+                files=self.job.data.train_files,
                 true_labels=self._true,
             )
             self._write(status="completed", results=results)

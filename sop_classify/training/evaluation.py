@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
+from sop_classify.checks import check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.arrays import check_labels
 
@@ -100,7 +101,7 @@ class Evaluator:
     """
 
     def __init__(self, data: ImageData, *, true_labels: ArrayLike | None = None) -> None:
-        self._data = data
+        self._data = check_type("data", data, ImageData)
         self._true = None
         if true_labels is not None:
             number, classes = len(data.train_images), len(data.class_names)
@@ -123,15 +124,13 @@ class Evaluator:
         DivergedError, NotEnoughMemoryError
             As in `TrainingLoop.epochs`.
         """
-        import torch
-
         from sop_classify.training.views import as_tensor
 
         test_images = as_tensor(self._data.test_images).to(training.device)
-        test_labels = torch.from_numpy(self._data.test_labels).to(training.device)
+        test_labels = as_tensor(self._data.test_labels).to(training.device)
         true = None
         if self._true is not None:
-            true = torch.from_numpy(self._true).to(training.device)
+            true = as_tensor(self._true).to(training.device)
         for trained in training.epochs(on_batch=on_batch):
             begin = time.perf_counter()
             accuracies = _accuracies(training, test_images, test_labels)

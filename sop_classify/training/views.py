@@ -6,6 +6,7 @@ waits for the device.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,11 +41,11 @@ class Views:
         return Views(*(part.to(device) for part in (self.offset, self.flip, self.centre)))
 
 
-def as_tensor(images: NDArray[np.uint8] | Tensor) -> Tensor:
-    """Images as a tensor: their own memory, a copy if it is read-only or not contiguous."""
-    if isinstance(images, Tensor):
-        return images
-    return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+def as_tensor(array: NDArray[Any] | Tensor) -> Tensor:
+    """An array as a tensor: their own memory, a copy if it is read-only or not contiguous."""
+    if isinstance(array, Tensor):
+        return array
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
 def draw_views(number: int, *, pad: int, generator: torch.Generator) -> Views:

@@ -152,7 +152,10 @@ def test_the_labels_of_people(npz, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--noise", "1"], r"the noise rate is 1.0; a fraction in \[0, 1\) is needed"),
+        (
+            ["--noise", "1"],
+            r"the noise rate is 1.0; a finite number at least 0 and below 1 is needed",
+        ),
         (["--noise", "-0.1"], r"the noise rate is -0.1"),
         (["--noise", "nan"], r"the noise rate is nan"),
         (["--noise", "0.2", "--noise-type", "worst"], "noise 'worst' are labels of people"),

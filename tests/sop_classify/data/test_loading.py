@@ -5,6 +5,7 @@ import functools
 import hashlib
 import http.server
 import io
+import math
 import os
 import pickle
 import random
@@ -13,6 +14,7 @@ import sys
 import tarfile
 import threading
 import time
+import tracemalloc
 import warnings
 import zipfile
 from pathlib import Path
@@ -198,12 +200,15 @@ def at(place, value, dtype=None):
         ({"train_labels": LABELS.astype(str)}, r"train_labels are <U21; whole numbers"),
         ({"train_labels": LABELS > 0}, r"train_labels are bool; whole numbers"),
         ({"train_labels": LABELS + 1j}, r"train_labels are complex128; whole numbers"),
-        ({"train_labels": LABELS[:, None]}, r"train_labels have shape \(12, 1\); \(12,\) is"),
+        ({"train_labels": LABELS[None]}, r"train_labels have shape \(1, 12\); \(12,\) is"),
+        ({"train_labels": LABELS[:, None, None]}, r"train_labels have shape \(12, 1, 1\);"),
+        ({"train_labels": LABELS[:, None].repeat(2, 1)}, r"train_labels have shape \(12, 2\);"),
+        ({"train_images": pixels(12, 5, 5, 2)}, r"shape \(12, 5, 5, 2\); \(N, H, W, 3\), or"),
         ({"train_labels": LABELS[:-1]}, r"train_labels have shape \(11,\); \(12,\) is needed"),
         ({"test_labels": np.int64(1)}, r"test_labels have shape \(\); \(6,\) is needed"),
         ({"test_labels": LABELS[:0]}, r"test_labels have shape \(0,\); \(6,\) is needed"),
-        ({"train_images": pixels(12, 5, 5, 4)}, r"shape \(12, 5, 5, 4\); \(N, H, W, 3\) is"),
-        ({"train_images": pixels(12, 3, 5, 5)}, r"shape \(12, 3, 5, 5\); \(N, H, W, 3\) is"),
+        ({"train_images": pixels(12, 5, 5, 4)}, r"shape \(12, 5, 5, 4\); \(N, H, W, 3\), or"),
+        ({"train_images": pixels(12, 3, 5, 5)}, r"shape \(12, 3, 5, 5\); \(N, H, W, 3\), or"),
         ({"train_images": pixels(12, 75)}, r"train_images have shape \(12, 75\);"),
         ({"train_images": pixels(0, 5, 5, 3)}, r"train_images have shape \(0, 5, 5, 3\);"),
         ({"test_images": pixels(6, 5, 4, 3)}, r"images are 5x5 and 5x4; one size is needed"),
@@ -265,10 +270,86 @@ def test_absurd_sizes_take_no_memory(tmp_path, monkeypatch):
         archive.writestr("train_images.npy", header.getvalue() + bytes(100))
     refused(path, r"train_images.npy is damaged: it declares uint8 of shape \(10000000000000, 32,")
     path = saved(tmp_path / "b.npz")
-    monkeypatch.setattr(npz, "LARGEST_ARRAY", 12 * 75 - 1)
-    refused(path, r"train_images.npy has 900 bytes; 899 at most are read")
-    monkeypatch.setattr(npz, "LARGEST_ARRAY", 12 * 75)
+    needed = sum(values.nbytes for values in arrays().values())
+    monkeypatch.setattr(npz, "_memory_free", lambda: needed - 1)
+    refused(path, f"its arrays need {needed} bytes of memory, and {needed - 1} are free")
+    monkeypatch.setattr(npz, "_memory_free", lambda: needed)
     load_data(path=path)
+
+
+BOMBS = {
+    "shapes that do not fit": ({"train_images": (2_700_000, 32, 32, 3)}, "train_labels have shape"),
+    "more than there is": (
+        {"train_images": (2_700_000, 32, 32, 3), "train_labels": (2_700_000,)},
+        r"its arrays need \d+ bytes of memory, and 4000000000 are free",
+    ),
+    "names": ({"class_names": (8 * 10**9,)}, "bytes of memory, and 4000000000 are free"),
+    "a third set of labels": (
+        {"train_images": (10**9, 1, 1, 3), "train_labels": (10**9,), "other": (10**9,)},
+        "bytes of memory, and 4000000000 are free",
+    ),
+}
+
+
+def of_zeros(path, shapes):
+    """An .npz whose arrays, all zeros, have eight gigabytes; made without that much memory."""
+    small = {key: value for key, value in arrays().items() if key not in shapes}
+    np.savez(path, **small)
+    zeros = bytes(2**24)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for key, shape in shapes.items():
+            header = io.BytesIO()
+            about = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(header, about)
+            left = math.prod(shape)
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as stream:
+                stream.write(header.getvalue())
+                while left:
+                    left -= stream.write(zeros[: min(left, len(zeros))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_bomb_costs_neither_time_nor_memory(tmp_path, monkeypatch, kind):
+    shapes, message = BOMBS[kind]
+    of_zeros(tmp_path / "bomb.npz", shapes)
+    monkeypatch.setattr(npz, "_memory_free", lambda: 4 * 10**9)
+    tracemalloc.start()  # numpy's arrays included
+    begin = time.perf_counter()
+    refused(tmp_path / "bomb.npz", message)
+    seconds = time.perf_counter() - begin
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 1
+    assert peak < 2e8
+
+
+def test_a_header_that_is_a_bomb(tmp_path):
+    path = saved(tmp_path / "a.npz")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        header = b"\x93NUMPY\x02\x00" + (2**28).to_bytes(4, "little") + b" " * 2**28
+        archive.writestr("other.npy", header)
+    tracemalloc.start()
+    refused(path, "not an .npz file, or a damaged one")
+    assert tracemalloc.get_traced_memory()[1] < 2e7
+    tracemalloc.stop()
+
+
+def test_memory_that_is_free():
+    assert 10**7 < npz._memory_free() <= 2**62
+
+
+@pytest.mark.parametrize("grey", ["(N, H, W)", "(N, H, W, 1)"])
+def test_shapes_of_keras(tmp_path, grey):
+    images = {"train_images": pixels(12, 5, 5), "test_images": pixels(6, 5, 5)}
+    if grey == "(N, H, W, 1)":
+        images = {key: value[..., None] for key, value in images.items()}
+    labels = {"train_labels": LABELS[:, None], "test_labels": LABELS[:6, None]}
+    data = load_data(path=saved(tmp_path / "a.npz", **images, **labels, other=LABELS[:, None]))
+    assert data.train_images.shape == (12, 5, 5, 3)
+    np.testing.assert_array_equal(data.train_images[..., 2], pixels(12, 5, 5))
+    np.testing.assert_array_equal(data.train_labels, LABELS)
+    np.testing.assert_array_equal(data.label_sets["other"], LABELS)
 
 
 def test_paths_that_are_no_file(tmp_path):
@@ -497,6 +578,24 @@ def test_bad_folders(tmp_path):
     refused(tmp_path / "empty", "train/ has 0 class folders; 2 or more are needed")
 
 
+def test_files_are_known_by_their_place(tmp_path):
+    folder(tmp_path / "a", sizes=((6, 6), (6, 6)))
+    data = load_data(path=tmp_path / "a")
+    assert len(data.train_files) == len(data.train_images)
+    for file, image in zip(data.train_files, data.train_images, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a" / file)), image)
+    part, index = subset(data, 3, rng=rng(0))
+    assert part.train_files == tuple(data.train_files[i] for i in index)
+
+
+def test_a_class_whose_name_is_not_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    folder(tmp_path / "a", classes=(name, "ant"))
+    data = load_data(path=tmp_path / "a")
+    assert data.class_names == ("ant", name)
+    assert {file.split("/")[1] for file in data.train_files} == {"ant", name}
+
+
 def test_folder_overlap_is_refused(tmp_path):
     folder(tmp_path)
     same = (tmp_path / "train" / "ant" / "1.png").read_bytes()
@@ -575,6 +674,17 @@ def test_cifar_default_root(cifar, dataset, monkeypatch):
     (root.parent / ".cache").mkdir()
     (root.parent / "robustdip").rename(root.parent / ".cache" / "robustdip")
     assert_is_cifar(load_data(dataset, download=False), dataset, expected[dataset])
+
+
+@pytest.mark.parametrize("download", [True, False])
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch, download):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(FileError, match=r"no home folder .*; set HOME or XDG_CACHE_HOME, or say"):
+        load_data(download=download)
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
@@ -663,9 +773,15 @@ def test_image_data_checks_itself():
     good = image_data([0, 1, 2, 1])
     for changes, kind, match in (
         ({"train_images": good.train_images / 1}, TypeError, "train_images are float64; uint8"),
-        ({"train_images": good.train_images[:, ::-1]}, ValueError, "are not contiguous; use numpy"),
+        ({"train_images": np.ma.masked_array(good.train_images)}, TypeError, "a masked array"),
+        ({"train_labels": np.ma.masked_array(good.train_labels)}, TypeError, "a masked array"),
+        ({"train_labels": good.train_labels / 1}, TypeError, "train_labels are float64; integers"),
+        ({"train_labels": [[1], [1, 2]]}, TypeError, "train_labels are no array"),
+        ({"train_images": None}, TypeError, "train_images are a NoneType; an array of numbers"),
+        ({"class_names": (1, 2, 3)}, TypeError, "a class name is a int; str is needed"),
+        ({"name": None}, TypeError, "name is a NoneType; str is needed"),
+        ({"train_files": ("a",)}, ValueError, "there are 1 train_files and 4 training images"),
         ({"test_images": good.test_images[..., :2]}, ValueError, r"have shape \(1, 2, 3, 2\)"),
-        ({"train_labels": good.train_labels.astype("i4")}, TypeError, "train_labels are int32"),
         ({"train_labels": good.train_labels - 1}, ValueError, "train_labels go from -1 to 1; with"),
         (
             {"label_sets": {"w": good.train_labels + 1}},
@@ -677,6 +793,29 @@ def test_image_data_checks_itself():
     ):
         with pytest.raises(kind, match=match):
             dataclasses.replace(good, **changes)
+
+
+@pytest.mark.parametrize("dtype", ["i4", "u1", ">i8", "u8"])
+def test_image_data_takes_other_arrays_for_what_they_are(dtype):
+    good = image_data([0, 1, 2, 1])
+    images, labels = good.train_images[:, ::-1], good.train_labels.astype(dtype)
+    frozen = np.array(good.test_images)
+    frozen.flags.writeable = False
+    data = dataclasses.replace(
+        good,
+        train_images=images,
+        train_labels=labels[:, None],
+        test_images=frozen,
+        label_sets={"w": labels[::-1]},
+    )
+    assert data.train_images.flags.c_contiguous
+    np.testing.assert_array_equal(data.train_images, images)
+    assert data.test_images is frozen  # not copied
+    assert data.train_labels.dtype == data.label_sets["w"].dtype == np.int64
+    np.testing.assert_array_equal(data.train_labels, [0, 1, 2, 1])
+    np.testing.assert_array_equal(data.label_sets["w"], [1, 2, 1, 0])
+    tensors = dataclasses.replace(good, train_images=torch.from_numpy(good.train_images))
+    assert isinstance(tensors.train_images, np.ndarray)
 
 
 # --- subset --------------------------------------------------------------------------------

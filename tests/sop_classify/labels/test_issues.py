@@ -368,7 +368,13 @@ GOOD = np.array([[0.5, 0.5], [0.1, 0.9]])
         ([0, 1], GOOD * [[1], [np.inf]], {}, ValueError, "row 1 .* inf"),
         ([0, 1], np.log(GOOD), {}, ValueError, "row 0 .* minimum -0.69"),
         ([0, 1], [[0.5, 0.5], [-0.5, 1.5]], {}, ValueError, "row 1 .* minimum -0.5"),
-        ([0, 1], GOOD, {"score": "margin"}, ValueError, "'margin': use one of normalized_margin"),
+        (
+            [0, 1],
+            GOOD,
+            {"score": "margin"},
+            ValueError,
+            "score is 'margin'; use one of normalized_margin",
+        ),
     ],
 )
 def test_bad_input_is_named(labels, probability, options, error, message):

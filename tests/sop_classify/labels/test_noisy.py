@@ -58,7 +58,7 @@ def test_the_default_mapping_does_not_change_the_name(classes):
         ("symmetric", "noise 'symmetric' needs a rate"),
         ("asymmetric", "noise 'asymmetric' needs a rate"),
         ("worst:0.2", "noise 'worst' are labels of people; it has no rate"),
-        ("1", r"the noise rate is 1\.0; a fraction in \[0, 1\) is needed"),
+        ("1", r"the noise rate is 1\.0; a finite number at least 0 and below 1 is needed"),
         ("-0.1", r"the noise rate is -0\.1"),
         ("nan", "the noise rate is nan"),
         ("symmetric:0.2:cifar10", "mapping 'cifar10' is for asymmetric noise, not symmetric"),
