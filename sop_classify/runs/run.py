@@ -109,10 +109,9 @@ class Job:
         check_type("compile", self.compile, bool)
         check_type("arguments", self.arguments, Mapping)
         number, classes = len(self.data.train_images), len(self.data.class_names)
-        for name in ("given_labels", "true_labels"):
-            labels = getattr(self, name)
-            if labels is not None or name == "given_labels":
-                check_labels(labels, classes, number=number, name=name)
+        check_labels(self.given_labels, classes, number=number, name="given_labels")
+        if self.true_labels is not None:
+            check_labels(self.true_labels, classes, number=number, name="true_labels")
 
     def training(self) -> TrainingLoop:
         """A training that has not begun."""
@@ -253,8 +252,8 @@ class Run:
             If there is something in it already, another process starts a run there, or it cannot be
             written. What a start that was killed has left does not count.
         """
+        require_new(self.folder)
         with naming("start a run in", self.folder):
-            _require_unused(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         try:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -89,9 +90,29 @@ def test_published_numbers_stand_beside_cifar10_alone(tmp_path):
     record = tmp_path / "grid" / "symmetric-0.2-ce-0" / "run.json"
     record.write_text(record.read_text()[:-5])
     result = compare(path, tmp_path / "grid", "--table")
-    assert result.exit_code == 1
-    assert "run.json" in result.stderr
-    assert result.stderr.strip().count("\n") == 0
+    assert (result.exit_code, result.stderr) == (0, "")
+    *_, last = result.stdout.splitlines()
+    assert re.match(r"Skipped: cannot read '.*run\.json': not JSON, or damaged", last)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", "7", '{"schema_version": 1}', ""])
+def test_foreign_records_are_skipped_in_one_line(npz, tmp_path, text):
+    out = tmp_path / "grid"
+    (out / "foreign").mkdir(parents=True)
+    (out / "foreign" / "run.json").write_text(text)
+    result = compare(npz, out, "--table")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("Skipped: ")]
+    assert "foreign/run.json" in line
+
+
+def test_a_foreign_record_stops_no_training(npz, tmp_path):
+    out = tmp_path / "grid"
+    (out / "foreign").mkdir(parents=True)
+    (out / "foreign" / "run.json").write_text("null")
+    result = compare(npz, out, "--methods", "ce,elr")
+    assert result.exit_code == 0, result.output
+    assert "| symmetric-0.2 | elr |" in result.stdout
 
 
 def test_equal_time_shortens_the_dear_ones(npz, tmp_path):

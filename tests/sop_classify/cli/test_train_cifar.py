@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.helpers.command_line import app
@@ -173,7 +174,6 @@ def test_the_labels_of_people(npz, tmp_path):
         (["--method", "ce", "--set", "mixup=4"], "method 'ce' has no setting 'mixup'; it has netw"),
         (["--set", "lr=1e308"], r"lr is 1e\+308; a finite number above 0 and at most 1e\+30 is"),
         (["--set", "lr=0"], r"lr is 0.0; a finite number above 0"),
-        (["--set", "epochs=0"], "epochs is 0; a whole number from 1"),
         (["--set", "learning_rate=1"], "no setting 'learning_rate'; did you mean 'lr'"),
         (["--set", "batch_size=x"], "batch_size is 'x'; a whole number is needed"),
         (["--set", "momentum"], "has no value; write momentum=VALUE"),
@@ -246,4 +246,47 @@ def test_help_on_settings(command, methods):
     titles = [line for line in result.stdout.splitlines() if line.startswith("settings of")]
     assert [title.split()[3].rstrip(",") for title in titles] == methods
     assert "target_decay    number at least 0 and below 1" in result.stdout
-    assert "--set help" in CliRunner().invoke(app, [command[0], "--help"]).stdout
+    text = CliRunner().invoke(app, [command[0], "--help"], env={"COLUMNS": "300"}).stdout
+    assert "--set help lists" in text
+
+
+def test_no_epochs_are_refused(npz, tmp_path):
+    out = tmp_path / "run"
+    result = train("--data", npz, "--recipe", "cpu", "--set", "epochs=0", "--out", out)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: epochs is 0; a whole number from 1 to ")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("results", [None, {}, {"accuracy": None}, {"accuracy": "high"}])
+def test_a_completed_run_with_damaged_results_is_one_line(npz, tmp_path, results):
+    out = tmp_path / "run"
+    arguments = ["--data", npz, "--out", out, "--method", "ce", "-q", *SMALL]
+    assert train(*arguments).exit_code == 0
+    saved = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(saved | {"results": results}))
+    result = train(*arguments, "--resume")
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = lines(result.stderr)
+    assert re.match(r"error: cannot read '.*run\.json': it is damaged: results", line)
+
+
+def test_an_image_folder_names_the_files_of_its_labels(tmp_path):
+    data = small_data(number=60, tests=15)
+    for split, images, labels in [
+        ("train", data.train_images, data.train_labels),
+        ("test", data.test_images, data.test_labels),
+    ]:
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            place = tmp_path / "data" / split / f"c{label}" / f"{i}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place)
+    out = tmp_path / "run"
+    assert train("--data", tmp_path / "data", "--out", out, "-q", *SMALL).exit_code == 0
+    with (out / "label_issues.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[4:] == ["predicted_label", "file"]
+    assert len({row["file"] for row in rows}) == 60
+    for row in rows:
+        assert row["file"].split("/")[:2] == ["train", row["given_label"]]
+        assert (tmp_path / "data" / row["file"]).exists()
