@@ -311,10 +311,22 @@ METHODS: Mapping[str, Callable[[ArrayLike], Image]] = {
 """Blind methods by name: corrupted image in, recovered image out."""
 
 INTERPOLATIONS: Mapping[str, Callable[[ArrayLike, ArrayLike], Image]] = {
-    "linear": partial(interpolate, method="linear"),
-    "biharmonic": partial(interpolate, method="biharmonic"),
+    "linear": lambda image, mask: interpolate(_clean_mean(image, mask), mask),
+    "biharmonic": lambda image, mask: interpolate(
+        _clean_mean(image, mask), mask, method="biharmonic"
+    ),
 }
 """Methods that need a mask: corrupted image and mask in, recovered image out."""
+
+
+def _clean_mean(image: ArrayLike, mask: ArrayLike) -> Image:
+    """The image with the mean of all clean elements under the mask.
+
+    `interpolate` would fill a channel without a clean element by the mean of what it holds, and
+    values under a known mask must not be read.
+    """
+    values, bad = np.asarray(image, np.float32), np.asarray(mask)
+    return np.where(bad, values[~bad].mean(dtype=np.float64), values).astype(np.float32)
 
 
 def _planes(image: ArrayLike, *, unread: Mask | None = None) -> Plane:

@@ -105,7 +105,7 @@ def test_classical_methods_keep_shape_and_dtype(image, method):
 
 
 @pytest.mark.slow
-@bounded(100)
+@bounded(40)
 @given(image=images(), seed=st.integers(0, 2**63 - 1))
 def test_a_fit_keeps_shape_and_dtype(image, seed):
     result = denoise(image, method=RECIPE, seed=seed, device="cpu")

@@ -7,6 +7,7 @@ from scipy.ndimage import median_filter
 from scipy.optimize import linprog, minimize
 from skimage import data
 
+from robustdip import classical, denoise
 from robustdip.classical import (
     METHODS,
     adaptive_median,
@@ -421,3 +422,14 @@ def test_extremes_are_exactly_zero_and_one():
 def test_extremes_find_all_salt_and_pepper(camera):
     corrupted, bad = salt_and_pepper(camera, 0.5)
     assert_array_equal(extremes(corrupted), bad)
+
+
+@pytest.mark.parametrize("method", ["linear", "biharmonic"])
+def test_a_channel_that_a_mask_covers_is_not_read(method):
+    image = np.dstack([np.full((5, 6), 0.25), np.full((5, 6), 0.75), np.zeros((5, 6))])
+    mask = np.zeros(image.shape, bool)
+    mask[..., 2] = True
+    for hidden in (0.0, 1.0, np.nan):
+        image[..., 2] = hidden
+        recovered = denoise(image, method=method, mask=mask).image
+        assert_array_equal(recovered[..., 2], 0.5)
