@@ -91,11 +91,11 @@ def test_a_kill_at_any_write(warm, folder, command, call, force):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", ["link", "replace", "fsync", "mkdir", "unlink", "open", "fstat"])
+@pytest.mark.parametrize("call", ["link", "replace", "fsync", "mkdir", "unlink"])
 def test_a_training_killed_at_any_write_goes_on(warm, tmp_path, npz, call):
     """Resumed, or started anew, with the same command as a killed grid would."""
     command = ("compare-methods", "--data", npz, "--methods", "ce", "--noise", "0.2",
-               "--device", "cpu", "--epochs", "2", "--set", "batch_size=16",
+               "--device", "cpu", "--epochs", "1", "--set", "batch_size=16",
                "--limit", "32")  # fmt: skip
     reached = 0
     for number in range(1, 40):
