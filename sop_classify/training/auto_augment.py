@@ -164,20 +164,40 @@ def _transformed(images: Tensor, operation: str, level: int) -> Tensor:
         case "Rotate":
             return F.rotate(images, magnitude(30))
         case "Brightness":
-            return F.adjust_brightness(images, 1 + magnitude(0.9))
+            return _blended(images, None, 1 + magnitude(0.9))
         case "Color":
-            return F.adjust_saturation(images, 1 + magnitude(0.9))
+            return _blended(images, _grey(images), 1 + magnitude(0.9))
         case "Contrast":
-            return F.adjust_contrast(images, 1 + magnitude(0.9))
+            mean = _grey(images).mean((1, 2, 3), keepdim=True)
+            return _blended(images, mean, 1 + magnitude(0.9))
         case "Sharpness":
             return F.adjust_sharpness(images, 1 + magnitude(0.9))
         case "Posterize":
             return F.posterize(images, round(magnitude(4, first=8)))
         case "Solarize":
-            return F.solarize(images, 255 * magnitude(0, first=1))
+            threshold = torch.tensor(255 * magnitude(0, first=1), dtype=torch.float32)
+            return F.solarize(images, math.ceil(threshold))  # whole numbers compare exactly
         case "AutoContrast":
             return F.autocontrast(images)
         case "Equalize":
             return F.equalize(images)
         case _:  # Invert
             return F.invert(images)
+
+
+# Brightness, saturation and contrast as in torchvision, whose own multiply uint8 by a number: the
+# result has the caller's default dtype, and other roundings.
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma of (B, 3, H, W) uint8 images, whole numbers in float32, shape (B, 1, H, W)."""
+    red, green, blue = images.float().unbind(1)
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114).floor_()[:, None]
+
+
+def _blended(images: Tensor, other: Tensor | None, share: float) -> Tensor:
+    """share * images + (1 - share) * other, clamped to uint8; without `other` the first term."""
+    output = images.float().mul_(share)
+    if other is not None:
+        output.add_(other, alpha=1 - share)
+    return output.clamp_(0, 255).to(torch.uint8)

@@ -79,7 +79,8 @@ def assert_same(method, mode, **options):
     different = [
         name
         for name, tensor in expected.items()
-        # The number of Adam's steps has the default dtype.
+        # A mean of whole numbers, which PyTorch rounds in the default dtype; nothing reads it.
+        if not (name.startswith("ema") and name.endswith("num_batches_tracked"))
         if tensors[name].dtype != tensor.dtype or not torch.equal(tensors[name], tensor)
     ]
     assert different == []
