@@ -6,7 +6,6 @@ the blind methods by name, `INTERPOLATIONS` those that need a mask.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Literal
 
 import numpy as np

@@ -6,12 +6,24 @@ import pytest
 import torch
 
 
-@pytest.fixture
-def hears_ctrl_c():
-    """This process and its children hear SIGINT, even if it was started deaf, in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(scope="session", autouse=True)
+def hears_signals():
+    """Children hear the signals that tests send, even if pytest runs in the background or by nohup.
+
+    A process that is started there ignores them, and the program leaves ignored signals ignored.
+    """
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        **({signal.SIGHUP: signal.SIG_DFL} if hasattr(signal, "SIGHUP") else {}),
+    }
+    before = {number: signal.getsignal(number) for number in defaults}
+    for number, handler in defaults.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

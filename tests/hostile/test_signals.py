@@ -19,8 +19,6 @@ FIT = ("--method", "paper", "--device", "cpu", "--steps", STEPS)
 TRAIN = ("--recipe", "cpu", "--device", "cpu", "--epochs", "4", "--set", "batch_size=8",
          "--set", "activation_epochs=2")  # fmt: skip
 
-pytestmark = pytest.mark.usefixtures("hears_ctrl_c")
-
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())

@@ -194,7 +194,6 @@ def signalled(script, numbers):
     return process.returncode, stdout, stderr
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_with_nothing_to_save_a_signal_ends_the_program_at_once(number):
     script = WAITS.format(checked=False, held=False, slices=6000)
@@ -202,7 +201,6 @@ def test_with_nothing_to_save_a_signal_ends_the_program_at_once(number):
     assert signalled(script, [number]) == (128 + number, "", line)
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("others", [[], SIGNALS])
 def test_with_something_to_save_signals_interrupt_once(number, others):
@@ -211,14 +209,12 @@ def test_with_something_to_save_signals_interrupt_once(number, others):
     assert signalled(script, [number, *others]) == expected
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_while_results_are_saved_signals_wait(number):
     script = WAITS.format(checked=True, held=True, slices=50)
     assert signalled(script, [number, number]) == (128 + number, "received\n", "")
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 def test_an_interrupt_that_a_library_swallows_comes_again():
     script = START + (
         "import time\n"
@@ -244,7 +240,6 @@ def test_ignored_signals_stay_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_after_the_end_of_the_command_signals_change_nothing(number):
     script = START + (

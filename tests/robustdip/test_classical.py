@@ -7,7 +7,7 @@ from scipy.ndimage import median_filter
 from scipy.optimize import linprog, minimize
 from skimage import data
 
-from robustdip import classical, denoise
+from robustdip import denoise
 from robustdip.classical import (
     METHODS,
     adaptive_median,

@@ -240,7 +240,6 @@ def started(*arguments, cwd, **options):
     )
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.parametrize(
     "number",
     [SIGNALS[0], *(pytest.param(number, marks=pytest.mark.slow) for number in SIGNALS[1:])],
@@ -280,7 +279,6 @@ def moment(number, seconds, image, tmp_path):
     return process.returncode == 0
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_signal_during_the_start_is_one_line(image, tmp_path):
     # Till the first tenth of a second a busy machine may still be starting Python itself.
     for number, seconds in zip(SIGNALS, (0.2, 0.3, 0.5), strict=True):
@@ -288,7 +286,6 @@ def test_a_signal_during_the_start_is_one_line(image, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_signal_at_any_moment_leaves_a_result_or_nothing(image, tmp_path):
     seconds, number, over = 0.2, itertools.cycle(SIGNALS), 0
     while over < 3:  # for each signal one that comes too late
@@ -297,7 +294,6 @@ def test_a_signal_at_any_moment_leaves_a_result_or_nothing(image, tmp_path):
     assert seconds > 0.5
 
 
-@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_typed_on_a_terminal(image, tmp_path):
     parent, child = pty.openpty()
     process = subprocess.Popen(

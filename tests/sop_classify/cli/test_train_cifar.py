@@ -211,7 +211,7 @@ def test_a_changed_setting_on_resume_is_named(npz, tmp_path):
     assert "seed" in line
 
 
-def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path, hears_ctrl_c):
+def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "cli.py", "train-cifar", "--data", npz, "--noise", "0.25", "--out"]
     command += [out, "--json", *SMALL, "--epochs", "100000"]

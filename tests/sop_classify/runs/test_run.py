@@ -359,7 +359,7 @@ def assert_as_if_never_stopped(out, whole):
     assert sorted(contents(out)) == NOT_DRAWN
 
 
-def test_ctrl_c_within_an_epoch_keeps_the_one_before(tmp_path, whole, hears_ctrl_c):
+def test_ctrl_c_within_an_epoch_keeps_the_one_before(tmp_path, whole):
     def interrupt(done):
         if done > 1.4:
             signal.raise_signal(signal.SIGINT)
