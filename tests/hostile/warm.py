@@ -17,6 +17,7 @@ from pathlib import Path
 __all__ = ["Ended", "Started", "Warm", "cold", "environment"]
 
 ROOT = Path(__file__).parents[2]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def environment() -> dict[str, str]:
@@ -147,6 +148,8 @@ def _serve() -> None:
     gc.freeze()  # a collection would copy all pages that are shared
     # A background process is started deaf to it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Held back until the program handles them: what comes earlier is for `cold` to test.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     for line in iter(sys.stdin.readline, ""):
         pid = os.fork()
         if pid == 0:
@@ -191,8 +194,16 @@ def _child(job: dict) -> int:
         _kill_at(*job["kill"])
     sys.argv = ["robustdip", *job["arguments"]]
     sys.stdin, sys.stdout, sys.stderr = map(_reopened, range(3), ("r", "w", "w"))
+    from overparam import program
     from robustdip.__main__ import main
 
+    opened = program._open_streams
+
+    def open_streams():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        return opened()
+
+    program._open_streams = open_streams  # the first thing after the handlers
     # What Python does at its end, without the second that torch needs to be taken down.
     try:
         main()
