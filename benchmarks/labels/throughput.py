@@ -28,8 +28,8 @@ from benchmarks.options import parse, parser
 from benchmarks.record import settings_of
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.loading import load_data
+from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
-from sop_classify.training.loop import Training
 from sop_classify.training.networks import build_network
 from sop_classify.training.views import crop, draw_views, normalise
 
@@ -52,7 +52,7 @@ def main() -> None:
         test_labels=data.test_labels[:8],
         label_sets={},
     )
-    training = Training(data, data.train_labels, recipe, device=args.device)
+    training = training_for(data, data.train_labels, recipe, device=args.device)
     epochs = training.epochs()
     plain = Plain(data, args.network, recipe.batch_size, args.device, args.threads)
     next(epochs), plain.epoch()  # warm-up

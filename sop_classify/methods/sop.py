@@ -39,6 +39,7 @@ __all__ = [
     "activation_epochs",
     "alpha_for",
     "check_batch",
+    "check_floats",
     "class_balance",
     "consistency",
     "new_state",
