@@ -30,6 +30,7 @@ from sop_classify.data.image_data import ImageData
 from sop_classify.data.loading import load_data
 from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
+from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.networks import build_network
 from sop_classify.training.views import crop, draw_views, normalise
 
@@ -125,7 +126,7 @@ class Viewed(Dataset[tuple[torch.Tensor, int]]):
         return self.view(self.images[i]), self.labels[i]
 
 
-def parts(training: Training, data: ImageData, batch: int) -> dict[str, float]:
+def parts(training: TrainingLoop, data: ImageData, batch: int) -> dict[str, float]:
     """Microseconds an image of the step's parts, by themselves, medians of 10."""
     images = torch.from_numpy(data.train_images).to(training.device)
     index = torch.arange(batch, device=training.device)
