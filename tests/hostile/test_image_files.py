@@ -27,7 +27,7 @@ from PIL import Image
 
 from overparam.files import FileError
 from robustdip import read_image, write_image
-from tests.hostile.tally import held
+from tests.hostile.tally import held, some_slow
 from tests.hostile.warm import environment
 
 SIZES = [(1, 1), (1, 2), (2, 1), (3, 5), (8, 8), (1, 300), (257, 1), (33, 47)]
@@ -231,7 +231,7 @@ def cuts(data: bytes, seed: int, number: int) -> Iterator[bytes]:
     return (data[:place] for place in sorted(places))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_slow(NAMES, every=8))
 def test_a_file_cut_short_is_refused_or_read_right(tmp_path, name):
     sound, path = sound_files(DAMAGED_SIZE)[name], tmp_path / "x"
     for data in cuts(sound.data, len(name), 8):
@@ -282,7 +282,7 @@ def test_many_flipped_bits_never_crash(tmp_path, name):
     check_flips(sound_files(DAMAGED_SIZE)[name], tmp_path / "x", seed=len(name), number=40)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", some_slow(NAMES, every=8))
 def test_blocks_of_other_bytes_never_crash(tmp_path, name):
     """A sector of zeros, of ones, of noise; a part that is missing or there twice; two files."""
     sound, path = sound_files(DAMAGED_SIZE)[name], tmp_path / "x"
@@ -388,7 +388,9 @@ NOT_IMAGES = not_images()
 
 
 @pytest.mark.parametrize("name", NOT_IMAGES)
-@pytest.mark.parametrize("suffix", ["", ".png", ".jpg", ".tif", ".webp", ".bmp", ".ppm"])
+@pytest.mark.parametrize(
+    "suffix", some_slow(["", ".png", ".jpg", ".tif", ".webp", ".bmp", ".ppm"], every=7)
+)
 def test_what_is_no_image_that_is_read_is_refused(tmp_path, name, suffix):
     path = tmp_path / f"x{suffix}"
     path.write_bytes(NOT_IMAGES[name])
@@ -407,7 +409,7 @@ ODD_NAMES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+@pytest.mark.parametrize("name", some_slow(ODD_NAMES, every=4), ids=ascii)
 def test_odd_names(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     pixels = random_samples((3, 4), 3)

@@ -24,7 +24,7 @@ from sop_classify import LabelNoise, asymmetric_noise, label_issues, noisy_label
 from sop_classify.labels.arrays import check_labels
 from tests.helpers.images import small
 from tests.helpers.labels import small_data
-from tests.hostile.tally import held
+from tests.hostile.tally import held, some_slow
 
 RECIPE = small("paper", steps=2)
 QUICK = [name for name in METHODS if METHODS[name].kind == "classical" and name != "two-phase"]
@@ -92,7 +92,7 @@ def check_result(image, result):
 
 
 @pytest.mark.filterwarnings("error")
-@bounded(60)
+@bounded(30)
 @given(image=images(), method=st.sampled_from(QUICK))
 def test_classical_methods_keep_shape_and_dtype(image, method):
     before = image.copy()
@@ -195,7 +195,7 @@ BAD_PARAMETERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BAD_IMAGES)
+@pytest.mark.parametrize("name", some_slow(BAD_IMAGES, every=2))
 @pytest.mark.parametrize("method", ["median", "default"])
 def test_what_is_no_image_is_refused_by_its_name(name, method):
     with warnings.catch_warnings():

@@ -101,7 +101,7 @@ def check_denoise(warm, folder, steps, number, after, *, twice=False):
 def test_a_few_moments_of_denoise(warm, folder, steps, one_thread):
     seconds = seconds_of(warm, "denoise", "in.png", "-o", "x.png", *FIT, cwd=folder)
     (folder / "x.png").unlink()
-    for after, number in moments(seconds, 4, seed=0):
+    for after, number in moments(seconds, 2, seed=0):
         check_denoise(warm, folder, steps, number, after)
 
 
