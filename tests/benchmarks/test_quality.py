@@ -19,6 +19,7 @@ from robustdip.synthetic import corrupt
 from tests.helpers.benchmarks import grid, line, lines
 
 
+@pytest.mark.slow
 def test_a_grid_is_measured_once_and_shown(command, small, picture, tmp_path, capsys):
     results = tmp_path / "new" / "lines.jsonl"
     kinds = ("--kinds", "random-valued/pixel", "text+gaussian", "--amounts", 0.1, 0.3)
@@ -108,6 +109,7 @@ def test_ctrl_c_is_no_measurement(command, small, picture, tmp_path, monkeypatch
     assert not (tmp_path / "lines.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_isolated_cases_tell_their_peak_memory(command, picture, tmp_path):
     arguments = ("--methods", "median", "--kinds", "text")
     here, apart = tmp_path / "here.jsonl", tmp_path / "apart.jsonl"

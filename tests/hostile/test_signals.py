@@ -98,6 +98,7 @@ def check_denoise(warm, folder, steps, number, after, *, twice=False):
     return ended.status
 
 
+@pytest.mark.slow
 def test_a_few_moments_of_denoise(warm, folder, steps, one_thread):
     seconds = seconds_of(warm, "denoise", "in.png", "-o", "x.png", *FIT, cwd=folder)
     (folder / "x.png").unlink()

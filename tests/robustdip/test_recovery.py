@@ -627,6 +627,7 @@ def test_a_short_run_gives_the_networks_image_and_not_the_input():
     assert np.abs(result.image - noisy).mean() > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (16, 16)])
 def test_tiny_clean_images_come_back(shape):
     """Nothing is corrupted: a constant of any size is recovered by the default recipe itself."""

@@ -198,6 +198,7 @@ def test_palette_becomes_rgb_and_the_orientation_is_applied(tmp_path):
         assert not out.getexif()
 
 
+@pytest.mark.slow
 def test_corruption_mask_and_comparison_agree(tmp_path):
     ramp = np.add.outer(np.arange(40), np.arange(44))[..., None] + (70, 90, 110)
     write_image(tmp_path / "clean.png", ramp.astype(np.uint8))
@@ -581,6 +582,7 @@ def started(*arguments, **options):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_image_so_far_and_stops_the_batch(image, tmp_path):
     second = tmp_path / "second.png"
     second.write_bytes(image.read_bytes())

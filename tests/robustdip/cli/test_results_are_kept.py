@@ -294,6 +294,7 @@ def test_a_signal_at_any_moment_leaves_a_result_or_nothing(image, tmp_path):
     assert seconds > 0.5
 
 
+@pytest.mark.slow
 def test_ctrl_c_typed_on_a_terminal(image, tmp_path):
     parent, child = pty.openpty()
     process = subprocess.Popen(

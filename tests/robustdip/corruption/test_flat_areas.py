@@ -23,6 +23,7 @@ def picture(share: float, value: float) -> np.ndarray:
     return image.astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, 1.0])
 @pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
 def test_a_clean_picture_stays(share, value):
@@ -34,6 +35,7 @@ def test_a_clean_picture_stays(share, value):
     assert result.mask.mean() < 0.01
 
 
+@pytest.mark.slow
 def test_salt_and_pepper_on_it_are_still_found():
     clean = picture(0.5, 1.0)
     noisy, _ = corrupt(clean, "salt-and-pepper", 0.3, rng=np.random.default_rng(0))

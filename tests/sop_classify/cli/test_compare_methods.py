@@ -32,6 +32,7 @@ def compare(npz, out, *arguments):
     return CliRunner().invoke(app, [*command, *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_grid_resumes_and_becomes_a_table(npz, tmp_path, monkeypatch):
     out = tmp_path / "grid"
     grid = ["--methods", "ce,sop, coteaching+", "--noise", "0.2", "--seeds", "0,1"]
@@ -115,6 +116,7 @@ def test_a_foreign_record_stops_no_training(npz, tmp_path):
     assert "| symmetric-0.2 | elr |" in result.stdout
 
 
+@pytest.mark.slow
 def test_equal_time_shortens_the_dear_ones(npz, tmp_path):
     arguments = ["--methods", "ce,elr+", "--equal-time", "--epochs", "6"]
     assert compare(npz, tmp_path / "grid", *arguments).exit_code == 0

@@ -43,6 +43,7 @@ def test_every_method_has_its_training_and_reports_alike(method):
     torch.testing.assert_close(training.probability.sum(1), torch.ones(96))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_continues_bit_for_bit(method):
     data = small_data()
@@ -61,6 +62,7 @@ def test_every_method_continues_bit_for_bit(method):
         assert torch.equal(value, theirs[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_sees_the_truth(method):
     data = small_data()

@@ -364,6 +364,7 @@ def test_elr_plus_is_the_published_algorithm(changes):
                 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
