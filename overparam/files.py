@@ -41,7 +41,9 @@ def naming(action: str, path: StrPath) -> Generator[None, None, None]:
     try:
         yield
     except FileError as reason:
-        raise FileError(f"cannot {action} {os.fspath(path)!r}: {reason}") from reason
+        # Not `one_line`, which would also shorten spaces in a name that the reason quotes.
+        text = " ".join(str(reason).splitlines())
+        raise FileError(f"cannot {action} {os.fspath(path)!r}: {text}") from reason
     except (OSError, ValueError) as reason:  # ValueError: a null character in the name, say
         raise FileError(f"cannot {action} {os.fspath(path)!r}: {one_line(reason)}") from reason
 

@@ -105,7 +105,8 @@ def _check_png(path: Path) -> None:
                     inflated += len(inflate.decompress(block, 2**20))
                     block = inflate.unconsumed_tail
             if checksum != int.from_bytes(_exactly(stream, 4)):
-                raise FileError(f"damaged: the checksum of its {kind.decode('latin-1')} differs")
+                name = ascii(kind.decode("latin-1"))  # damaged bytes may be a line break
+                raise FileError(f"damaged: the checksum of its {name} differs")
     if inflated < needed:
         raise FileError(f"damaged: it has {inflated} of {needed} bytes of pixels")
 
