@@ -181,6 +181,7 @@ def test_history_has_some_hundred_looks_and_the_last(monkeypatch):
         assert len({record["step"] for record in history}) == len(history)
 
 
+@pytest.mark.slow
 def test_a_reference_only_reports():
     image = picture(20, 30, 3)
     for clean in (np.full((20, 30, 3), 0.5), np.zeros((20, 30, 3))):
@@ -234,6 +235,7 @@ def test_another_seed_gives_another_result():
     assert not np.array_equal(one.corruption, other.corruption)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_the_padding_cannot_be_seen(name, monkeypatch):
     image = picture(20, 70, 3)
