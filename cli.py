@@ -1,6 +1,6 @@
 """The command line from a checkout: `python cli.py denoise corrupted.png`."""
 
-from robustdip.__main__ import main
+from robustdip_start import main
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from overparam import memory
 from robustdip.fitting.loop import grid_size
 from robustdip.fitting.optimizers import precision
 from robustdip.recipes import Recipe
@@ -66,9 +67,4 @@ def memory_free(device: torch.device) -> int | None:
         # Memory that PyTorch has reserved but does not use is available as well.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
-    try:
-        with open("/proc/meminfo") as lines:
-            kilobytes = dict(line.split(":") for line in lines)["MemAvailable"]
-        return 1024 * int(kilobytes.split()[0])
-    except (OSError, KeyError, ValueError):
-        return None
+    return memory.memory_free()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overparam.files import FileError, one_line, require_regular
+from overparam.memory import memory_free
 from sop_classify.data.image_data import ImageData, absent_class, check_image_shape
 
 __all__ = ["REQUIRED_ARRAYS", "Header", "read_arrays", "read_npz"]
@@ -100,8 +101,8 @@ def read_arrays(
                     raise FileError(
                         f"{key} holds pickled objects, which are not read; use a plain dtype"
                     )
-            total, free = sum(header.size for header in chosen.values()), _memory_free()
-            if total > free:
+            total, free = sum(header.size for header in chosen.values()), memory_free()
+            if free is not None and total > free:
                 raise FileError(f"its arrays need {total} bytes of memory, and {free} are free")
             arrays = {}
             for key in chosen:
@@ -152,16 +153,6 @@ def _header(archive: zipfile.ZipFile, name: str) -> Header:
     if not dtype.hasobject and start.tell() + header.size != held:
         raise FileError(f"{name} is damaged: it declares {dtype} of shape {shape}")
     return header
-
-
-def _memory_free() -> int:
-    """Bytes of memory that are free; a very large number where nothing tells (Windows)."""
-    try:
-        with open("/proc/meminfo") as lines:
-            kilobytes = dict(line.split(":") for line in lines)["MemAvailable"]
-        return 1024 * int(kilobytes.split()[0])
-    except (OSError, KeyError, ValueError):
-        return 2**62
 
 
 def _whole(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:

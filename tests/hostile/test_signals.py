@@ -3,6 +3,8 @@
 import itertools
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,13 +13,15 @@ import pytest
 from robustdip import RECIPES, fit, read_image
 from robustdip.images.picture import from_float, to_float
 from tests.hostile.tally import held
-from tests.hostile.warm import cold
+from tests.hostile.warm import ROOT, cold, environment
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STEPS = 8
 FIT = ("--method", "paper", "--device", "cpu", "--steps", STEPS)
 TRAIN = ("--recipe", "cpu", "--device", "cpu", "--epochs", "4", "--set", "batch_size=8",
          "--set", "activation_epochs=2")  # fmt: skip
+
+WAITS = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
 
 
 def names(folder):
@@ -166,6 +170,28 @@ def test_any_moment_of_a_training(warm, tmp_path, npz, method):
         assert [row.split(",")[1:3] for row in rows] == accuracies
         held("signals")
     assert resumed > 5
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_anything_is_imported(folder, number):
+    """What the packages import first waits here until it is over."""
+    (folder / "lazy_loader.py").write_text(WAITS)
+    without = {**environment(), "PYTHONPATH": str(folder)}
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "cli.py", "denoise", "in.png"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=without,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert (
+        check_ended(process.returncode, stderr, number) == "interrupted: nothing more was written"
+    )
+    held("signals")
 
 
 @pytest.mark.slow

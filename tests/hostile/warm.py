@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Ended", "Started", "Warm", "cold", "environment"]
+__all__ = ["ROOT", "Ended", "Started", "Warm", "cold", "environment"]
 
 ROOT = Path(__file__).parents[2]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -21,7 +21,11 @@ import sop_classify
 ROOT = Path(__file__).parents[2]
 PACKAGES = (overparam, robustdip, sop_classify)
 SOURCES = sorted(
-    [*(path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/**/*.py")), ROOT / "cli.py"]
+    [
+        *(path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/**/*.py")),
+        ROOT / "robustdip_start.py",
+        ROOT / "cli.py",
+    ]
 )
 MODULES = [path for path in SOURCES if path.name not in ("cli.py", "__main__.py", "__init__.py")]
 
@@ -64,6 +68,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     info = f"robustdip-{robustdip.__version__}.dist-info"
     assert {name.partition("/")[0] for name in names} == {
         *(package.__name__ for package in PACKAGES),
+        "robustdip_start.py",
         info,
     }
     expected = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "cli.py"}
@@ -87,7 +92,7 @@ def test_the_wheel_runs_by_itself(wheel, tmp_path):
     metadata = zipfile.ZipFile(wheel).read(
         f"robustdip-{robustdip.__version__}.dist-info/entry_points.txt"
     )
-    assert b"robustdip = robustdip.__main__:main" in metadata
+    assert b"robustdip = robustdip_start:main" in metadata
 
 
 def test_importing_is_light():
