@@ -4,9 +4,14 @@ import math
 import numbers
 import operator
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["check_choice", "check_count", "check_real"]
+__all__ = ["LARGEST_SEED", "check_choice", "check_count", "check_real", "check_type"]
+
+T = TypeVar("T")
+
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that PyTorch's generators take."""
 
 
 def check_count(name: str, value: Any, *, least: int = 0, most: int | None = None) -> int:
@@ -117,4 +122,29 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
     """
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} is {value!r}; use one of {', '.join(choices)}")
+    return value
+
+
+def check_type(name: str, value: object, kind: type[T]) -> T:
+    """Check a type.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter, for the message.
+    value : object
+    kind : type
+
+    Returns
+    -------
+    object
+        The value.
+
+    Raises
+    ------
+    TypeError
+        If the value is not of this type.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a {type(value).__name__}; {kind.__name__} is needed")
     return value

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from overparam.checks import check_count
+from overparam.checks import LARGEST_SEED, check_count
 from overparam.devices import pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError
 from robustdip.corruption.descent import Descent
@@ -148,7 +148,7 @@ def denoise(
     >>> result.image.shape, bool(result.mask[4, 5]), int(result.mask.sum())
     ((16, 16), True, 1)
     """
-    seed = check_count("seed", seed, most=2**63 - 1)
+    seed = check_count("seed", seed, most=LARGEST_SEED)
     if steps is not None:
         steps = check_count("steps", steps, least=1)
     if on_step is not None and not callable(on_step):

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args, get_type_hints
 
-from overparam.checks import check_choice, check_count, check_real
-from sop_classify.checks import check_type
+from overparam.checks import check_choice, check_count, check_real, check_type
 
 __all__ = [
     "BUDGETS",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from overparam.checks import check_count
-from sop_classify.checks import check_type
+from overparam.checks import check_count, check_type
 from sop_classify.labels.arrays import check_labels, not_masked
 
 __all__ = [

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from overparam.checks import check_choice, check_count
+from overparam.checks import check_choice, check_count, check_type
 from overparam.files import FileError, naming, one_line
-from sop_classify.checks import check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.image_folder import is_image_folder, read_image_folder
 from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz

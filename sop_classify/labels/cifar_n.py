@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from overparam.checks import check_type
 from overparam.files import FileError, naming, require_regular
-from sop_classify.checks import check_type
 from sop_classify.data.npz import read_arrays
 from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import HUMAN_NOISE

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from overparam.checks import check_real
-from sop_classify.checks import check_type
+from overparam.checks import check_real, check_type
 
 __all__ = [
     "ASYMMETRIC_VARIANTS",

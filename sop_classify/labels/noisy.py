@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.checks import check_count
-from sop_classify.checks import check_type
+from overparam.checks import check_count, check_type
 from sop_classify.data.image_data import ImageData, subset
 from sop_classify.labels.arrays import noise_rate
 from sop_classify.labels.cifar_n import read_human_labels

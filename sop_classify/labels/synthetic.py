@@ -15,8 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from overparam.checks import check_real
-from sop_classify.checks import check_type
+from overparam.checks import check_real, check_type
 from sop_classify.data.image_data import channel_statistics
 from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, check_mapping

@@ -7,9 +7,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from overparam.checks import check_count
+from overparam.checks import LARGEST_SEED, check_count, check_type
 from overparam.modes import own_modes
-from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.methods.catalogue import find_method
 from sop_classify.recipes import Recipe

@@ -28,9 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from overparam.checks import check_choice, check_count, check_real
+from overparam.checks import check_choice, check_count, check_real, check_type
 from overparam.sparse_corruption import descend
-from sop_classify.checks import check_type
 from sop_classify.methods.catalogue import SOPRecipe
 from sop_classify.training.loss import Loss
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 
-from sop_classify.checks import check_type
+from overparam.checks import check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.arrays import check_labels
 

@@ -19,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from overparam.checks import check_count
+from overparam.checks import LARGEST_SEED, check_count, check_type
 from overparam.devices import fastest_precision, pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError
 from overparam.modes import own_modes
-from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData, channel_statistics
 from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe

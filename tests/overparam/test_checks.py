@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from overparam.checks import check_choice, check_count, check_real
+from overparam.checks import check_choice, check_count, check_real, check_type
 
 
 @pytest.mark.parametrize("value", [0, 7, np.int64(3), np.uint8(9)])
@@ -46,6 +46,12 @@ def test_other_types_are_no_reals(value):
 def test_an_unbounded_real_is_finite():
     with pytest.raises(ValueError, match=r"^rate is nan; a finite number is needed$"):
         check_real("rate", float("nan"))
+
+
+def test_types():
+    assert check_type("data", 3, int) == 3
+    with pytest.raises(TypeError, match=r"^data is a str; int is needed$"):
+        check_type("data", "3", int)
 
 
 def test_choices():
