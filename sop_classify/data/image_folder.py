@@ -69,7 +69,7 @@ def _visible(folder: Path) -> list[Path]:
 def _common_side(files: list[Path]) -> int:
     sizes: set[tuple[int, int]] = set()
     for file in files:
-        with _opened(file) as image:  # reads the header alone
+        with _opened(file, header_only=True) as image:
             sizes.add(image.size)
         if len(sizes) > 1:
             return _CIFAR_SIDE
@@ -92,10 +92,10 @@ def _decode(files: list[Path], side: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(file: Path, *, header_only: bool = False) -> Iterator[ImageFile.ImageFile]:
     """Open an image; a FileError names the file."""
     try:
-        with open_image(file) as image:
+        with open_image(file, header_only=header_only) as image:
             yield image
     except FileError as error:
         raise FileError(f"{'/'.join(file.parts[-3:])!r}: {error}") from error
