@@ -15,23 +15,43 @@ except ImportError:  # Windows, where a file that is open cannot be removed or r
 
 __all__ = [
     "FileError",
+    "MovedError",
+    "check_folder",
     "check_target",
     "create_file",
     "discard_unfinished",
+    "fallback_folders",
+    "is_part",
     "naming",
     "one_line",
     "replace_file",
     "require_regular",
+    "save_file",
+    "unfinished",
 ]
 
 StrPath = str | os.PathLike[str]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
-_unfinished: set[Path] = set()
+_unfinished: dict[Path, None] = {}  # in the order in which they were begun
 
 
 class FileError(ValueError):
     """A file that cannot be read or written: one line that says which, why, and what to do."""
+
+
+class MovedError(FileError):
+    """A file that could not be written where it should be, and is in another place.
+
+    Attributes
+    ----------
+    path : Path
+        Where it is.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @contextmanager
@@ -63,6 +83,9 @@ def check_target(
 ) -> None:
     """Raise now what would stop `create_file` or `replace_file` later.
 
+    A file is made in the folder and removed: permissions alone do not tell of a disk that is full
+    or mounted to be read, nor of ``/proc``.
+
     Parameters
     ----------
     path : str or PathLike
@@ -77,7 +100,7 @@ def check_target(
     Raises
     ------
     FileError
-        If the suffix is another, the folder is missing or not writable, or `path` exists and
+        If the suffix is another, the folder is missing or takes no file, or `path` exists and
         `force` is false, is an input, or is no regular file.
     """
     target = Path(path)
@@ -90,6 +113,62 @@ def check_target(
                 raise FileError("it is an input; choose another name")
         if os.path.lexists(target) and not force:
             raise FileError("it exists already; choose another name, or force its replacement")
+        _try_folder(target.parent)
+
+
+def check_folder(path: StrPath) -> None:
+    """Raise FileError now if a folder cannot be made, or no file can be made in it."""
+    with naming("write into", path):
+        place = Path(path)
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise FileError(f"{str(place)!r} is no folder")
+        _try_folder(place)
+
+
+def save_file(
+    path: StrPath, data: bytes, *, replace: bool = False, elsewhere: Iterable[StrPath] = ()
+) -> Path:
+    """Write a result that must not be lost: if not at its place, then at another.
+
+    Parameters
+    ----------
+    path : str or PathLike
+    data : bytes
+    replace : bool
+        Write it as `replace_file` does, else as `create_file`.
+    elsewhere : iterable of path
+        Folders to try if `path` cannot be written; after them the current folder and the system's
+        folder for temporary files. No file is replaced there.
+
+    Returns
+    -------
+    Path
+        As of `create_file`.
+
+    Raises
+    ------
+    MovedError
+        If it could not be written at its place; the message says why, and where it is.
+    FileError
+        If no place takes it.
+    """
+    target = Path(path)
+    try:
+        if not replace:
+            return create_file(target, data)
+        replace_file(target, data)
+        return target
+    except FileError as error:
+        failure = error
+    for folder in fallback_folders(target.parent, *elsewhere):
+        try:
+            moved = create_file(folder / target.name, data)
+        except FileError:
+            continue
+        raise MovedError(f"{failure}; the result is in {str(moved)!r}", moved)
+    raise failure
 
 
 def replace_file(path: StrPath, data: bytes) -> None:
@@ -139,11 +218,54 @@ def create_file(path: StrPath, data: bytes) -> Path:
             return name
 
 
+def fallback_folders(*first: StrPath) -> list[Path]:
+    """Where to write what its own place does not take: the first, the current, the temporary."""
+    import tempfile  # slow to import, and nothing else needs it
+
+    folders = [*map(Path, first), Path()]
+    with suppress(OSError):  # it found none that takes a file
+        folders.append(Path(tempfile.gettempdir()))
+    return folders
+
+
+@contextmanager
+def unfinished(*paths: Path) -> Generator[None, None, None]:
+    """Remove files, and folders that are empty then, if the block fails or the program ends in it.
+
+    Parameters
+    ----------
+    *paths : Path
+        What the block makes; a folder before what is in it.
+    """
+    _unfinished.update(dict.fromkeys(paths))
+    try:
+        yield
+    except BaseException:
+        for path in reversed(paths):
+            _discard(path)
+        raise
+    finally:
+        for path in paths:
+            _unfinished.pop(path, None)
+
+
 def discard_unfinished() -> None:
-    """Remove the files that this process has begun to write: for a program that ends at once."""
-    for part in list(_unfinished):
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    """Remove what this process has begun to write: for a program that ends at once."""
+    for path in reversed(list(_unfinished)):
+        _discard(path)
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            path.rmdir()  # unless there is something in it
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file is called like one that is being written, or that a killed process left."""
+    return _PART.fullmatch(name) is not None
 
 
 def require_regular(mode: int) -> None:
@@ -158,37 +280,59 @@ def require_regular(mode: int) -> None:
 def _part_file(target: Path, data: bytes) -> Generator[Path, None, None]:
     """A file with the data beside the target, to be renamed; removed at the end in any case."""
     _remove_stale_parts(target.parent)
-    # A short name: the target's may already be as long as the file system allows.
-    part = target.with_name(f".{os.urandom(8).hex()}.part")
-    _unfinished.add(part)
+    part = _part_in(target.parent)
+    with unfinished(part):
+        try:
+            with part.open("xb") as stream:
+                _lock(stream.fileno())
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())  # before the rename, or a power cut leaves an empty file
+                if fcntl is not None:
+                    yield part  # with the lock, which ends with this process
+            if fcntl is None:
+                yield part  # Windows does not rename an open file
+        finally:  # Ctrl-C too leaves nothing behind
+            _discard(part)
+
+
+def _part_in(folder: Path) -> Path:
+    """A new name; a short one, because the target's may be as long as the file system allows."""
+    return folder / f".{os.urandom(8).hex()}.part"
+
+
+def _try_folder(folder: Path) -> None:
+    """Make a file with a byte in it, and remove it."""
+    part = _part_in(folder)
     try:
-        with part.open("xb") as stream:
-            _lock(stream.fileno())
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())  # before the rename, or a power cut leaves an empty file
-            if fcntl is not None:
-                yield part  # with the lock, which ends with this process
-        if fcntl is None:
-            yield part  # Windows does not rename an open file
-    finally:  # Ctrl-C too leaves nothing behind
-        part.unlink(missing_ok=True)
-        _unfinished.discard(part)
+        with unfinished(part):
+            with part.open("xb") as stream:
+                stream.write(b"\0")
+            part.unlink()
+    except OSError as error:
+        raise FileError(f"the folder {str(folder)!r} takes no file: {one_line(error)}") from error
 
 
 def _remove_stale_parts(folder: Path) -> None:
     """Remove what processes that were killed have left; what a living one writes is locked."""
-    if fcntl is None:
-        return
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if not _PART.fullmatch(entry.name):
-                continue
-            with suppress(OSError), open(entry.path, "rb") as stream:
+            with suppress(OSError):
+                # No link, and no pipe: to open one could wait for ever.
+                if not (is_part(entry.name) and entry.is_file(follow_symlinks=False)):
+                    continue
                 # A new one may not have its lock yet.
-                old = time.time() - os.fstat(stream.fileno()).st_mtime > 1
-                if old and _lock(stream.fileno()):
-                    os.unlink(entry.path)
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime > 1:
+                    _remove_unless_locked(entry.path)
+
+
+def _remove_unless_locked(path: str) -> None:
+    if fcntl is None:
+        os.unlink(path)  # Windows refuses while its writer has it open
+        return
+    with open(path, "rb") as stream:
+        if _lock(stream.fileno()):
+            os.unlink(path)
 
 
 def _lock(descriptor: int) -> bool:

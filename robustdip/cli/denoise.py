@@ -249,11 +249,11 @@ def _restore_and_save(job: _Job, task: _Task, *, as_json: bool, force: bool, qui
     with interruptible() as interruption:
         result = _restored(job, task, interruption, quiet=quiet)
         interruption.hold()
-        written = job.outputs.write(job.picture, result, force=force)
-        try:
-            job.outputs.write_extras(job.picture, result, force=force)
-        finally:
+        written, failures = job.outputs.write(job.picture, result, force=force)
+        if written is not None:
             _report(job, task, result, written, as_json=as_json, quiet=quiet)
+        if failures:
+            raise ValueError("; ".join(failures))
     if result.status == "interrupted" and result.recipe is not None:
         typer.echo(f"interrupted: saved step {result.steps} of {result.recipe.steps}", err=True)
         raise typer.Exit(interrupted_status())

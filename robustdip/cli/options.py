@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overparam.checks import LARGEST_SEED
+
 if TYPE_CHECKING:
     from robustdip.images.picture import Picture
 
@@ -30,7 +32,7 @@ path_option = partial(typer.Option, readable=False)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of all random numbers.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,14 +75,16 @@ def refuse_standard_streams(paths: list[Path]) -> None:
         raise FileError("'-' is no file: standard input and output are not used; name a file")
 
 
-def save(path: Path, data: bytes, *, force: bool) -> Path:
-    """Write a result and return its path; without `force` no file is ever overwritten."""
-    from overparam.files import create_file, replace_file
+def save(path: Path, data: bytes, *, force: bool, source: Path | None = None) -> Path:
+    """Write a result and return its path; without `force` no file is ever overwritten.
 
-    if force:
-        replace_file(path, data)
-        return path
-    written = create_file(path, data)
+    If it cannot be written there, other folders are tried, first that of `source`: see
+    `overparam.files.save_file`.
+    """
+    from overparam.files import save_file
+
+    elsewhere = [] if source is None else [source.parent]
+    written = save_file(path, data, replace=force, elsewhere=elsewhere)
     if written != path:
         typer.echo(
             f"warning: {str(path)!r} has appeared in the meantime; the result is in "

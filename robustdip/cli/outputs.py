@@ -60,32 +60,39 @@ class Outputs:
             else:
                 check_output(path, inputs=inputs, force=force)
 
-    def write(self, picture: "Picture", result: "Denoised", *, force: bool) -> Path:
-        """Write the restored image, with the alpha and profile of `picture`; return its path."""
-        from robustdip.images.writing import image_bytes
+    def write(
+        self, picture: "Picture", result: "Denoised", *, force: bool
+    ) -> tuple[Path | None, list[str]]:
+        """Write all files, the restored image first. One that fails does not stop the rest.
 
-        restored = dataclasses.replace(picture, pixels=result.image)
-        return save(self.result, image_bytes(self.result, restored), force=force)
+        Returns
+        -------
+        written : Path or None
+            Where the restored image is; None if no place took it.
+        failures : list of str
+            What could not be written where it should be, and where it is.
+        """
+        from overparam.files import FileError, MovedError
 
-    def write_extras(self, picture: "Picture", result: "Denoised", *, force: bool) -> None:
-        """Write the other files. One that fails does not stop the rest: FileError at the end."""
-        from overparam.files import FileError
-
+        written: list[Path | None] = []
         failures: list[str] = []
-        for path, data in self._extras(picture, result):
+        for path, data in self._contents(picture, result):
             try:
-                save(path, data, force=force)
+                written.append(save(path, data, force=force, source=picture.path))
             except FileError as error:
+                written.append(error.path if isinstance(error, MovedError) else None)
                 failures.append(str(error))
-        if failures:
-            raise FileError("; ".join(failures))
+        return written[0], failures
 
-    def _extras(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
+    def _contents(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
         import numpy as np
 
         from robustdip.images.picture import from_float, side_by_side
         from robustdip.images.writing import image_bytes
 
+        # With the alpha and profile of the input.
+        restored = dataclasses.replace(picture, pixels=result.image)
+        yield self.result, image_bytes(self.result, restored)
         size = from_float(np.abs(result.corruption), np.uint8)
         if self.corruption is not None:
             yield (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from overparam.checks import LARGEST_SEED
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import errors
 from sop_classify.cli.options import (
@@ -123,9 +124,11 @@ def compare_methods(
             for kind in noises
         }
 
+        from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
         from sop_classify.runs.grid import train_grid
 
+        check_folder(out)
         images = load(dataset, data)
 
         def made(kind: LabelNoise, seed: int) -> "NoisyLabels":
@@ -183,8 +186,8 @@ def _seeds(text: str) -> list[int]:
         seeds = [int(word) for word in _words("--seeds", text)]
     except ValueError:
         seeds = [-1]
-    if not 0 <= min(seeds) <= max(seeds) < 2**63:
-        raise ValueError(f"--seeds is {text!r}; whole numbers from 0 to {2**63 - 1} are needed")
+    if not 0 <= min(seeds) <= max(seeds) <= LARGEST_SEED:
+        raise ValueError(f"--seeds is {text!r}; whole numbers from 0 to {LARGEST_SEED} are needed")
     return seeds
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from overparam.checks import LARGEST_SEED
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import errors, progress
 from sop_classify.cli.options import (
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train_cifar"]
 
+_RUNS = Path("runs")  # holds the runs for which no folder is given
 # A key of the results, and how the report calls it.
 _REPORTED = {
     "accuracy_flips": "test accuracy averaged over an image and its mirror image",
@@ -111,7 +113,7 @@ def train_cifar(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Seed of all random numbers.")
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of all random numbers.")
     ] = 0,
     device: Device = "auto",
     compile: Compile = False,
@@ -148,11 +150,12 @@ def train_cifar(
         chosen = recipe_for(_budget(recipe, device), method, dataset=dataset, noise_type=noise_type)
         chosen = with_settings(chosen, wishes)
 
+        from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
         from sop_classify.runs.run import Run, require_new
 
-        if out is not None and not resume:
-            require_new(out)  # before the data is read
+        if not resume:  # before the data is read
+            check_folder(_RUNS) if out is None else require_new(out)
         source = human_labels or npz_of(data, made)
         labels = noisy_labels(
             load(dataset, data), made, seed=seed, limit=limit, human_labels=source
@@ -191,7 +194,7 @@ def _default_out(labels: "NoisyLabels", method: str, seed: int) -> Path:
 
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     noise = labels.noise or "as-given"
-    return Path("runs") / f"{now}-{labels.data.name}-{method}-{noise}-{seed}"
+    return _RUNS / f"{now}-{labels.data.name}-{method}-{noise}-{seed}"
 
 
 def _train(run: "Run", *, quiet: bool) -> None:

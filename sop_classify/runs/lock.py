@@ -52,7 +52,8 @@ class FolderLock:
         """Unlock the folder and remove the file, if it is locked by this object."""
         if self._lock.is_locked and os.getpid() == self._process:  # a fork has a copy
             # While it is locked: the next process sees then that its file has been removed.
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows removes no file that is open
+                self._path.unlink(missing_ok=True)
             self._lock.release()
 
     def __del__(self) -> None:

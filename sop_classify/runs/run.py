@@ -19,7 +19,6 @@ import hashlib
 import io
 import os
 import platform
-import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,10 +31,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 import overparam
-from overparam.checks import check_count
-from overparam.files import FileError, naming, one_line, replace_file
+from overparam.checks import LARGEST_SEED, check_count, check_type
+from overparam.files import (
+    FileError,
+    MovedError,
+    check_folder,
+    fallback_folders,
+    is_part,
+    naming,
+    one_line,
+    replace_file,
+    unfinished,
+)
 from overparam.modes import own_modes
-from sop_classify.checks import LARGEST_SEED, check_type
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.arrays import check_labels, noise_rate
 from sop_classify.methods.build import training_for
@@ -62,7 +70,6 @@ __all__ = ["Job", "Run", "require_new", "train"]
 StrPath = str | os.PathLike[str]
 
 _LABELS = "labels.npz"
-_BEGUN = re.compile(r"\.[0-9a-f]{16}\.part")  # as overparam.files names them
 _MACHINE = ("device", "device_name", "precision", "threads", "compile", "versions")
 
 
@@ -253,33 +260,28 @@ class Run:
             written. What a start that was killed has left does not count.
         """
         require_new(self.folder)
-        with naming("start a run in", self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        try:
+        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        with unfinished(*reversed(missing)):
             with naming("start a run in", self.folder):
-                _require_unused(self.folder)  # another process may have been faster
-            self._fill()
-        except BaseException:
-            self._lock.release()
-            raise
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock.acquire()
+            try:
+                with unfinished(self.folder / LOCK):
+                    with naming("start a run in", self.folder):
+                        _require_unused(self.folder)  # another process may have been faster
+                    self._fill()
+            except BaseException:
+                self._lock.release()
+                raise
 
     def _fill(self) -> None:
         """Write everything that a resumed run needs, or nothing."""
-        try:
+        # The last to go is run.json, which says that the others may.
+        with unfinished(*(self.folder / name for name in (RECORD, _LABELS, METRICS, CHECKPOINT))):
             self._write()
-            labels = {"given_labels": self._given}
-            if self._true is not None:
-                labels["true_labels"] = self._true
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
-            replace_file(self.folder / _LABELS, buffer.getvalue())
-            self._save()
+            self._write_labels(self.folder)
+            self._write_state(self.folder)
             self._write(status="running")
-        except BaseException:
-            for name in (_LABELS, METRICS, CHECKPOINT, RECORD):  # run.json says that it may go
-                (self.folder / name).unlink(missing_ok=True)
-            raise
 
     def resume(self) -> None:
         """Load what the folder holds, and lock it unless the run is completed.
@@ -388,12 +390,52 @@ class Run:
         self.record = replace(self.record, **changes)
         write_record(self.folder, self.record)
 
-    def _save(self) -> None:
+    def _write_labels(self, folder: Path) -> None:
+        labels = {"given_labels": self._given}
+        if self._true is not None:
+            labels["true_labels"] = self._true
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
+        replace_file(folder / _LABELS, buffer.getvalue())
+
+    def _write_state(self, folder: Path) -> None:
         stamp = {**self._stamp(), "epoch": self.training.epoch}
         checkpoint = checkpoint_bytes(self.training.state_dict(), stamp)
-        write_metrics(self.folder, self.history)
-        replace_file(self.folder / CHECKPOINT, checkpoint)
+        write_metrics(folder, self.history)
+        replace_file(folder / CHECKPOINT, checkpoint)
+
+    def _save(self) -> None:
+        """Write the state; if the folder takes it no more, the whole run into another folder.
+
+        Raises
+        ------
+        MovedError
+            If it is in another folder, where it can be resumed.
+        FileError
+            If no folder takes it.
+        """
+        try:
+            self._write_state(self.folder)
+        except FileError as error:
+            moved = self._copy()
+            if moved is None:
+                raise
+            where = f"the run is in {str(moved)!r}, resume it there"
+            raise MovedError(f"{error}; {where}", moved) from error
         self.saved = self.training.epoch
+
+    def _copy(self) -> Path | None:
+        """Write the run into a new folder, the first that takes it; None if none does."""
+        for parent in fallback_folders(self.folder.parent):
+            with suppress(OSError, FileError):
+                folder = _new_folder(parent / self.folder.name)
+                names = (RECORD, _LABELS, METRICS, CHECKPOINT)
+                with unfinished(folder, *(folder / name for name in names)):
+                    write_record(folder, replace(self.record, status="interrupted"))
+                    self._write_labels(folder)
+                    self._write_state(folder)
+                return folder
+        return None
 
     def _load(self) -> int:
         """Load the checkpoint; the number of its epochs."""
@@ -430,9 +472,26 @@ def _comparable(stamp: dict[str, Any]) -> dict[str, Any]:
     return {"recipe": stamp.get("recipe"), "seed": stamp.get("seed"), "data": data}
 
 
+def _new_folder(path: Path) -> Path:
+    """Make a folder that was not there: PATH, or the first that is free of PATH-2, PATH-3..."""
+    number, folder = 1, path
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = path.with_name(f"{path.name}-{number}")
+        else:
+            return folder
+
+
 def require_new(folder: StrPath) -> None:
-    """Raise FileError if there is anything in the folder but what a killed start has left."""
+    """Raise FileError if a run cannot start in a folder.
+
+    If there is anything in it but what a killed start has left, or if it cannot be written.
+    """
     path = Path(folder)
+    check_folder(path)
     with naming("start a run in", path):
         if (path / LOCK).exists():
             lock = FolderLock(path)
@@ -444,7 +503,7 @@ def require_new(folder: StrPath) -> None:
 def _require_unused(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     # The lock, and files that were begun, stay when a process is killed.
-    names = {name for name in names if name != LOCK and not _BEGUN.fullmatch(name)}
+    names = {name for name in names if name != LOCK and not is_part(name)}
     if RECORD in names and names <= {RECORD, _LABELS, METRICS, CHECKPOINT}:
         with suppress(FileError):
             if read_record(folder).status == "starting":

@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from overparam.files import FileError, check_target, create_file, discard_unfinished, replace_file
+from overparam import files
+from overparam.files import (
+    FileError,
+    MovedError,
+    check_folder,
+    check_target,
+    create_file,
+    discard_unfinished,
+    replace_file,
+    save_file,
+    unfinished,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -200,6 +211,112 @@ def test_check_target_foresees_it(tmp_path):
         check_target(tmp_path / "x.gif", suffixes=[".png"])
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_folder_is_tried_and_not_only_asked(tmp_path):
+    """For root os.access calls /proc writable."""
+    for path in ("/proc/x.png", "/proc/self/x.png"):
+        with pytest.raises(FileError, match=r"cannot write '/proc/.*'"):
+            check_target(path)
+        with pytest.raises(FileError, match=r"cannot write '/proc/.*'"):
+            create_file(path, b"")
+    with pytest.raises(FileError, match="cannot write into '/proc/run/one'"):
+        check_folder("/proc/run/one")
+
+
+def test_a_trial_leaves_nothing(tmp_path, monkeypatch):
+    check_target(tmp_path / "x.png")
+    check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path)
+    assert names(tmp_path) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match=r"file' is no folder"):
+        check_folder(tmp_path / "file" / "run")
+    real = Path.open
+
+    def full(path, *arguments):
+        stream = real(path, *arguments)
+        stream.close()  # made, but the disk takes no byte
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(FileError, match="takes no file: No space left on device"):
+        check_target(tmp_path / "x.png")
+    assert names(tmp_path) == ["file"]
+
+
+# --- what its own place does not take ------------------------------------------------------
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_its_place_does_not_take_goes_elsewhere(tmp_path, monkeypatch, replace):
+    current, temporary, other = (tmp_path / name for name in ("current", "temporary", "other"))
+    for folder in (current, temporary, other):
+        folder.mkdir()
+    monkeypatch.chdir(current)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    places = [other / "x.png", Path("x.png"), temporary / "x.png"]
+    for place in places:
+        with pytest.raises(MovedError, match="the result is in") as caught:
+            save_file(tmp_path / "none" / "x.png", b"data", replace=replace, elsewhere=[other])
+        assert caught.value.path == place
+        assert repr(str(place)) in str(caught.value)
+        assert place.read_bytes() == b"data"
+        place.unlink()
+        place.parent.chmod(0)  # does not stop root
+        monkeypatch.setattr(files, "_require_folder", refusing(place.parent, files._require_folder))
+    with pytest.raises(FileError, match="make it first") as caught:
+        save_file(tmp_path / "none" / "x.png", b"data", replace=replace, elsewhere=[other])
+    assert not isinstance(caught.value, MovedError)
+    assert names(temporary) == []
+
+
+def refusing(folder, check):
+    def refuse(target):
+        if target.parent == folder:
+            raise FileError("no")
+        check(target)
+
+    return refuse
+
+
+def test_elsewhere_nothing_is_replaced(tmp_path):
+    (tmp_path / "x.png").write_bytes(b"precious")
+    for replace in (False, True):
+        with pytest.raises(MovedError) as caught:
+            save_file(tmp_path / "none" / "x.png", b"new", replace=replace, elsewhere=[tmp_path])
+        assert caught.value.path == tmp_path / f"x-{2 + replace}.png"
+    assert (tmp_path / "x.png").read_bytes() == b"precious"
+    # A folder that takes the name of the result: the free name is beside it.
+    (tmp_path / "y.png").mkdir()
+    with pytest.raises(MovedError, match="it is a folder") as caught:
+        save_file(tmp_path / "y.png", b"new", replace=True)
+    assert caught.value.path == tmp_path / "y-2.png"
+
+
+def test_what_is_unfinished_goes_if_the_block_fails(tmp_path):
+    folder, file = tmp_path / "a", tmp_path / "a" / "x"
+
+    def make(name, error):
+        with unfinished(folder, file):
+            folder.mkdir()
+            (folder / name).touch()
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        make("x", KeyboardInterrupt())
+    assert names(tmp_path) == []
+    with pytest.raises(ValueError, match="wrong"):
+        make("of another", ValueError("wrong"))
+    assert names(folder) == ["of another"]
+    with unfinished(folder, file):
+        file.touch()
+    discard_unfinished()
+    assert names(folder) == ["of another", "x"]
+    with unfinished(folder, file):
+        discard_unfinished()
+        assert names(folder) == ["of another"]
+
+
 # --- what killed processes leave -----------------------------------------------------------
 
 WRITER = """
@@ -236,6 +353,33 @@ def test_parts_of_living_writers_stay_and_those_of_dead_ones_go(tmp_path, writer
     writer.wait()
     replace_file(tmp_path / "x.png", b"data")
     assert names(tmp_path) == [foreign.name, "x.png"]
+
+
+@pytest.mark.timeout(20)
+def test_what_is_only_called_like_a_part_is_neither_opened_nor_removed(tmp_path):
+    letters = iter("abc")
+
+    def part():
+        return tmp_path / f".{next(letters) * 16}.part"
+
+    os.mkfifo(part())  # to open it would wait for ever
+    part().mkdir()
+    part().symlink_to(tmp_path / "none")
+    before = names(tmp_path)
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
+    create_file(tmp_path / "x.png", b"data")
+    assert names(tmp_path) == sorted([*before, "x.png"])
+
+
+def test_without_locks_stale_parts_are_removed_too(tmp_path, monkeypatch):
+    """Windows, which refuses to remove a file that its writer has open."""
+    monkeypatch.setattr(files, "fcntl", None)
+    part = tmp_path / ".0123456789abcdef.part"
+    part.touch()
+    os.utime(part, (1, 1))
+    assert create_file(tmp_path / "x.png", b"data") == tmp_path / "x.png"
+    assert names(tmp_path) == ["x.png"]
 
 
 def test_a_part_that_has_only_just_been_made_stays(tmp_path):

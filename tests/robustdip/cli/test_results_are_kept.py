@@ -6,17 +6,20 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robustdip import read_image, write_image
-from robustdip.cli import denoise as command
+from robustdip import read_image, recovery, write_image
 from tests.helpers.command_line import LONG, ROOT, done, measured, python, refused, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and streams")
@@ -30,6 +33,16 @@ def noise(*shape, dtype=np.uint8, seed=0):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def can_mount():
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder]
+        mounted = shutil.which("mount") and subprocess.run(command, capture_output=True)
+        if not mounted or mounted.returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+        return True
 
 
 @pytest.fixture
@@ -46,14 +59,14 @@ def meanwhile(monkeypatch):
     """Something that happens after the image was restored, before anything is saved."""
 
     def set_event(event):
-        restored = command._restored
+        restored = recovery.denoise
 
         def late(*arguments, **options):
             result = restored(*arguments, **options)
             event()
             return result
 
-        monkeypatch.setattr(command, "_restored", late)
+        monkeypatch.setattr(recovery, "denoise", late)
 
     return set_event
 
@@ -112,8 +125,113 @@ def test_an_extra_that_cannot_be_written_costs_nothing_else(image, tmp_path, mea
     result = run("denoise", image, "--save-mask", mask, "--compare", strip, *FIT, "-q")
     assert result.exit_code == 1
     assert result.stdout == f"{tmp_path / 'in_denoised.png'}\n"
-    assert f"error: cannot write {str(mask)!r}: the folder" in result.stderr
-    assert names(tmp_path) == ["in.png", "in_denoised.png", "strip.png"]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: cannot write {str(mask)!r}: the folder")
+    assert line.endswith(f"; the result is in {str(tmp_path / 'mask.png')!r}")
+    assert names(tmp_path) == ["in.png", "in_denoised.png", "mask.png", "strip.png"]
+
+
+# --- places that take no file --------------------------------------------------------------
+
+FULL_FOLDER = Path("/proc")  # which os.access calls writable for root
+
+
+@pytest.mark.skipif(not FULL_FOLDER.is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("option", ["-o", "--out-dir", "--save-mask", "--save-corruption"])
+def test_a_folder_that_takes_no_file_is_refused_before_the_fit(image, tmp_path, meanwhile, option):
+    meanwhile(lambda: pytest.fail("it was restored"))
+    value = FULL_FOLDER if option == "--out-dir" else FULL_FOLDER / "x.png"
+    line = refused("denoise", image, option, value, *FIT)
+    assert "cannot write '/proc/" in line
+    assert names(tmp_path) == ["in.png"]
+
+
+@pytest.fixture
+def gone(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+
+
+def test_a_folder_that_is_removed_during_the_fit(image, tmp_path, meanwhile, gone, monkeypatch):
+    """The folder of the input takes the result, under a free name."""
+    (tmp_path / "x.png").write_text("precious")
+    meanwhile(gone.rmdir)
+    result = run("denoise", image, "-o", gone / "x.png", *FIT, "-q", "--json", "--force")
+    assert result.exit_code == 1
+    saved = tmp_path / "x-2.png"
+    assert json.loads(result.stdout)["output"] == str(saved)
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: cannot write {str(gone / 'x.png')!r}: the folder")
+    assert line.endswith(f"; the result is in {str(saved)!r}")
+    assert read_image(saved).pixels.shape == (12, 10, 3)
+    assert (tmp_path / "x.png").read_text() == "precious"
+    assert names(tmp_path) == ["in.png", "x-2.png", "x.png"]
+
+
+def test_a_folder_that_is_removed_with_the_input_in_it(tmp_path, meanwhile, monkeypatch, gone):
+    current = tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    write_image(gone / "in.png", noise(12, 10, 3))
+    meanwhile(lambda: shutil.rmtree(gone))
+    result = run("denoise", gone / "in.png", *FIT, "-q")
+    assert (result.exit_code, result.stdout) == (1, "in_denoised.png\n")
+    assert result.stderr.rstrip().endswith("; the result is in 'in_denoised.png'")
+    assert names(current) == ["in_denoised.png"]
+
+
+def test_without_any_other_place_the_temporary_folder_takes_it(
+    tmp_path, meanwhile, monkeypatch, gone
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.chdir(gone)
+    write_image(gone / "in.png", noise(12, 10, 3))
+    meanwhile(lambda: shutil.rmtree(gone))
+    result = run("denoise", gone / "in.png", *FIT, "-q")
+    assert (result.exit_code, result.stdout) == (1, f"{temporary / 'in_denoised.png'}\n")
+    assert names(temporary) == ["in_denoised.png"]
+
+
+def test_with_no_place_at_all_the_error_says_so(image, tmp_path, meanwhile, gone, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    meanwhile(lambda: monkeypatch.setattr(os, "fsync", full))
+    line = refused("denoise", image, "-o", gone / "x.png", *FIT, "-q")
+    assert line == f"error: cannot write {str(gone / 'x.png')!r}: No space left on device"
+    assert names(tmp_path) == ["folder", "in.png"]
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount")
+@pytest.mark.parametrize("moment", ["before", "during"])
+def test_a_disk_that_is_full(image, tmp_path, meanwhile, gone, moment):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", gone], check=True)
+    try:
+
+        def fill():
+            with suppress(OSError), open(gone / "full", "wb", buffering=0) as file:
+                while file.write(b"x" * 4096):
+                    pass
+
+        extra = ("--save-corruption", gone / "s.npy")
+        if moment == "before":
+            fill()
+            meanwhile(lambda: pytest.fail("it was restored"))
+            line = refused("denoise", image, "-o", gone / "x.png", *extra, *FIT, "-q")
+            assert line.endswith("takes no file: No space left on device")
+        else:
+            meanwhile(fill)
+            result = run("denoise", image, "-o", gone / "x.png", *extra, *FIT, "-q")
+            assert (result.exit_code, result.stdout) == (1, f"{tmp_path / 'x.png'}\n")
+            assert result.stderr.count("No space left on device; the result is in") == 2
+            assert read_image(tmp_path / "x.png").pixels.shape == (12, 10, 3)
+            assert np.load(tmp_path / "s.npy").shape == (12, 10, 3)
+        assert names(gone) == ["full"]
+    finally:
+        subprocess.run(["umount", gone], check=True)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from overparam.files import FileError
+from overparam.files import FileError, MovedError, discard_unfinished
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import NETWORKS, with_settings
 from sop_classify.runs import results
+from sop_classify.runs import run as runs
 from sop_classify.runs.grid import train_grid
 from sop_classify.runs.lock import LOCK
 from sop_classify.runs.run import Job, Run, require_new
@@ -144,7 +146,7 @@ def test_a_start_killed_after_its_first_write(tmp_path, resume):
     child = os.fork()
     if child == 0:
         run = Run(job(), out)
-        run._save = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        run._write_state = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
         run.start()
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     (out / ".0123456789abcdef.part").touch()  # as a process leaves that is killed while it writes
@@ -175,13 +177,93 @@ def test_files_of_others_are_not_taken_for_remains(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
     # Nor beside the record of a run that was starting.
     run = Run(job(), tmp_path / "run")
-    run._save = lambda: None
+    run._write_state = lambda folder: None
     run.start()
     run._write(status="starting")
     del run
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
     with pytest.raises(FileError, match="it is not empty"):
         go(tmp_path / "run", resume=False)
+
+
+# --- ended at once, as by a signal ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["_require_unused", "_write_labels", "_write_state"])
+def test_a_start_that_ends_at_once_leaves_nothing(tmp_path, monkeypatch, place):
+    def leave(*_):
+        assert (tmp_path / "runs" / "run" / LOCK).exists()
+        discard_unfinished()
+        os._exit(7)
+
+    child = os.fork()
+    if child == 0:
+        if place == "_require_unused":
+            monkeypatch.setattr(runs, place, lambda folder: folder.is_dir() and leave())
+        else:
+            monkeypatch.setattr(Run, place, leave)
+        Run(job(), tmp_path / "runs" / "run").start()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise FileError("No space left on device")
+
+    monkeypatch.setattr(Run, "_write_state", full)
+    with pytest.raises(FileError, match="No space"):
+        go(tmp_path / "runs" / "run", resume=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- a folder that takes no more -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["full", "removed"])
+def test_what_the_folder_does_not_take_goes_to_another(tmp_path, monkeypatch, why):
+    expected = whole(tmp_path / "whole")
+    out = tmp_path / "disk" / "run"
+    run = Run(job(), out)
+    run.start()
+    epochs = run.epochs()
+    next(epochs)
+    real = os.fsync
+    if why == "removed":
+        shutil.rmtree(tmp_path / "disk")
+        monkeypatch.chdir(tmp_path)
+    else:
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        monkeypatch.chdir(tmp_path / "disk")
+
+        def full(descriptor):
+            if "/disk/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+                raise OSError(28, "No space left on device")
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MovedError, match=r"cannot write .*; the run is in .*run', resume it there"):
+        next(epochs)
+    monkeypatch.undo()
+    monkeypatch.setitem(NETWORKS, "fast", TINY_NETWORK)
+    moved = tmp_path / ("run" if why == "removed" else "temporary/run")
+    assert sorted(path.name for path in moved.iterdir()) == [
+        "checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json",
+    ]  # fmt: skip
+    assert go(moved, resume=True) == []  # both epochs are there
+    assert status(moved) == "completed"
+    found = load_file(moved / "checkpoint.safetensors")
+    assert all(bool((found[name] == expected[name]).all()) for name in expected)
+    if why == "full":  # what was there is whole, and goes on from the epoch before
+        assert len(go(out, resume=True)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_folder_that_takes_no_file_is_refused(tmp_path):
+    with pytest.raises(FileError, match="cannot write into '/proc/run'"):
+        require_new("/proc/run")
 
 
 # --- one process a folder ------------------------------------------------------------------
