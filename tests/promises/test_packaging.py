@@ -184,6 +184,6 @@ def test_the_entry_point_and_the_version_are_those_of_the_source():
     assert project["dynamic"] == ["version"]  # declared once, in overparam/version.py
     assert overparam.__version__ == robustdip.__version__
     target = importlib.metadata.EntryPoint("robustdip", project["scripts"]["robustdip"], "scripts")
-    from robustdip.__main__ import main
+    from robustdip_start import main
 
     assert target.load() is main
