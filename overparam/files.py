@@ -21,11 +21,11 @@ __all__ = [
     "create_file",
     "discard_unfinished",
     "fallback_folders",
+    "file_errors",
     "is_part",
-    "naming",
     "one_line",
     "replace_file",
-    "require_regular",
+    "require_regular_file",
     "save_file",
     "unfinished",
 ]
@@ -55,7 +55,7 @@ class MovedError(FileError):
 
 
 @contextmanager
-def naming(action: str, path: StrPath) -> Generator[None, None, None]:
+def file_errors(action: str, path: StrPath) -> Generator[None, None, None]:
     """Turn an error inside into a FileError: ``cannot <action> '<path>': <reason>``."""
     # repr keeps a line break in a name on the message's one line.
     try:
@@ -104,7 +104,7 @@ def check_target(
         `force` is false, is an input, or is no regular file.
     """
     target = Path(path)
-    with naming("write", path):
+    with file_errors("write", path):
         if suffixes is not None and target.suffix.lower() not in suffixes:
             raise FileError(f"unknown suffix {target.suffix!r}; use one of {', '.join(suffixes)}")
         _require_place(target)
@@ -118,7 +118,7 @@ def check_target(
 
 def check_folder(path: StrPath) -> None:
     """Raise FileError now if a folder cannot be made, or no file can be made in it."""
-    with naming("write into", path):
+    with file_errors("write into", path):
         place = Path(path)
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
@@ -182,7 +182,7 @@ def replace_file(path: StrPath, data: bytes) -> None:
         If it cannot be written; a file already there is then unchanged, and nothing else is left.
     """
     target = Path(path)
-    with naming("write", path):
+    with file_errors("write", path):
         _require_place(target)
         with _part_file(target, data) as part:
             with suppress(FileNotFoundError):
@@ -208,7 +208,7 @@ def create_file(path: StrPath, data: bytes) -> Path:
         If it cannot be written; nothing is left then.
     """
     target = Path(path)
-    with naming("write", path):
+    with file_errors("write", path):
         _require_folder(target)
         with _part_file(target, data) as part:
             number, name = 1, target
@@ -268,7 +268,7 @@ def is_part(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
-def require_regular(mode: int) -> None:
+def require_regular_file(mode: int) -> None:
     """Refuse what `os.stat` calls a folder, pipe or device: opening a pipe could wait for ever."""
     if stat.S_ISDIR(mode):
         raise FileError("it is a folder")
@@ -389,4 +389,4 @@ def _require_place(target: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISLNK(mode):  # os.replace takes the link itself
-        require_regular(mode)
+        require_regular_file(mode)

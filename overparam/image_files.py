@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from overparam.files import FileError, one_line, require_regular
+from overparam.files import FileError, one_line, require_regular_file
 
 __all__ = ["FORMATS", "open_image"]
 
@@ -54,7 +54,7 @@ def open_image(
     """
     source = Path(path)
     try:
-        require_regular(source.stat().st_mode)
+        require_regular_file(source.stat().st_mode)
         with Image.open(source, formats=FORMATS) as image:
             _refuse_bomb(image)
             if not header_only:

@@ -16,13 +16,13 @@ import typer
 
 from overparam.program import interrupted_status
 
-__all__ = ["errors", "known_device", "progress"]
+__all__ = ["exit_on_error", "known_device", "progress"]
 
 Show = Callable[[float, float], None]
 
 
 @contextmanager
-def errors() -> Generator[None, None, None]:
+def exit_on_error() -> Generator[None, None, None]:
     """End the command with one line on stderr and status 1 for an error that a user can correct.
 
     An interrupt ends it with status 130, or 128 plus the signal's number. Any other exception is a

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from overparam.terminal import errors
+from overparam.terminal import exit_on_error
 from robustdip.cli.options import Json, path_argument, picture_from
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
-    with errors():
+    with exit_on_error():
         truth, picture = picture_from(clean), picture_from(image)
         quality = quality_of(clean_floats(truth, picture), picture.pixels)
         typer.echo(json.dumps(quality) if as_json else quality_lines(quality))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from overparam.terminal import errors
+from overparam.terminal import exit_on_error
 from robustdip.cli.options import (
     Force,
     Json,
@@ -47,7 +47,7 @@ def corrupt(
     force: Force = False,
 ) -> None:
     """Corrupt a clean image, to test `denoise` on it."""
-    with errors():
+    with exit_on_error():
         refuse_standard_streams([image, output])
         from robustdip.images.writing import check_output, image_bytes
 

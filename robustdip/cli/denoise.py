@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from overparam.program import Interruption, interrupted_status, interruptible
-from overparam.terminal import errors, known_device, progress
+from overparam.terminal import exit_on_error, known_device, progress
 from robustdip.cli.compare import clean_floats, quality_lines, quality_of
 from robustdip.cli.options import (
     Force,
@@ -128,7 +128,7 @@ def denoise(
             "take one IMAGE"
         )
     task = _Task(method=recipe or method, steps=steps, seed=seed, device=device)
-    with errors():
+    with exit_on_error():
         outputs = [Outputs(output or _default_output(image, out_dir), *extras) for image in images]
         jobs = list(_without_earlier_results(images, outputs))
         check_method(
@@ -145,7 +145,7 @@ def denoise(
     failed = False
     for image, made in jobs:
         try:
-            with errors():
+            with exit_on_error():
                 _require_file(image)
                 made.check(inputs, force=force)
                 picture = picture_from(image)
@@ -221,16 +221,16 @@ def _place(path: Path) -> str:
 
 def _require_file(image: Path) -> None:
     """Refuse what is no file before the outputs are looked at, and those before it is decoded."""
-    from overparam.files import FileError, naming, require_regular
+    from overparam.files import FileError, file_errors, require_regular_file
 
-    with naming("read", image):
+    with file_errors("read", image):
         mode = os.stat(image).st_mode
         if stat.S_ISDIR(mode):
             folder = shlex.quote(str(image))
             raise FileError(
                 f"it is a folder; give its images: robustdip denoise {folder}/*.png --out-dir OUT"
             )
-        require_regular(mode)
+        require_regular_file(mode)
 
 
 def _mask_for(picture: "Picture", damaged: "np.ndarray") -> "np.ndarray":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from overparam.files import FileError, naming
+from overparam.files import FileError, file_errors
 from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.picture import Picture
@@ -61,7 +61,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million), which is checked before decoding.
     """
     source = Path(path)
-    with naming("read", path), open_image(source) as image:
+    with file_errors("read", path), open_image(source) as image:
         _refuse_unsupported(image)
         layout = sixteen_bit.sample_layout(image)
         image.load()

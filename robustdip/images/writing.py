@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from overparam.files import FileError, check_target, naming, replace_file
+from overparam.files import FileError, check_target, file_errors, replace_file
 from robustdip.images import sixteen_bit
 from robustdip.images.picture import Picture
 
@@ -79,7 +79,7 @@ def image_bytes(path: StrPath, image: Picture | NDArray[Any]) -> bytes:
         If the format that the suffix names cannot hold the image.
     """
     picture = image if isinstance(image, Picture) else Picture(image)
-    with naming("write", path):  # and Pillow's own errors, for a profile or size too big
+    with file_errors("write", path):  # and Pillow's own errors, for a profile or size too big
         return _encode(picture, _format_for(Path(path), picture))
 
 
@@ -97,7 +97,7 @@ def check_output(
     """
     check_target(path, inputs=inputs, force=force, suffixes=_FORMATS)
     if image is not None:
-        with naming("write", path):
+        with file_errors("write", path):
             _format_for(Path(path), image)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from overparam.checks import LARGEST_SEED
 from overparam.program import interrupted_status, interruptible
-from overparam.terminal import errors
+from overparam.terminal import exit_on_error
 from sop_classify.cli.options import (
     Compile,
     Data,
@@ -99,7 +99,7 @@ def compare_methods(
     coteaching+ is told how many labels are wrong. If a method diverges, the others
     are trained all the same.
     """
-    with errors():
+    with exit_on_error():
         from sop_classify.reports.comparison import write_comparison
 
         if table_only:

@@ -13,7 +13,7 @@ import typer
 
 from overparam.checks import LARGEST_SEED
 from overparam.program import interrupted_status, interruptible
-from overparam.terminal import errors, progress
+from overparam.terminal import exit_on_error, progress
 from sop_classify.cli.options import (
     Compile,
     Data,
@@ -134,7 +134,7 @@ def train_cifar(
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to continue")
-    with errors():
+    with exit_on_error():
         options = {"network": network, "epochs": epochs}
         wishes = [f"{key}={value}" for key, value in options.items() if value is not None]
         wishes = [*(settings or []), *wishes]

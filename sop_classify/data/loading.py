@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from overparam.checks import check_choice, check_count, check_type
-from overparam.files import FileError, naming, one_line
+from overparam.files import FileError, file_errors, one_line
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.image_folder import is_image_folder, read_image_folder
 from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz
@@ -89,10 +89,10 @@ def load_data(
         image_size = check_count("image_size", image_size, least=1, most=2**15)
     if path is None:
         cache = _cache()
-        with naming(f"{'download' if download else 'find'} {dataset} in", cache):
+        with file_errors(f"{'download' if download else 'find'} {dataset} in", cache):
             data = _read_cifar(dataset, cache, download=download)
     else:
-        with naming("read", path):
+        with file_errors("read", path):
             data = _read_path(dataset, Path(os.fspath(path)), image_size)
     height, width = data.train_images.shape[1:3]
     if image_size is not None and (height, width) != (image_size, image_size):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.files import FileError, one_line, require_regular
+from overparam.files import FileError, one_line, require_regular_file
 from overparam.memory import memory_free
 from sop_classify.data.image_data import ImageData, absent_class, check_image_shape
 
@@ -90,7 +90,7 @@ def read_arrays(
         If the file is damaged, or an array holds Python objects, or all together need more memory
         than is free.
     """
-    require_regular(path.stat().st_mode)
+    require_regular_file(path.stat().st_mode)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_type
-from overparam.files import FileError, naming, require_regular
+from overparam.files import FileError, file_errors, require_regular_file
 from sop_classify.data.npz import read_arrays
 from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import HUMAN_NOISE
@@ -66,7 +66,7 @@ def read_human_labels(
         If the name is unknown; if the file is missing, damaged or another one, or holds anything
         but arrays of integers and lists; or if its labels are not of these images.
     """
-    with naming("read", path):
+    with file_errors("read", path):
         if check_type("name", name, str) not in HUMAN_NOISE:
             raise FileError(f"unknown label set {name!r}; use one of {', '.join(HUMAN_NOISE)}")
         arrays = _read(Path(path), (*HUMAN_NOISE[name], *_CLEAN_KEYS))
@@ -110,7 +110,7 @@ def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
         mode = source.stat().st_mode
     except FileNotFoundError as error:
         raise FileError(f"no such file; {_SOURCE}") from error
-    require_regular(mode)
+    require_regular_file(mode)
     read = _read_npz if source.suffix.lower() == ".npz" else _read_pt
     try:
         return read(source, keys)

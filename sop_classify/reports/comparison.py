@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overparam.figures import write_figure
-from overparam.files import FileError, naming, one_line, replace_file
+from overparam.files import FileError, file_errors, one_line, replace_file
 from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.methods.catalogue import METHODS
 from sop_classify.runs.record import RECORD, RunRecord, read_metrics, read_record
@@ -139,7 +139,7 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _noise(folder: Path, record: RunRecord) -> str:
-    with naming("read", folder / RECORD):
+    with file_errors("read", folder / RECORD):
         try:
             return str(LabelNoise.from_arguments(record.arguments) or "as given")
         except (TypeError, ValueError) as error:
@@ -148,7 +148,7 @@ def _noise(folder: Path, record: RunRecord) -> str:
 
 def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
     history = read_metrics(folder)
-    with naming("read", folder / RECORD):
+    with file_errors("read", folder / RECORD):
         results = record.results
         if not history or not results["training_seconds"] > 0:
             raise FileError("it is the record of a run of no epochs")

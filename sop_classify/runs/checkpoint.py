@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from overparam.files import FileError, naming, one_line, require_regular
+from overparam.files import FileError, file_errors, one_line, require_regular_file
 
 __all__ = ["CHECKPOINT", "checkpoint_bytes", "read_checkpoint"]
 
@@ -37,8 +37,8 @@ def checkpoint_bytes(state: Mapping[str, Tensor], stamp: Mapping[str, Any]) -> b
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Stamp and state of a file that `checkpoint_bytes` made; FileError if it is not intact."""
-    with naming("read", path):
-        require_regular(path.stat().st_mode)
+    with file_errors("read", path):
+        require_regular_file(path.stat().st_mode)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 stamp = json.loads((file.metadata() or {}).get("run", "{}"))

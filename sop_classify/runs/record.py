@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from overparam.files import FileError, naming, one_line, replace_file, require_regular
+from overparam.files import FileError, file_errors, one_line, replace_file, require_regular_file
 from sop_classify.training.evaluation import Epoch
 
 __all__ = [
@@ -108,8 +108,8 @@ def read_record(folder: Path) -> RunRecord:
         If it is missing or damaged, or is not the record of a run of this version.
     """
     path = folder / RECORD
-    with naming("read", path):
-        require_regular(path.stat().st_mode)
+    with file_errors("read", path):
+        require_regular_file(path.stat().st_mode)
         try:
             values = json.loads(path.read_bytes())
         except (ValueError, RecursionError) as error:
@@ -224,8 +224,8 @@ def read_metrics(folder: Path) -> list[Epoch]:
         If it is missing or damaged, or was written by another version.
     """
     path = folder / METRICS
-    with naming("read", path):
-        require_regular(path.stat().st_mode)
+    with file_errors("read", path):
+        require_regular_file(path.stat().st_mode)
         try:
             header, *rows = csv.reader(io.StringIO(path.read_bytes().decode(), newline=""))
         except (ValueError, csv.Error) as error:

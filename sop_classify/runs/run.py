@@ -37,8 +37,8 @@ from overparam.files import (
     MovedError,
     check_folder,
     fallback_folders,
+    file_errors,
     is_part,
-    naming,
     one_line,
     replace_file,
     unfinished,
@@ -262,12 +262,12 @@ class Run:
         require_new(self.folder)
         missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         with unfinished(*reversed(missing)):
-            with naming("start a run in", self.folder):
+            with file_errors("start a run in", self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._lock.acquire()
             try:
                 with unfinished(self.folder / LOCK):
-                    with naming("start a run in", self.folder):
+                    with file_errors("start a run in", self.folder):
                         _require_unused(self.folder)  # another process may have been faster
                     self._fill()
             except BaseException:
@@ -297,14 +297,14 @@ class Run:
         ValueError
             If the run was made with other settings or data.
         """
-        with naming("resume", self.folder):
+        with file_errors("resume", self.folder):
             if not has_record(self.folder):
                 raise FileError(f"it holds no {RECORD}; start a run there first")
         record = read_record(self.folder)
         if record.status == "completed":
             self._continue(record)
             return
-        with naming("resume", self.folder):
+        with file_errors("resume", self.folder):
             self._lock.acquire()
         try:
             self._continue(read_record(self.folder))  # as it is now that nobody writes
@@ -442,7 +442,7 @@ class Run:
         path = self.folder / CHECKPOINT
         with own_modes(self.training.device):  # tensors that can be trained, on the CPU
             stamp, state = read_checkpoint(path)
-        with naming("read", path):
+        with file_errors("read", path):
             epoch, own = stamp.pop("epoch", None), self._stamp()
             if stamp.get("schema_version") != own["schema_version"] or differences(
                 _comparable(stamp), _comparable(own)
@@ -492,7 +492,7 @@ def require_new(folder: StrPath) -> None:
     """
     path = Path(folder)
     check_folder(path)
-    with naming("start a run in", path):
+    with file_errors("start a run in", path):
         if (path / LOCK).exists():
             lock = FolderLock(path)
             lock.acquire()

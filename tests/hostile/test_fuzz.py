@@ -25,14 +25,14 @@ import random, resource, sys, time, warnings
 from pathlib import Path
 
 reader, folder, seconds, seed = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-from overparam.files import FileError, naming
+from overparam.files import FileError, file_errors
 if reader == "image":
     from robustdip import read_image as read
     name = "x"
 elif reader == "npz":
     from sop_classify.data.npz import read_npz
     def read(path):
-        with naming("read", path):
+        with file_errors("read", path):
             read_npz(path)
     name = "x.npz"
 elif reader == "checkpoint":

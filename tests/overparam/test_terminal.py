@@ -6,7 +6,7 @@ import sys
 import pytest
 import typer
 
-from overparam.terminal import errors, known_device, progress
+from overparam.terminal import exit_on_error, known_device, progress
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from overparam.terminal import errors, known_device, progress
     ],
 )
 def test_errors_are_one_line(capsys, error, status, line):
-    with pytest.raises(typer.Exit) as caught, errors():
+    with pytest.raises(typer.Exit) as caught, exit_on_error():
         raise error
     assert caught.value.exit_code == status
     assert capsys.readouterr() == ("", f"{line}\n")
@@ -28,7 +28,7 @@ def test_errors_are_one_line(capsys, error, status, line):
 
 def test_bugs_and_exits_pass(capsys):
     for passing in (TypeError("bug"), typer.Exit(3), SystemExit(4)):
-        with pytest.raises(type(passing)) as caught, errors():
+        with pytest.raises(type(passing)) as caught, exit_on_error():
             raise passing
         assert caught.value is passing
     assert capsys.readouterr() == ("", "")
