@@ -14,4 +14,6 @@ from .recovery import Denoised as Denoised
 from .recovery import DivergedError as DivergedError
 from .recovery import NotEnoughMemoryError as NotEnoughMemoryError
 from .recovery import denoise as denoise
+from .synthetic import Damaged as Damaged
 from .synthetic import corrupt as corrupt
+from .synthetic import damage as damage

@@ -24,7 +24,7 @@ class Kind:
     by_element : bool
         Whether elements are corrupted independently. If so, the function also takes `per_pixel`,
         which corrupts all channels of a pixel together. Otherwise all channels of a pixel are
-        always corrupted together.
+        corrupted together, except by hot pixels, of which each has one colour.
     """
 
     where: str
@@ -47,5 +47,12 @@ KINDS: dict[str, Kind] = {
     "text": Kind("robustdip.synthetic:text"),
     "scratches": Kind("robustdip.synthetic:scratches"),
     "missing-lines": Kind("robustdip.synthetic:missing_lines"),
+    "blocks": Kind("robustdip.synthetic:blocks"),
+    "hot-pixels": Kind("robustdip.synthetic:hot_pixels"),
+    "soft-text": Kind("robustdip.soft_damage:soft_text"),
+    "watermark": Kind("robustdip.soft_damage:watermark"),
+    "soft-scratches": Kind("robustdip.soft_damage:soft_scratches"),
+    "hair": Kind("robustdip.soft_damage:hair"),
+    "dust": Kind("robustdip.soft_damage:dust"),
 }
 """All kinds by name. Add an entry for a kind of your own."""

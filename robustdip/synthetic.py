@@ -1,14 +1,16 @@
 """Known sparse corruption of clean images, for tests and benchmarks.
 
-Every function takes a floating-point image with values in [0, 1], of shape (H, W) or (H, W, C),
-and returns ``(corrupted, mask)``: a new array of the image's dtype, and a bool array of its
-shape that is True wherever a value was replaced, even if the new value happens to equal the old
-one. The image is not modified.
+`damage` composes what happens to an image and what happens to it afterwards, with the truth about
+the result. Every function that corrupts takes a floating-point image with values in [0, 1], of
+shape (H, W) or (H, W, C), and returns ``(corrupted, mask)``: a new array of the image's dtype, and
+a bool array of its shape that is True wherever a value was replaced, even if the new value happens
+to equal the old one. The image is not modified.
 """
 
 import difflib
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,15 @@ from PIL import Image, ImageDraw, ImageFont
 from overparam.checks import check_real
 from robustdip.inputs import check_floats
 from robustdip.kinds import KINDS
+from robustdip.processing import Step, apply, bayer_colours, parse_step
 
 __all__ = [
+    "GROWN",
+    "Damaged",
+    "blocks",
     "corrupt",
+    "damage",
+    "hot_pixels",
     "missing_lines",
     "random_valued",
     "salt_and_pepper",
@@ -29,6 +37,9 @@ __all__ = [
 ]
 
 Corrupted = tuple[NDArray[Any], NDArray[np.bool_]]
+
+GROWN = 8 / 255
+"""Default threshold of `Damaged.mask` after processing, which spreads small errors widely."""
 
 
 def salt_and_pepper(
@@ -214,6 +225,92 @@ def missing_lines(image: NDArray[Any], amount: float, *, rng: np.random.Generato
     return corrupted, mask
 
 
+def blocks(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Lose square blocks, as a broken transmission of compressed video or pictures does.
+
+    Blocks are lost in runs of up to 8 side by side, until the next marker. A run has one grey.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Fraction of the blocks to lose, in [0, 1], rounded to whole blocks. Blocks have 16x16
+        pixels, or 8x8 if the shorter side is below 128 pixels; those at the right and lower border
+        may be cut.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape; the channels of a pixel are always replaced together.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
+    """
+    _check(image, amount)
+    side = 16 if min(image.shape[:2]) >= 128 else 8
+    rows, columns = (-(-length // side) for length in image.shape[:2])
+    lost, grey = np.zeros((rows, columns), bool), np.zeros((rows, columns))
+    missing = round(amount * lost.size)
+    for first in rng.permutation(lost.size):
+        row, column = divmod(int(first), columns)
+        if missing and not lost[row, column]:
+            run = slice(column, column + int(min(rng.integers(1, 9), missing)))
+            missing -= int((~lost[row, run]).sum())
+            lost[row, run], grey[row, run] = True, rng.random()
+    height, width = image.shape[:2]
+
+    def of_pixels(values: NDArray[Any]) -> NDArray[Any]:
+        spread = values.repeat(side, axis=0)[:height].repeat(side, axis=1)[:, :width]
+        return spread.reshape(height, width, *(1 for _ in image.shape[2:]))
+
+    mask = np.broadcast_to(of_pixels(lost), image.shape).copy()
+    return np.where(mask, of_pixels(grey).astype(image.dtype), image), mask
+
+
+def hot_pixels(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Brighten single pixels of the sensor, which sees one colour in each pixel.
+
+    The step `robustdip.processing.Demosaic` spreads them as a camera does. One seed makes the same
+    pixels hot, by the same charge, in all images of one shape.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Probability in [0, 1] that a pixel of the sensor is hot. Its charge is uniform in 0.25 to 1,
+        and is added to the value, up to 1.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape. With 3 or more channels, one of the first three is changed: that
+        of the RGGB filter at this place; with fewer, all channels are.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
+    """
+    _check(image, amount)
+    hot = rng.random(image.shape[:2]) < amount
+    charge = rng.uniform(0.25, 1, hot.shape)
+    spread = (*hot.shape, *(1 for _ in image.shape[2:]))
+    mask, charge = np.broadcast_to(hot.reshape(spread), image.shape), charge.reshape(spread)
+    if image.shape[2:] and image.shape[2] >= 3:
+        seen = bayer_colours(hot.shape)[..., np.newaxis] == np.arange(image.shape[2])
+        mask = mask & seen
+    brighter = (image + charge).clip(0, 1).astype(image.dtype)
+    return np.where(mask, brighter, image), mask.copy()
+
+
 def corrupt(
     image: NDArray[Any],
     kind: str,
@@ -265,6 +362,93 @@ def corrupt(
     if chosen.by_element:
         return chosen.load()(image, amount, rng=rng, per_pixel=per_pixel)
     return chosen.load()(image, amount, rng=rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Damaged:
+    """A damaged image, and what it would be without the damage.
+
+    Attributes
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+        Damaged, then processed.
+    clean : ndarray, of the shape and dtype of `image`
+        Processed in the same way without the damage: the reference for a restored image.
+    threshold : float
+        |difference| above which an element counts in `mask`.
+    """
+
+    image: NDArray[Any]
+    clean: NDArray[Any]
+    threshold: float = 0.0
+
+    @property
+    def difference(self) -> NDArray[Any]:
+        """image − clean: what damage has added to each element."""
+        return self.image - self.clean
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Whether damage has changed an element by more than the threshold."""
+        return np.abs(self.difference) > self.threshold
+
+
+def damage(
+    image: NDArray[Any],
+    kind: str,
+    *,
+    amount: float,
+    then: Sequence[Step | str] = (),
+    seed: int | np.random.Generator = 0,
+    per_pixel: bool = False,
+    threshold: float | None = None,
+) -> Damaged:
+    """Damage an image, process the result as files are, and say what the damage has changed.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    kind : str
+        One of `robustdip.kinds.KINDS`.
+    amount : float
+        In [0, 1]. See the function of the kind.
+    then : sequence of Step or str
+        What happens afterwards, in this order: steps of `robustdip.processing`, or what
+        `robustdip.processing.parse_step` understands, such as "jpeg:85".
+    seed : int or numpy.random.Generator
+        The only source of randomness.
+    per_pixel : bool
+        Corrupt all channels of a pixel together. It has no effect on kinds that do so anyway.
+    threshold : float, optional
+        In [0, 1): the |difference| above which `Damaged.mask` counts an element. By default 0
+        without steps, and 8/255 (`GROWN`) after steps.
+
+    Returns
+    -------
+    Damaged
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the kind or a step is unknown, the image has a wrong shape or range, a step does not take
+        its shape, or a number is out of range.
+
+    Examples
+    --------
+    >>> grey = np.full((64, 64), 0.5)
+    >>> result = damage(grey, "scratches", amount=0.05, then=["resize:0.5", "jpeg:85"], seed=1)
+    >>> result.image.shape, result.clean.shape, bool(result.mask.any())
+    ((32, 32), (32, 32), True)
+    """
+    steps = [parse_step(step) if isinstance(step, str) else step for step in then]
+    if threshold is None:
+        threshold = GROWN if steps else 0.0
+    threshold = check_real("threshold", threshold, least=0, below=1)
+    rng = np.random.default_rng(seed)
+    corrupted, _ = corrupt(image, kind, amount, rng=rng, per_pixel=per_pixel)
+    return Damaged(apply(corrupted, steps), apply(image, steps), threshold)
 
 
 def _check(image: NDArray[Any], amount: float) -> None:

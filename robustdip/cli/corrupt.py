@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,12 @@ from robustdip.cli.options import (
     refuse_standard_streams,
     save,
 )
+from robustdip.cli.outputs import check_array_or_image, map_bytes, require_distinct
 from robustdip.kinds import KINDS
+from robustdip.processing import Resize, apply, parse_step, usage
+
+if TYPE_CHECKING:
+    from robustdip.images.picture import Picture
 
 __all__ = ["corrupt"]
 
@@ -28,6 +33,15 @@ def _known_kind(name: str) -> str:
     if name not in KINDS:
         raise typer.BadParameter(f"no kind {name!r}; there are {', '.join(KINDS)}")
     return name
+
+
+def _known_steps(texts: list[str]) -> list[str]:
+    for text in texts:
+        try:
+            parse_step(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+    return texts
 
 
 def corrupt(
@@ -39,37 +53,110 @@ def corrupt(
     amount: Annotated[
         float, typer.Option(min=0, max=1, help="Fraction of the samples, or of the area.")
     ] = 0.5,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP",
+            callback=lambda texts: _known_steps(texts or []),
+            help=f"What happens afterwards: {usage()}. May be repeated; the order counts.",
+        ),
+    ] = None,
     per_pixel: Annotated[
         bool, typer.Option("--per-pixel", help="Corrupt all channels of a pixel together.")
     ] = False,
     seed: Seed = 0,
+    save_clean: Annotated[
+        Path | None,
+        path_option(help="Save what the output would be without the damage: the clean reference."),
+    ] = None,
+    save_mask: Annotated[
+        Path | None,
+        path_option(help="Save an image that is white where output and clean reference differ."),
+    ] = None,
+    save_difference: Annotated[
+        Path | None,
+        path_option(
+            help="Save output minus clean reference: as .safetensors or .npy, or its size as an "
+            "image."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Difference above which the mask is white, as a fraction of the range.",
+            show_default="0; with --then 8/255",
+        ),
+    ] = None,
     as_json: Json = False,
     force: Force = False,
 ) -> None:
-    """Corrupt a clean image, to test `denoise` on it."""
+    """Corrupt a clean image, to test `denoise` on it.
+
+    With --then the result is processed as files are: --kind hair --then resize:0.5 --then jpeg:85.
+    The clean reference is processed in the same way.
+    """
     with exit_on_error():
-        refuse_standard_streams([image, output])
+        images = [path for path in (output, save_clean, save_mask) if path is not None]
+        wanted = [*images, *([] if save_difference is None else [save_difference])]
+        refuse_standard_streams([image, *wanted])
+        require_distinct(wanted)
         from robustdip.images.writing import check_output, image_bytes
 
-        check_output(output, inputs=[image], force=force)
+        def check(source: "Picture | None" = None) -> None:
+            for path in (output, save_clean):
+                if path is not None:
+                    check_output(path, inputs=[image], force=force, image=source)
+
+        check()
+        if save_mask is not None:
+            check_output(save_mask, inputs=[image], force=force)
+        if save_difference is not None:
+            check_array_or_image(save_difference, inputs=[image], force=force)
         source = picture_from(image)
-        check_output(output, inputs=[image], force=force, image=source)
+        check(source)
 
         import numpy as np
 
         from robustdip.images.picture import from_float, to_float
-        from robustdip.synthetic import corrupt as corrupted
+        from robustdip.synthetic import Damaged, damage
 
-        noisy, mask = corrupted(
+        steps = [parse_step(step) for step in then or []]
+        exact = damage(
             to_float(source.pixels),
             kind,
-            amount,
-            rng=np.random.default_rng(seed),
+            amount=amount,
+            then=steps,
+            seed=seed,
             per_pixel=per_pixel,
+            threshold=threshold,
         )
-        pixels = from_float(noisy, source.pixels.dtype)
-        data = image_bytes(output, dataclasses.replace(source, pixels=pixels))
-        written = save(output, data, force=force)
-        record = {"output": str(written), "kind": kind, "amount": amount, "per_pixel": per_pixel}
-        record |= {"seed": seed, "corrupted_fraction": float(mask.mean())}
+        alpha = source.alpha
+        if alpha is not None:  # nothing but its size changes
+            resizing = [step for step in steps if isinstance(step, Resize)]
+            alpha = from_float(apply(to_float(alpha), resizing), alpha.dtype)
+
+        def as_file(values: np.ndarray) -> "Picture":
+            pixels = from_float(values, source.pixels.dtype)
+            return dataclasses.replace(source, pixels=pixels, alpha=alpha)
+
+        noisy, clean = as_file(exact.image), as_file(exact.clean)
+        check(noisy)
+        # The truth about the files, whose samples are rounded.
+        truth = Damaged(to_float(noisy.pixels), to_float(clean.pixels), exact.threshold)
+        mask = truth.mask
+        files = [(output, image_bytes(output, noisy))]
+        if save_clean is not None:
+            files.append((save_clean, image_bytes(save_clean, clean)))
+        if save_mask is not None:
+            files.append((save_mask, image_bytes(save_mask, mask.astype(np.uint8) * 255)))
+        if save_difference is not None:
+            size = from_float(np.abs(truth.difference), np.uint8)
+            data = map_bytes(save_difference, "difference", truth.difference, size)
+            files.append((save_difference, data))
+        written, *_ = [save(path, data, force=force) for path, data in files]
+        record = {"output": str(written), "kind": kind, "amount": amount, "then": then or []}
+        record |= {"per_pixel": per_pixel, "seed": seed, "threshold": truth.threshold}
+        record |= {"corrupted_fraction": float(mask.mean())}
         typer.echo(json.dumps(record) if as_json else os.fsencode(written))

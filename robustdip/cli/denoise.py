@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ from robustdip.cli.options import (
     picture_from,
     refuse_standard_streams,
 )
-from robustdip.cli.outputs import Outputs
+from robustdip.cli.outputs import Outputs, place_of, require_distinct
 from robustdip.methods import METHODS, check_method, names
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def denoise(
             device=device,
             uncertainty=save_uncertainty is not None,
         )
-        _require_distinct(path for _, made in jobs for path in made.paths())
+        require_distinct(path for _, made in jobs for path in made.paths())
         inputs = [*(image for image, _ in jobs), *(p for p in (reference, mask) if p is not None)]
         refuse_standard_streams(inputs)
         damaged = None if mask is None else picture_from(mask).pixels > 0
@@ -197,26 +197,13 @@ def _without_earlier_results(
     images: list[Path], outputs: list[Outputs]
 ) -> Iterator[tuple[Path, Outputs]]:
     """Leave out each image that is the default result of another: ``denoise *.png`` once more."""
-    sources = {_place(made.result): image for image, made in zip(images, outputs, strict=True)}
+    sources = {place_of(made.result): image for image, made in zip(images, outputs, strict=True)}
     for image, made in zip(images, outputs, strict=True):
-        source = sources.get(_place(image))
+        source = sources.get(place_of(image))
         if source is None or source == image:
             yield image, made
         else:
             typer.echo(f"skipped {str(image)!r}: it is the result of {str(source)!r}", err=True)
-
-
-def _require_distinct(paths: Iterable[Path]) -> None:
-    seen: set[str] = set()
-    for path in paths:
-        if _place(path) in seen:
-            raise ValueError(f"two results would be written to {str(path)!r}; name them apart")
-        seen.add(_place(path))
-
-
-def _place(path: Path) -> str:
-    """One name for a file, however its folder is spelled. A link is a file of its own."""
-    return os.path.join(os.path.realpath(path.parent), path.name)
 
 
 def _require_file(image: Path) -> None:

@@ -2,7 +2,8 @@
 
 import dataclasses
 import io
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from robustdip.images.picture import Picture
     from robustdip.recovery import Denoised
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "check_array_or_image", "map_bytes", "place_of", "require_distinct"]
 
 _ARRAYS = (".safetensors", ".npy")
 
@@ -49,14 +50,13 @@ class Outputs:
 
         With a `picture` also if the result's format cannot hold its depth, alpha or profile.
         """
-        from overparam.files import check_target
         from robustdip.images.writing import check_output
 
         refuse_standard_streams(self.paths())
         check_output(self.result, inputs=inputs, force=force, image=picture)
         for path in self.paths()[1:]:
-            if path in (self.corruption, self.uncertainty) and path.suffix.lower() in _ARRAYS:
-                check_target(path, inputs=inputs, force=force)
+            if path in (self.corruption, self.uncertainty):
+                check_array_or_image(path, inputs=inputs, force=force)
             else:
                 check_output(path, inputs=inputs, force=force)
 
@@ -97,7 +97,7 @@ class Outputs:
         if self.corruption is not None:
             yield (
                 self.corruption,
-                _map_bytes(self.corruption, "corruption", result.corruption, size),
+                map_bytes(self.corruption, "corruption", result.corruption, size),
             )
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
@@ -106,13 +106,22 @@ class Outputs:
             if values is None:  # refused by check_method
                 raise ValueError("this method gives no uncertainty")
             shown = from_float((10 * values).clip(0, 1), np.uint8)
-            yield self.uncertainty, _map_bytes(self.uncertainty, "uncertainty", values, shown)
+            yield self.uncertainty, map_bytes(self.uncertainty, "uncertainty", values, shown)
         if self.compare is not None:
             strip = side_by_side([picture.pixels, result.image, size])
             yield self.compare, image_bytes(self.compare, strip)
 
 
-def _map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:
+def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:
+    """Raise FileError now for what would stop the writing of `map_bytes`."""
+    from overparam.files import check_target
+    from robustdip.images.writing import check_output
+
+    check = check_target if path.suffix.lower() in _ARRAYS else check_output
+    check(path, inputs=inputs, force=force)
+
+
+def map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:
     """A file of `values` as an array, or of `picture` if the suffix names an image format."""
     import numpy as np
 
@@ -128,3 +137,17 @@ def _map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray
     from robustdip.images.writing import image_bytes
 
     return image_bytes(path, picture)
+
+
+def require_distinct(paths: Iterable[Path]) -> None:
+    """Raise ValueError if two results would be written to one file."""
+    seen: set[str] = set()
+    for path in paths:
+        if place_of(path) in seen:
+            raise ValueError(f"two results would be written to {str(path)!r}; name them apart")
+        seen.add(place_of(path))
+
+
+def place_of(path: Path) -> str:
+    """One name for a file, however its folder is spelled. A link is a file of its own."""
+    return os.path.join(os.path.realpath(path.parent), path.name)
