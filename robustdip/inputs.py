@@ -13,7 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from overparam.files import one_line
 from robustdip.images.picture import from_float, to_float
 
-__all__ = ["Given", "check_floats", "check_image", "check_mask", "check_reference", "fill_unread"]
+__all__ = [
+    "Given",
+    "check_certain",
+    "check_floats",
+    "check_image",
+    "check_mask",
+    "check_reference",
+    "fill_unread",
+]
 
 Mask = NDArray[np.bool_]
 
@@ -29,12 +37,17 @@ class Given:
     original : ndarray, shape (H, W) or (H, W, C)
         As the caller gave it.
     mask : ndarray of bool, shape (H, W, C), or None
-        True where an element is known to be corrupted.
+        True where an element is known to be corrupted, and no other is.
+    add_mask, protect : ndarray of bool, shape (H, W, C), or None
+        True where an element is certainly corrupted, and certainly clean; the others are to be
+        judged. No element is in both.
     """
 
     values: NDArray[np.float32]
     original: NDArray[Any]
     mask: Mask | None = None
+    add_mask: Mask | None = None
+    protect: Mask | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,7 +57,8 @@ class Given:
     def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert a method's result to the caller's shape, dtype and byte order.
 
-        With a mask, clean elements are copied from the caller's image, which float32 may round.
+        Elements outside a mask, and protected ones, are copied from the caller's image, which
+        float32 may round.
 
         Parameters
         ----------
@@ -59,13 +73,20 @@ class Given:
         if not np.issubdtype(dtype, np.floating):
             values = from_float(values, dtype.newbyteorder("="))
         result = values.astype(dtype).reshape(self.shape)
-        if self.mask is None:
+        kept = self.protect if self.mask is None else ~self.mask
+        if kept is None:
             return result
-        return np.where(self.mask.reshape(self.shape), result, self.original).astype(dtype)
+        return np.where(kept.reshape(self.shape), self.original, result).astype(dtype)
 
 
-def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
-    """Check an image and its mask, and convert the image to float32.
+def check_image(
+    image: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    add_mask: ArrayLike | None = None,
+    protect: ArrayLike | None = None,
+) -> Given:
+    """Check an image and what is known of its corruption, and convert the image to float32.
 
     Parameters
     ----------
@@ -74,19 +95,21 @@ def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
         RGB, RGBA or I;16 are accepted too. The mask of a numpy masked array is used as `mask`.
     mask : array_like of bool, shape (H, W) or that of `image`, optional
         True where an element is known to be corrupted; such elements may have any value.
+    add_mask, protect : array_like of bool, shape (H, W) or that of `image`, optional
+        See `check_certain`. Elements of `add_mask` may have any value.
 
     Returns
     -------
     Given
-        The checked image, with its mask as a new array.
+        The checked image, with its masks as new arrays.
 
     Raises
     ------
     TypeError
         If the image or mask has another type.
     ValueError
-        If a shape or range is wrong, a value is not finite, no element is clean, or there are two
-        masks.
+        If a shape or range is wrong, a value is not finite, no element is clean, there are two
+        masks, or a mask and one of `add_mask` and `protect`.
     """
     if np.ma.isMaskedArray(image):
         if mask is not None:
@@ -97,7 +120,49 @@ def check_image(image: ArrayLike, *, mask: ArrayLike | None = None) -> Given:
         array = _array(image, "image")
     values = _shaped(array, "image")
     known = None if mask is None else check_mask(mask, values.shape)
-    return Given(_normalised(values, "image", unread=known), array, known)
+    added, kept = check_certain(add_mask, protect, values.shape)
+    if known is not None and (added is not None or kept is not None):
+        raise ValueError(
+            "mask says which elements are corrupted and that no other is; give it without "
+            "add_mask and protect"
+        )
+    unread = added if known is None else known
+    return Given(_normalised(values, "image", unread=unread), array, known, added, kept)
+
+
+def check_certain(
+    add_mask: ArrayLike | None, protect: ArrayLike | None, shape: tuple[int, ...]
+) -> tuple[Mask | None, Mask | None]:
+    """Check what a caller is certain about, in an image whose other elements are to be judged.
+
+    Parameters
+    ----------
+    add_mask : array_like of bool, shape (H, W) or (H, W, C), or None
+        True where an element is certainly corrupted.
+    protect : array_like of bool, shape (H, W) or (H, W, C), or None
+        True where an element is certainly clean. An element in both counts as clean.
+    shape : tuple of int
+        (H, W, C), the shape of the image.
+
+    Returns
+    -------
+    add_mask, protect : ndarray of bool, shape (H, W, C), or None
+        New arrays that have no element in common.
+
+    Raises
+    ------
+    TypeError
+        If one is not boolean.
+    ValueError
+        If one has a wrong shape or marks every element.
+    """
+    added = None if add_mask is None else check_mask(add_mask, shape, name="add_mask")
+    if protect is None:
+        return added, None
+    kept = check_mask(protect, shape, name="protect", some_clean=False)
+    if kept.all():
+        raise ValueError("protect marks every element; nothing is left to restore")
+    return None if added is None else added & ~kept, kept
 
 
 def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
@@ -129,7 +194,9 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
     return values
 
 
-def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = True) -> Mask:
+def check_mask(
+    mask: ArrayLike, shape: tuple[int, ...], *, name: str = "mask", some_clean: bool = True
+) -> Mask:
     """Check a mask of known corruption.
 
     Parameters
@@ -138,6 +205,8 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = Tr
         True where corrupted.
     shape : tuple of int
         (H, W, C), the shape of the image.
+    name : str
+        Name of the parameter, for the message.
     some_clean : bool
         Whether at least one element must be clean.
 
@@ -153,13 +222,14 @@ def check_mask(mask: ArrayLike, shape: tuple[int, ...], *, some_clean: bool = Tr
     ValueError
         If its shape is neither (H, W) nor (H, W, C), or no element is clean and one must be.
     """
-    array = _converted(mask, "mask")
+    array = _converted(mask, name)
     if array.dtype != np.bool_:
-        raise TypeError(f"mask is {array.dtype}; bool is needed, True where corrupted")
+        meaning = "clean" if name == "protect" else "corrupted"
+        raise TypeError(f"{name} is {array.dtype}; bool is needed, True where {meaning}")
     if array.shape not in (shape, shape[:2], (*shape[:2], 1)):
-        raise ValueError(f"mask has shape {array.shape}; {shape[:2]} or {shape} is needed")
+        raise ValueError(f"{name} has shape {array.shape}; {shape[:2]} or {shape} is needed")
     if some_clean and array.all():
-        raise ValueError("mask marks every element as corrupted; at least one must be clean")
+        raise ValueError(f"{name} marks every element as corrupted; at least one must be clean")
     return np.broadcast_to(array.reshape(*shape[:2], -1), shape).copy()
 
 

@@ -32,6 +32,8 @@ class Method:
         a function of the image; or a function of image and mask. Images are (H, W, C) float32.
     takes_mask : bool
         Whether the method can use a mask of known corruption.
+    takes_certain : bool
+        Whether it takes elements that are certainly corrupted or clean, and judges the others.
     gives_uncertainty : bool
         Whether it estimates the standard deviation of each element without a mask.
     """
@@ -41,6 +43,7 @@ class Method:
     kind: Kind
     where: str
     takes_mask: bool = False
+    takes_certain: bool = False
     gives_uncertainty: bool = False
 
     @property
@@ -83,6 +86,7 @@ METHODS: dict[str, Method] = {
             "default",
             "deep image prior plus s, estimated from the image",
             takes_mask=True,
+            takes_certain=True,
             gives_uncertainty=True,
         ),
         _fit("paper", "the published deep image prior plus s, 150,000 steps"),
@@ -141,6 +145,7 @@ def check_method(
     name: str,
     *,
     mask: bool = False,
+    certain: bool = False,
     steps: int | None = None,
     device: str = "auto",
     uncertainty: bool = False,
@@ -153,6 +158,8 @@ def check_method(
         One of `METHODS`.
     mask : bool
         Whether a mask is given.
+    certain : bool
+        Whether elements are given that are certainly corrupted, or certainly clean.
     steps : int or None
         Gradient steps instead of the recipe's; only a fit accepts them.
     device : str
@@ -173,6 +180,11 @@ def check_method(
     if mask and not method.takes_mask:
         able = [other.name for other in METHODS.values() if other.takes_mask]
         raise ValueError(f"method {name!r} takes no mask; {', '.join(able)} do")
+    if certain and not method.takes_certain:
+        able = [other.name for other in METHODS.values() if other.takes_certain]
+        raise ValueError(
+            f"method {name!r} takes no add-mask and no protected elements; {', '.join(able)} does"
+        )
     if method.kind != "fit" and steps is not None:
         raise ValueError(f"method {name!r} takes no steps; {', '.join(fits)} do")
     if method.kind != "fit" and device != "auto":

@@ -85,6 +85,8 @@ def denoise(
     *,
     method: str | Recipe = DEFAULT,
     mask: ArrayLike | None = None,
+    add_mask: ArrayLike | None = None,
+    protect: ArrayLike | None = None,
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -104,6 +106,12 @@ def denoise(
         True where an element is known to be corrupted, for example at a dead pixel. The corruption
         is then not estimated: the values of these elements are not read, and all others are
         returned unchanged. "linear" and "biharmonic" need a mask, fits except "paper" accept one.
+    add_mask : array_like of bool, shape (H, W) or that of `image`, optional
+        True where an element is certainly corrupted. It may have any value; the others are judged.
+    protect : array_like of bool, shape (H, W) or that of `image`, optional
+        True where an element is certainly clean: it is returned unchanged, also where a detector or
+        `add_mask` says otherwise. `add_mask` and `protect` are taken by "default" and recipes with
+        its model of s, without `mask`.
     steps : int, optional
         Number of gradient steps, instead of the recipe's. There is no best moment to stop: with
         more steps the result is never much worse.
@@ -153,12 +161,15 @@ def denoise(
         steps = check_count("steps", steps, least=1)
     if on_step is not None and not callable(on_step):
         raise TypeError(f"on_step is {on_step!r}; a function of a Step is needed")
-    given = check_image(image, mask=mask)
+    given = check_image(image, mask=mask, add_mask=add_mask, protect=protect)
     clean = None if reference is None else check_reference(reference, given)
     if isinstance(method, Recipe):
         recipe = method
     else:
-        check_method(method, mask=given.mask is not None, steps=steps, device=device)
+        certain = given.add_mask is not None or given.protect is not None
+        check_method(
+            method, mask=given.mask is not None, certain=certain, steps=steps, device=device
+        )
         entry = METHODS[method]
         if entry.kind != "fit":
             return _classical(given, entry, seed=seed)
@@ -178,7 +189,15 @@ def _fitted(
     on_step: Callable[[Step], None] | None,
 ) -> Denoised:
     _require_memory(given.values.shape, recipe, device)
-    steps = fit(given.values, recipe, mask=given.mask, seed=seed, device=device)
+    steps = fit(
+        given.values,
+        recipe,
+        mask=given.mask,
+        add_mask=given.add_mask,
+        protect=given.protect,
+        seed=seed,
+        device=device,
+    )
     history: list[dict[str, float]] = []
     status: Status = "completed"
     last: Step | None = None
@@ -209,10 +228,12 @@ def _fitted(
         raise RuntimeError("the fit made no step")
     if not history or history[-1]["step"] != last.number:
         history.append(_record(last, clean, recipe))
-    uncertainty = last.uncertainty
+    uncertainty, corruption = last.uncertainty, last.corruption
+    if given.protect is not None:  # y − (x + (y − x)) is rounded
+        corruption = np.where(given.protect, np.float32(0), corruption)
     return Denoised(
         image=given.as_given(last.image),
-        corruption=last.corruption.reshape(given.shape),
+        corruption=corruption.reshape(given.shape),
         mask=last.mask.reshape(given.shape),
         uncertainty=None if uncertainty is None else uncertainty.reshape(given.shape),
         history=history,

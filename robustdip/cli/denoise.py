@@ -79,8 +79,17 @@ def denoise(
     mask: Annotated[
         Path | None,
         path_option(
-            help="Image of the same size that is not black where the damage is known to be."
+            help="Image of the same size that is not black where the damage is known to be: "
+            "exactly there. Opaque on transparent works too."
         ),
+    ] = None,
+    add_mask: Annotated[
+        Path | None,
+        path_option(help="Such an image of damage that is certain; more is looked for."),
+    ] = None,
+    protect: Annotated[
+        Path | None,
+        path_option(help="Such an image of what is certainly not damaged: it is kept as it is."),
     ] = None,
     steps: Annotated[
         int | None,
@@ -110,22 +119,31 @@ def denoise(
         Path | None,
         path_option(help="Save an image of input, result and removed damage side by side."),
     ] = None,
+    save_overlay: Annotated[
+        Path | None,
+        path_option(help="Save the picture in grey with the damage that was found in magenta."),
+    ] = None,
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Restore each IMAGE. The amount and the place of the damage need not be known.
 
-    If you know the place, give a --mask: all other samples are kept as they are. Ctrl-C saves the
-    image as it is after the last finished step.
+    If you know the place, give a --mask: all other samples are kept as they are. If you know some
+    of it, correct what --save-mask found: --add-mask is damaged too, --protect is not. Ctrl-C saves
+    the image as it is after the last finished step.
     """
-    extras = [save_corruption, save_mask, save_uncertainty, compare]
+    extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay]
     if output is not None and out_dir is not None:
         raise typer.BadParameter("give -o or --out-dir, not both")
     if len(images) > 1 and any(path is not None for path in (output, reference, *extras)):
         raise typer.BadParameter(
-            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty and --compare "
-            "take one IMAGE"
+            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare and "
+            "--save-overlay take one IMAGE"
+        )
+    if mask is not None and not (add_mask is None and protect is None):
+        raise typer.BadParameter(
+            "--mask decides every sample; give it without --add-mask and --protect"
         )
     task = _Task(method=recipe or method, steps=steps, seed=seed, device=device)
     with exit_on_error():
@@ -134,14 +152,17 @@ def denoise(
         check_method(
             task.method,
             mask=mask is not None,
+            certain=not (add_mask is None and protect is None),
             steps=steps,
             device=device,
             uncertainty=save_uncertainty is not None,
         )
         require_distinct(path for _, made in jobs for path in made.paths())
-        inputs = [*(image for image, _ in jobs), *(p for p in (reference, mask) if p is not None)]
+        others = [path for path in (reference, mask, add_mask, protect) if path is not None]
+        inputs = [*(image for image, _ in jobs), *others]
         refuse_standard_streams(inputs)
-        damaged = None if mask is None else picture_from(mask).pixels > 0
+        remarks: list[str] = []
+        masks = _Masks(*(_marked(path, remarks) for path in (mask, add_mask, protect)))
     failed = False
     for image, made in jobs:
         try:
@@ -150,11 +171,12 @@ def denoise(
                 made.check(inputs, force=force)
                 picture = picture_from(image)
                 made.check(inputs, force=force, picture=picture)
-                known = None if damaged is None else _mask_for(picture, damaged)
                 clean = (
                     None if reference is None else clean_floats(picture_from(reference), picture)
                 )
-                job = _Job(image.name, picture, known, clean, made)
+                job = _Job(image.name, picture, masks.fitted_to(picture), clean, made)
+                while remarks and not quiet:
+                    typer.echo(remarks.pop(0), err=True)
                 _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet)
         except typer.Exit as stop:
             if stop.exit_code != 1:
@@ -177,13 +199,40 @@ class _Task:
     device: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """Where samples are damaged exactly, damaged certainly, and certainly not damaged."""
+
+    mask: "np.ndarray | None"
+    add_mask: "np.ndarray | None"
+    protect: "np.ndarray | None"
+
+    def fitted_to(self, picture: "Picture") -> "_Masks":
+        """The masks in the shape of a picture; refused before torch is loaded if sizes differ."""
+        shape = picture.pixels.shape
+
+        def fitted(name: str) -> "np.ndarray | None":
+            marked = getattr(self, name)
+            if marked is None:
+                return None
+            if marked.shape[:2] != shape[:2]:
+                which = "" if name == "mask" else f" of --{name.replace('_', '-')}"
+                raise ValueError(
+                    f"the mask{which} has shape {marked.shape}, the image {shape}; make them agree"
+                )
+            # Many programs save grey as RGB.
+            return marked.max(axis=2) if marked.ndim > len(shape) else marked
+
+        return _Masks(fitted("mask"), fitted("add_mask"), fitted("protect"))
+
+
 @dataclass(frozen=True)
 class _Job:
     """One image, as it was read and checked, and where its results go."""
 
     name: str
     picture: "Picture"
-    mask: "np.ndarray | None"
+    masks: _Masks
     clean: "np.ndarray | None"
     outputs: Outputs
 
@@ -220,13 +269,20 @@ def _require_file(image: Path) -> None:
         require_regular_file(mode)
 
 
-def _mask_for(picture: "Picture", damaged: "np.ndarray") -> "np.ndarray":
-    """The mask in the shape of the picture; refused before torch is loaded if its size differs."""
-    shape = picture.pixels.shape
-    if damaged.shape[:2] != shape[:2]:
-        raise ValueError(f"the mask has shape {damaged.shape}, the image {shape}; make them agree")
-    # Many programs save grey as RGB.
-    return damaged.max(axis=2) if damaged.ndim > len(shape) else damaged
+def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
+    """Read a mask. Remark what counts as marked if it is most of the picture, or not the usual."""
+    from overparam.program import quiet_libraries
+    from robustdip.images.masks import read_mask
+
+    if path is None:
+        return None
+    with quiet_libraries():
+        mask = read_mask(path)
+    fraction = float(mask.marked.mean())
+    if 0.5 < fraction < 1 or mask.rule != "what is not black":
+        advice = "; invert it if that is wrong" if fraction > 0.5 else ""
+        remarks.append(f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}{advice}")
+    return mask.marked
 
 
 # --- the computation -----------------------------------------------------------------------
@@ -264,7 +320,9 @@ def _restored(job: _Job, task: _Task, interruption: Interruption, *, quiet: bool
         return recover(
             job.picture.pixels,
             method=task.method,
-            mask=job.mask,
+            mask=job.masks.mask,
+            add_mask=job.masks.add_mask,
+            protect=job.masks.protect,
             reference=job.clean,
             steps=task.steps,
             seed=task.seed,

@@ -29,9 +29,9 @@ class Outputs:
     ----------
     result : Path
         The restored image.
-    corruption, mask, uncertainty, compare : Path or None
-        What was removed; where; the standard deviation; and a strip of input, result and what was
-        removed.
+    corruption, mask, uncertainty, compare, overlay : Path or None
+        What was removed; where; the standard deviation; a strip of input, result and what was
+        removed; and the mask drawn over the input.
     """
 
     result: Path
@@ -39,11 +39,12 @@ class Outputs:
     mask: Path | None = None
     uncertainty: Path | None = None
     compare: Path | None = None
+    overlay: Path | None = None
 
     def paths(self) -> list[Path]:
         """All files that are wanted."""
-        every = (self.result, self.corruption, self.mask, self.uncertainty, self.compare)
-        return [path for path in every if path is not None]
+        extras = (self.corruption, self.mask, self.uncertainty, self.compare, self.overlay)
+        return [self.result, *(path for path in extras if path is not None)]
 
     def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
         """Raise FileError now for what would stop the writing after the computation.
@@ -87,6 +88,7 @@ class Outputs:
     def _contents(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
         import numpy as np
 
+        from robustdip.images.masks import overlay
         from robustdip.images.picture import from_float, side_by_side
         from robustdip.images.writing import image_bytes
 
@@ -110,6 +112,9 @@ class Outputs:
         if self.compare is not None:
             strip = side_by_side([picture.pixels, result.image, size])
             yield self.compare, image_bytes(self.compare, strip)
+        if self.overlay is not None:
+            drawn = overlay(picture.pixels, result.mask)
+            yield self.overlay, image_bytes(self.overlay, drawn)
 
 
 def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:

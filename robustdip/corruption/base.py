@@ -129,6 +129,11 @@ class CorruptionSettings(Protocol):
         The model is defined for the squared loss only.
     one_network_only : bool
         The model needs the output of a single network.
+
+    Notes
+    -----
+    A model that uses `Problem.corrupted` and `Problem.clean` says so by a class variable
+    ``takes_certain = True``; without it such a problem is refused.
     """
 
     squared_loss_only: ClassVar[bool]
@@ -186,6 +191,9 @@ class Problem:
         Number of steps of the fit.
     generator : torch.Generator
         On the CPU; source of any randomness.
+    corrupted, clean : Tensor, bool, shape (1, C, H, W), or None
+        Elements that are certainly corrupted, and certainly clean; none is in both. Others are to
+        be judged. None if nothing is certain.
     """
 
     y: Tensor
@@ -193,6 +201,8 @@ class Problem:
     penalty: Penalty
     steps: int
     generator: torch.Generator
+    corrupted: Tensor | None = None
+    clean: Tensor | None = None
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:

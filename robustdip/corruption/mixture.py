@@ -110,6 +110,7 @@ class Mixture:
 
     squared_loss_only: ClassVar[bool] = False
     one_network_only: ClassVar[bool] = False
+    takes_certain: ClassVar[bool] = True
 
     onset: float = 0.8  # 205 steps at 256x256
     refresh: float = 0.1
@@ -244,9 +245,13 @@ class MixtureModel:
     corrupted_probability : Tensor, shape (1, C, H, W)
         b.
     undecided : Tensor, shape (1, C, H, W)
-        1 for valid elements that no detector has found.
+        1 for valid elements of which nothing is certain, and which no detector has found.
     impossible : Tensor, bool, shape (1, P, H, W)
-        Patterns in which an element that a detector has found would be clean.
+        Patterns in which an element that a detector has found or that is certainly corrupted would
+        be clean, or one that is certainly clean would be corrupted.
+    judged : Tensor, shape (1, 1, H, W), or None
+        1 for pixels that π is estimated from: those of which nothing is certain, because the caller
+        has not chosen the others at random. None for all.
     flat_area : Tensor, bool, shape (1, C, H, W)
         Elements of squares of one exact value.
     weight : Tensor, shape (1, C, H, W)
@@ -279,11 +284,22 @@ class MixtureModel:
         found = torch.zeros_like(y, dtype=torch.bool)
         for detector in settings.detectors:
             found |= detector.find(y, valid)
-        self.undecided = valid * ~found
+        certain = torch.zeros_like(found)
+        if problem.corrupted is not None:
+            found |= problem.corrupted
+            certain |= problem.corrupted
+        if problem.clean is not None:
+            found &= ~problem.clean
+            certain |= problem.clean
+        self.weight = valid * ~found
+        self.undecided = self.weight if problem.clean is None else self.weight * ~problem.clean
         calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - patterns, found.to(y))
         self.impossible = calls_it_clean > 0
+        if problem.clean is not None:
+            calls_it_bad = torch.einsum("pc,bchw->bphw", patterns, problem.clean.to(y))
+            self.impossible |= calls_it_bad > 0
+        self.judged = (~certain.any(dim=1, keepdim=True)).to(y) if certain.any() else None
         self.flat_area = _flat_area(y, settings.flat_side) & ~found
-        self.weight = self.undecided
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
 
@@ -325,7 +341,8 @@ class MixtureModel:
         # The gradient of the clean elements is proportional to their fraction; the noise of the
         # gradient of all elements is not. So with few clean elements the network learns noise
         # earlier, in proportion to the square of the fraction.
-        clean = float(self.weight.sum() / self.undecided.sum().clamp(min=1))
+        weight = self.weight if self.problem.clean is None else self.weight * self.undecided
+        clean = float(weight.sum() / self.undecided.sum().clamp(min=1))
         if number < self.onset * min(1.0, 2 * clean) ** 2:
             self.expect_cost(1 - clean)
         else:
@@ -435,8 +452,9 @@ class MixtureModel:
     def _maximise(self, length: Tensor, evident: Tensor) -> None:
         """Maximisation: compute π, b, p_c and β from the posterior of the patterns."""
         patterns = self.channels.patterns
-        totals = self.posterior.sum(dim=(0, 2, 3))
-        self.prior = totals / totals.sum() + 1e-6
+        judged = self.posterior if self.judged is None else self.posterior * self.judged
+        totals = judged.sum(dim=(0, 2, 3))
+        self.prior = totals / totals.sum().clamp(min=1e-6) + 1e-6
         self.corrupted_probability = torch.einsum("pc,bphw->bchw", patterns, self.posterior)
         counts = torch.zeros_like(self.value_density)
         evidence = self.corrupted_probability * evident

@@ -14,7 +14,7 @@ from robustdip.corruption.channels import BLOCK
 from robustdip.fitting.early_stopping import EarlyStopping
 from robustdip.fitting.network import FixedInput, SkipUNet
 from robustdip.fitting.optimizers import Rates, autocast, optimizers_for, precision
-from robustdip.inputs import check_floats, check_mask, fill_unread
+from robustdip.inputs import check_certain, check_floats, check_mask, fill_unread
 from robustdip.recipes import Recipe
 
 __all__ = ["Step", "fit", "grid_size"]
@@ -82,6 +82,8 @@ def fit(
     recipe: Recipe,
     *,
     mask: np.ndarray | None = None,
+    add_mask: np.ndarray | None = None,
+    protect: np.ndarray | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Iterator[Step]:
@@ -96,6 +98,9 @@ def fit(
     mask : ndarray of bool, shape (H, W) or (H, W, C), optional
         True where an element is known to be corrupted. s is then not estimated: the network is
         fitted to the other elements, which are returned unchanged.
+    add_mask, protect : ndarray of bool, shape (H, W) or (H, W, C), optional
+        True where an element is certainly corrupted, and certainly clean; s is estimated of the
+        others. See `robustdip.inputs.check_certain`.
     seed : int
         Seed of the network's input, its jitter, the weights and the start of s. All but the jitter
         are drawn on the CPU, so that a seed gives the same start on every device.
@@ -112,10 +117,10 @@ def fit(
     Raises
     ------
     TypeError
-        At the call, if the image is not floating point or the mask is not boolean.
+        At the call, if the image is not floating point or a mask is not boolean.
     ValueError
-        At the call, if the image or the mask has a wrong shape or range, if no element is clean, or
-        if the recipe takes no mask.
+        At the call, if the image or a mask has a wrong shape or range, if no element is clean, or
+        if the recipe does not take such a mask.
 
     Notes
     -----
@@ -127,19 +132,36 @@ def fit(
     known = None if mask is None else check_mask(mask, image.shape)
     if known is not None and recipe.known_mask is None:
         raise ValueError(f"recipe {recipe.name!r} always estimates s; give it no mask")
-    check_floats(image, "image", unread=known)
-    return _steps(fill_unread(image, known), recipe, known, seed, torch.device(device))
+    added, kept = check_certain(add_mask, protect, image.shape)
+    if added is not None or kept is not None:
+        if known is not None:
+            raise ValueError("give mask without add_mask and protect: it decides every element")
+        if not getattr(recipe.corruption_model, "takes_certain", False):
+            raise ValueError(f"recipe {recipe.name!r} takes no add_mask and no protect")
+    unread = added if known is None else known
+    check_floats(image, "image", unread=unread)
+    y = fill_unread(image, unread)
+    return _steps(y, recipe, _Masks(known, added, kept), seed, torch.device(device))
+
+
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """What is known of the corruption: arrays of bool (H, W, C), as in `robustdip.inputs.Given`."""
+
+    known: np.ndarray | None
+    added: np.ndarray | None
+    kept: np.ndarray | None
 
 
 def _steps(
     image: np.ndarray,
     recipe: Recipe,
-    mask: np.ndarray | None,
+    masks: _Masks,
     seed: int,
     device: torch.device,
 ) -> Iterator[Step]:
     with own_modes(device):
-        state = _Fit(image, recipe, mask, seed=seed, device=device)
+        state = _Fit(image, recipe, masks, seed=seed, device=device)
     for number in range(1, recipe.steps + 1):
         # The modes end before each yield, so that the caller's own are in force between steps.
         with own_modes(device):
@@ -156,7 +178,7 @@ class _Fit:
         self,
         image: np.ndarray,
         recipe: Recipe,
-        mask: np.ndarray | None,
+        masks: _Masks,
         *,
         seed: int,
         device: torch.device,
@@ -166,13 +188,24 @@ class _Fit:
         self.recipe, self.valid = recipe, valid
         self.size = (image.shape[0], image.shape[1])
         self.members = [_Member(recipe, y, generator=generator) for _ in range(recipe.networks)]
-        problem = Problem(y, valid, recipe.penalty, recipe.steps, generator)
+        known, added, kept = (
+            None if mask is None else _padded(mask, scales=recipe.scales)[0].to(device)
+            for mask in (masks.known, masks.added, masks.kept)
+        )
+        problem = Problem(
+            y,
+            valid,
+            recipe.penalty,
+            recipe.steps,
+            generator,
+            corrupted=None if added is None else added > 0,
+            clean=None if kept is None else kept > 0,
+        )
         self.model: CorruptionModel
-        if mask is None or recipe.known_mask is None:
+        if known is None or recipe.known_mask is None:
             self.model = recipe.corruption_model.start(problem)
         else:
-            corrupted = _padded(mask, scales=recipe.scales)[0].to(device)
-            self.model = recipe.known_mask.start(problem, corrupted)
+            self.model = recipe.known_mask.start(problem, known)
         self.rates = Rates([o for member in self.members for o in member.optimizers])
         self.averages = y.new_zeros(len(self.members), *y.shape[1:])
         self.stopping = EarlyStopping(recipe.window, recipe.patience) if recipe.window else None

@@ -1,0 +1,90 @@
+"""Masks as people keep them: files of any mode to an array of bool, and a picture of a mask."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from overparam.files import naming
+from overparam.image_files import open_image
+from robustdip.images.picture import from_float, to_float
+from robustdip.images.reading import read_image
+
+__all__ = ["MaskFile", "overlay", "read_mask"]
+
+_MARK = (255, 0, 255)  # magenta, which no grey resembles
+
+
+@dataclass(frozen=True, eq=False)
+class MaskFile:
+    """A mask that was read from an image file.
+
+    Attributes
+    ----------
+    marked : ndarray of bool, shape (H, W) or (H, W, 3)
+        True where marked. In an RGB file each channel marks its own elements.
+    rule : str
+        What counts as marked, in words.
+    """
+
+    marked: NDArray[np.bool_]
+    rule: str
+
+
+def read_mask(path: str | os.PathLike[str]) -> MaskFile:
+    """Read a mask from an image file of any mode: white on black, or opaque on transparent.
+
+    Marked is what is not black; in a JPEG what is brighter than half, because compression makes
+    black a little grey. If the file has alpha, transparent pixels are not marked; if alpha varies
+    and the colour does not, alpha alone is the mask, whatever the colour.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A file that `robustdip.images.read_image` reads.
+
+    Returns
+    -------
+    MaskFile
+
+    Raises
+    ------
+    FileError
+        See `robustdip.images.read_image`.
+    """
+    picture = read_image(path)
+    with naming("read", path), open_image(Path(path)) as image:
+        compressed = image.format in ("JPEG", "MPO")
+    pixels, alpha = picture.pixels, picture.alpha
+    if alpha is not None and np.ptp(alpha) and not np.ptp(pixels, axis=(0, 1)).any():
+        return MaskFile(alpha > 0, "what is not transparent")
+    if compressed:
+        marked, rule = pixels > np.iinfo(pixels.dtype).max // 2, "what is brighter than half"
+    else:
+        marked, rule = pixels > 0, "what is not black"
+    if alpha is not None and not alpha.all():
+        opaque = (alpha > 0).reshape(*alpha.shape, *(1 for _ in pixels.shape[2:]))
+        return MaskFile(marked & opaque, f"{rule} and not transparent")
+    return MaskFile(marked, rule)
+
+
+def overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Draw a mask over a picture: the picture in grey, what is marked in magenta.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (H, W) or (H, W, C), uint8 or uint16
+    mask : ndarray of bool, shape (H, W) or (H, W, C)
+        A pixel is drawn in magenta if any of its channels is marked.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 3), uint8
+    """
+    values = to_float(pixels).reshape(*pixels.shape[:2], -1)
+    grey = from_float(values.mean(axis=2), np.uint8)
+    marked = mask.reshape(*mask.shape[:2], -1).any(axis=2)
+    return np.where(marked[..., np.newaxis], np.array(_MARK, np.uint8), grey[..., np.newaxis])
