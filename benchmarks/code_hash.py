@@ -27,6 +27,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "robustdip/corruption/**/*.py",
     ),
     "classical": ("robustdip/classical.py",),
+    "shared-defects": (
+        "robustdip/defects.py",
+        "robustdip/synthetic.py",
+        "robustdip/processing.py",
+    ),
     "labels": (
         *_SHARED,
         "sop_classify/recipes.py",

@@ -12,6 +12,10 @@ NO_EARLY_STOPPING = Log(
 )
 SECONDS_TO_QUALITY = Log(RESULTS / "images" / "seconds_to_quality.jsonl")
 STEP_TIME = Log(RESULTS / "images" / "step_time.jsonl")
+SHARED_DEFECTS = Log(
+    RESULTS / "images" / "shared_defects.jsonl",
+    ("photos", "side", "frames", "amount", "then", "seed"),
+)
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 
 ACCURACY = Log(

@@ -206,6 +206,29 @@ def seconds_to_quality(lines: list[Line]) -> str:
     return table(["image", "on", "recipe", "target, dB", "PSNR (dB)", "steps", "s"], rows)
 
 
+def shared_defects(lines: list[Line]) -> str:
+    """Hot pixels found over several frames, and places that are false, of all seeds together."""
+    rows = []
+    for (frames, amount, then), used in _groups(lines, ("frames", "amount", "then")):
+        hot, found, marked, false, pixels = (
+            sum(values(used, name)) for name in ("hot", "found", "marked", "false", "pixels")
+        )
+        rows.append(
+            [
+                str(frames),
+                f"{amount:.2%}",
+                then,
+                str(hot),
+                Cell(f"{found / hot:.2%}" if hot else "", used),
+                Cell(f"{1e4 * marked / pixels:.1f}", used),
+                Cell(f"{1e4 * false / pixels:.2f}", used),
+                str(len(used)),
+            ]
+        )
+    head = ["frames", "hot", "then", "hot pixels", "found", "marked of 10,000"]
+    return table([*head, "false of 10,000", "n"], rows)
+
+
 def memory(lines: list[Line]) -> str:
     """Bytes by which a process grows during a fit, beside the prediction."""
     rows = []
@@ -453,6 +476,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),
     "images/step-time": (logs.STEP_TIME, step_time),
     "images/seconds-to-quality": (logs.SECONDS_TO_QUALITY, seconds_to_quality),
+    "images/shared-defects": (logs.SHARED_DEFECTS, shared_defects),
     "images/memory": (logs.MEMORY, memory),
     "labels/accuracy": (logs.ACCURACY, accuracy),
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),

@@ -1,5 +1,6 @@
 __version__: str
 
+from .defects import shared_defects as shared_defects
 from .fitting.loop import Step as Step
 from .fitting.loop import fit as fit
 from .images.picture import Picture as Picture

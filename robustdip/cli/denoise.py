@@ -1,5 +1,6 @@
 """The command `denoise`: read, check, restore, save, report; one image after the other."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -23,8 +24,15 @@ from robustdip.cli.options import (
     path_option,
     picture_from,
     refuse_standard_streams,
+    save,
 )
-from robustdip.cli.outputs import Outputs, place_of, require_distinct
+from robustdip.cli.outputs import (
+    Outputs,
+    check_array_or_image,
+    map_bytes,
+    place_of,
+    require_distinct,
+)
 from robustdip.methods import METHODS, check_method, names
 
 if TYPE_CHECKING:
@@ -91,6 +99,29 @@ def denoise(
         Path | None,
         path_option(help="Such an image of what is certainly not damaged: it is kept as it is."),
     ] = None,
+    shared_mask: Annotated[
+        bool,
+        typer.Option(
+            "--shared-mask",
+            help="Find the defects that stay in place in all IMAGEs, which must be of one camera "
+            "or scanner and of different scenes, and restore them too.",
+        ),
+    ] = False,
+    defects: Annotated[
+        Path | None,
+        path_option(help="A map of such defects that --save-defects has saved, or a mask."),
+    ] = None,
+    save_defects: Annotated[
+        Path | None,
+        path_option(
+            help="Save the map that --shared-mask finds: the probabilities as .npy, or as an image "
+            "that is white where there is a defect."
+        ),
+    ] = None,
+    defect_size: Annotated[
+        float,
+        typer.Option(min=1, max=200, help="Width in pixels of the largest defects of that map."),
+    ] = 3.0,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Gradient steps of a fit.", show_default="the method's"),
@@ -145,24 +176,47 @@ def denoise(
         raise typer.BadParameter(
             "--mask decides every sample; give it without --add-mask and --protect"
         )
+    if save_defects is not None and not shared_mask:
+        raise typer.BadParameter("--save-defects saves what --shared-mask finds; give both")
+    if shared_mask and defects is not None:
+        raise typer.BadParameter("give --shared-mask or --defects, not both")
     task = _Task(method=recipe or method, steps=steps, seed=seed, device=device)
     with exit_on_error():
         outputs = [Outputs(output or _default_output(image, out_dir), *extras) for image in images]
         jobs = list(_without_earlier_results(images, outputs))
+        mapped = shared_mask or defects is not None
+        # A method that judges the other samples is told of the map; others take it as their mask.
+        exact = mask is not None or not METHODS[task.method].takes_certain
         check_method(
             task.method,
-            mask=mask is not None,
-            certain=not (add_mask is None and protect is None),
+            mask=mask is not None or (mapped and exact),
+            certain=not (add_mask is None and protect is None) or (mapped and not exact),
             steps=steps,
             device=device,
             uncertainty=save_uncertainty is not None,
         )
-        require_distinct(path for _, made in jobs for path in made.paths())
-        others = [path for path in (reference, mask, add_mask, protect) if path is not None]
+        written = [path for _, made in jobs for path in made.paths()]
+        require_distinct([*written, *([] if save_defects is None else [save_defects])])
+        others = [path for path in (reference, mask, add_mask, protect, defects) if path]
         inputs = [*(image for image, _ in jobs), *others]
         refuse_standard_streams(inputs)
         remarks: list[str] = []
-        masks = _Masks(*(_marked(path, remarks) for path in (mask, add_mask, protect)))
+        masks = _Masks(
+            mask=_marked(mask, remarks),
+            add_mask=_marked(add_mask, remarks),
+            protect=_marked(protect, remarks),
+        )
+        if save_defects is not None:
+            refuse_standard_streams([save_defects])
+            check_array_or_image(save_defects, inputs=inputs, force=force)
+        if mapped:
+            found = _defects([image for image, _ in jobs], defects, max_size=defect_size)
+            if save_defects is not None:
+                white = (found > 0.5).astype("uint8") * 255
+                save(save_defects, map_bytes(save_defects, "defects", found, white), force=force)
+            if shared_mask:
+                remarks.append(f"{int((found > 0.5).sum())} pixels are wrong in all images")
+            masks = dataclasses.replace(masks, defects=found > 0.5, exact=exact)
     failed = False
     for image, made in jobs:
         try:
@@ -206,13 +260,16 @@ class _Masks:
     mask: "np.ndarray | None"
     add_mask: "np.ndarray | None"
     protect: "np.ndarray | None"
+    defects: "np.ndarray | None" = None
+    """Joined to `mask` if that is `exact`, else to `add_mask`."""
+    exact: bool = False
 
     def fitted_to(self, picture: "Picture") -> "_Masks":
         """The masks in the shape of a picture; refused before torch is loaded if sizes differ."""
         shape = picture.pixels.shape
 
         def fitted(name: str) -> "np.ndarray | None":
-            marked = getattr(self, name)
+            marked: np.ndarray | None = getattr(self, name)
             if marked is None:
                 return None
             if marked.shape[:2] != shape[:2]:
@@ -223,7 +280,12 @@ class _Masks:
             # Many programs save grey as RGB.
             return marked.max(axis=2) if marked.ndim > len(shape) else marked
 
-        return _Masks(fitted("mask"), fitted("add_mask"), fitted("protect"))
+        mask, add_mask, protect, defects = map(fitted, ("mask", "add_mask", "protect", "defects"))
+        if defects is None:
+            return _Masks(mask, add_mask, protect)
+        if self.exact:
+            return _Masks(_either(mask, defects), add_mask, protect)
+        return _Masks(mask, _either(add_mask, defects), protect)
 
 
 @dataclass(frozen=True)
@@ -267,6 +329,24 @@ def _require_file(image: Path) -> None:
                 f"it is a folder; give its images: robustdip denoise {folder}/*.png --out-dir OUT"
             )
         require_regular_file(mode)
+
+
+def _either(mask: "np.ndarray | None", defects: "np.ndarray") -> "np.ndarray":
+    """A mask (H, W) or (H, W, 3) together with defects (H, W)."""
+    if mask is None:
+        return defects
+    return mask | (defects if mask.ndim == 2 else defects[..., None])
+
+
+def _defects(images: list[Path], path: Path | None, *, max_size: float) -> "np.ndarray":
+    """The map of a file, or the probabilities of defects that all images share."""
+    if path is not None:
+        from robustdip.images.masks import read_defects
+
+        return read_defects(path)
+    from robustdip.defects import shared_defects
+
+    return shared_defects([picture_from(image).pixels for image in images], max_size=max_size)
 
 
 def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":

@@ -1,5 +1,6 @@
 from .masks import MaskFile as MaskFile
 from .masks import overlay as overlay
+from .masks import read_defects as read_defects
 from .masks import read_mask as read_mask
 from .picture import Picture as Picture
 from .picture import from_float as from_float

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.files import naming
+from overparam.files import FileError, naming, one_line, require_regular
 from overparam.image_files import open_image
 from robustdip.images.picture import from_float, to_float
 from robustdip.images.reading import read_image
 
-__all__ = ["MaskFile", "overlay", "read_mask"]
+__all__ = ["MaskFile", "overlay", "read_defects", "read_mask"]
 
 _MARK = (255, 0, 255)  # magenta, which no grey resembles
 
@@ -71,6 +71,42 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
     return MaskFile(marked, rule)
 
 
+def read_defects(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """Read a map of defects: a mask file, or the .npy of `robustdip.shared_defects`.
+
+    Parameters
+    ----------
+    path : str or PathLike
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        True for defects: in an array, where the probability is above 1/2; in an image, where any
+        channel is marked, see `read_mask`.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or the array is not (H, W) of bool or of floats in [0, 1].
+    """
+    if Path(path).suffix.lower() != ".npy":
+        marked = read_mask(path).marked
+        return np.asarray(np.atleast_3d(marked).any(axis=2))
+    with naming("read", path):
+        require_regular(os.stat(path).st_mode)
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FileError(f"not an array of numbers ({one_line(error)})") from error
+        if not isinstance(values, np.ndarray) or values.ndim != 2 or 0 in values.shape:
+            raise FileError(f"its shape is {np.shape(values)}; (H, W) is needed")
+        if values.dtype != np.bool_ and not np.issubdtype(values.dtype, np.floating):
+            raise FileError(f"it holds {values.dtype}; bool or probabilities are needed")
+        if not ((values >= 0) & (values <= 1)).all():
+            raise FileError("it holds values outside [0, 1]; probabilities are needed")
+    return values > 0.5
+
+
 def overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Draw a mask over a picture: the picture in grey, what is marked in magenta.
 
@@ -86,5 +122,5 @@ def overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """
     values = to_float(pixels).reshape(*pixels.shape[:2], -1)
     grey = from_float(values.mean(axis=2), np.uint8)
-    marked = mask.reshape(*mask.shape[:2], -1).any(axis=2)
-    return np.where(marked[..., np.newaxis], np.array(_MARK, np.uint8), grey[..., np.newaxis])
+    marked = mask.reshape(*mask.shape[:2], -1).any(axis=2, keepdims=True)
+    return np.where(marked, np.array(_MARK, np.uint8), grey[..., np.newaxis])
