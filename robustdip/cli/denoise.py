@@ -209,6 +209,10 @@ def denoise(
         if save_defects is not None:
             refuse_standard_streams([save_defects])
             check_array_or_image(save_defects, inputs=inputs, force=force)
+        if shared_mask:  # all images are read before the first is restored
+            for image, made in jobs:
+                _require_file(image)
+                made.check(inputs, force=force)
         if mapped:
             found = _defects([image for image, _ in jobs], defects, max_size=defect_size)
             if save_defects is not None:

@@ -27,7 +27,8 @@ maximisation:
 
 p_c is a density of the values of one channel. If a whole colour is very frequent, as in printed
 text, or a whole line has one value, this is stronger evidence than any residual. Detectors find
-these elements before the first step, and b = 1 there.
+these elements before the first step, and b = 1 there. So it is where a caller is certain of the
+corruption; where a caller is certain that an element is clean, b = 0.
 
 The channels of a pixel have a joint density, with the covariance R of
 `robustdip.corruption.channels`.

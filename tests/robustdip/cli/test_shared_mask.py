@@ -103,6 +103,8 @@ def test_what_cannot_be_done_is_refused_in_one_line(frames, tmp_path):
         assert message in refused("denoise", frames[0], "--defects", tmp_path / name)
     line = refused("denoise", *frames, "--shared-mask", "--save-defects", tmp_path / "x.txt")
     assert "x.txt" in line
+    line = refused("denoise", *frames, "--shared-mask", "--out-dir", tmp_path / "none")
+    assert "does not exist; make it first" in line
     assert "takes no mask" in refused("denoise", *frames, "--shared-mask", "--method", "median")
     for wrong, message in (
         (["--save-defects", "x.png"], "give both"),
