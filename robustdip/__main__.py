@@ -28,6 +28,7 @@ def commands() -> "typer.Typer":
     from robustdip.cli.denoise import denoise
     from robustdip.cli.options import Version
     from sop_classify.cli.compare_methods import compare_methods
+    from sop_classify.cli.find_label_errors import find_label_errors
     from sop_classify.cli.train_cifar import train_cifar
 
     app = typer.Typer(
@@ -44,7 +45,10 @@ def commands() -> "typer.Typer":
     def options(version: Version = False) -> None:
         pass
 
-    for command in (denoise, corrupt, compare, train_cifar, compare_methods):
+    for command in (
+        *(denoise, corrupt, compare, train_cifar, compare_methods),
+        *(find_label_errors,),
+    ):
         app.command(command.__name__.replace("_", "-"))(command)
     return app
 

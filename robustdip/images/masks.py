@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.files import FileError, naming, one_line, require_regular
+from overparam.files import FileError, file_errors, one_line, require_regular_file
 from overparam.image_files import open_image
 from robustdip.images.picture import from_float, to_float
 from robustdip.images.reading import read_image
@@ -56,7 +56,7 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
         See `robustdip.images.read_image`.
     """
     picture = read_image(path)
-    with naming("read", path), open_image(Path(path)) as image:
+    with file_errors("read", path), open_image(Path(path)) as image:
         compressed = image.format in ("JPEG", "MPO")
     pixels, alpha = picture.pixels, picture.alpha
     if alpha is not None and np.ptp(alpha) and not np.ptp(pixels, axis=(0, 1)).any():
@@ -92,8 +92,8 @@ def read_defects(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     if Path(path).suffix.lower() != ".npy":
         marked = read_mask(path).marked
         return np.asarray(np.atleast_3d(marked).any(axis=2))
-    with naming("read", path):
-        require_regular(os.stat(path).st_mode)
+    with file_errors("read", path):
+        require_regular_file(os.stat(path).st_mode)
         try:
             values = np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:

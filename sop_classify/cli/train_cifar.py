@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sop_classify.runs.run import Run
     from sop_classify.training.evaluation import Epoch
 
-__all__ = ["train_cifar"]
+__all__ = ["budget_for", "train_cifar", "train_run"]
 
 _RUNS = Path("runs")  # holds the runs for which no folder is given
 # A key of the results, and how the report calls it.
@@ -147,7 +147,9 @@ def train_cifar(
             return
         read_settings(any_recipe, wishes)
         made = _noise(noise_type, noise, mapping)
-        chosen = recipe_for(_budget(recipe, device), method, dataset=dataset, noise_type=noise_type)
+        chosen = recipe_for(
+            budget_for(recipe, device), method, dataset=dataset, noise_type=noise_type
+        )
         chosen = with_settings(chosen, wishes)
 
         from overparam.files import check_folder
@@ -169,7 +171,7 @@ def train_cifar(
         if not quiet:
             _print_noise(labels)
             _warn_if_s_stays_zero(chosen)
-        _train(run, quiet=quiet)
+        train_run(run, quiet=quiet)
         summary = run.summary()
         typer.echo(json.dumps(summary) if as_json else _report(summary))
 
@@ -181,7 +183,8 @@ def _noise(kind: str, rate: float | None, mapping: str | None) -> LabelNoise | N
     return LabelNoise(kind, rate, mapping)
 
 
-def _budget(name: str, device: str) -> str:
+def budget_for(name: str, device: str) -> str:
+    """The recipe's name; for "auto" that of the device."""
     if name != "auto":
         return name
     from overparam.devices import pick_device
@@ -197,7 +200,8 @@ def _default_out(labels: "NoisyLabels", method: str, seed: int) -> Path:
     return _RUNS / f"{now}-{labels.data.name}-{method}-{noise}-{seed}"
 
 
-def _train(run: "Run", *, quiet: bool) -> None:
+def train_run(run: "Run", *, quiet: bool) -> None:
+    """Train the epochs that are left, with progress on stderr; Ctrl-C exits after a line."""
     total, name = run.job.recipe.epochs, run.folder.name
     with (
         interruptible() as interruption,

@@ -15,6 +15,7 @@ from overparam.files import FileError, file_errors, one_line
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.image_folder import is_image_folder, read_image_folder
 from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz
+from sop_classify.data.pixels import cache_folder
 
 __all__ = ["load_data"]
 
@@ -88,7 +89,7 @@ def load_data(
     if image_size is not None:
         image_size = check_count("image_size", image_size, least=1, most=2**15)
     if path is None:
-        cache = _cache()
+        cache = cache_folder()
         with file_errors(f"{'download' if download else 'find'} {dataset} in", cache):
             data = _read_cifar(dataset, cache, download=download)
     else:
@@ -101,18 +102,6 @@ def load_data(
             "image folder are resized"
         )
     return data
-
-
-def _cache() -> Path:
-    if folder := os.environ.get("XDG_CACHE_HOME"):
-        return Path(folder).expanduser() / "robustdip"
-    try:
-        return Path.home() / ".cache" / "robustdip"
-    except RuntimeError as error:  # no HOME and a user without an entry, as in containers
-        raise FileError(
-            "there is no home folder to keep data sets in; set HOME or XDG_CACHE_HOME, or say "
-            "where the images are (path, --data)"
-        ) from error
 
 
 def _read_path(dataset: str, path: Path, image_size: int | None) -> ImageData:

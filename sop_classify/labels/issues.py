@@ -25,6 +25,7 @@ __all__ = [
     "SCORES",
     "LabelIssues",
     "auroc",
+    "check_probabilities",
     "f1",
     "label_issues",
     "normalized_margin",
@@ -132,7 +133,7 @@ def label_issues(
            [0. , 1. ]])
     """
     check_choice("score", score, SCORES)
-    p = _probabilities(probability)
+    p = check_probabilities(probability)
     given = check_labels(given_labels, p.shape[1], name="the given labels")
     if given.size != len(p):
         raise ValueError(
@@ -215,7 +216,16 @@ def f1(is_label_issue: ArrayLike, is_wrong: ArrayLike) -> float | None:
     return 2 * int((issue & wrong).sum()) / named if named else None
 
 
-def _probabilities(probability: ArrayLike) -> Scores:
+def check_probabilities(probability: ArrayLike) -> Scores:
+    """The probabilities as float32, shape (N, C), if they are probabilities.
+
+    Raises
+    ------
+    TypeError
+        If they are not floats.
+    ValueError
+        If the shape is another, or a row has a value below 0 or another sum than 1.
+    """
     p = not_masked("the probabilities", probability)
     if p.ndim != 2 or p.shape[0] == 0 or p.shape[1] < 2:
         raise ValueError(

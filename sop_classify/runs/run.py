@@ -382,6 +382,16 @@ class Run:
         finally:
             self._lock.release()
 
+    def restore(self) -> None:
+        """Load the checkpoint of a run that an earlier process completed, to predict with it.
+
+        Raises
+        ------
+        FileError
+            If it is missing, damaged or of another run.
+        """
+        self._load()
+
     def summary(self) -> dict[str, Any]:
         """The results of a completed run, and as `run` where it is."""
         return {**self.record.results, "run": str(self.folder)}

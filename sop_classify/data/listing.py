@@ -1,0 +1,307 @@
+"""Which labelled images a place on disk holds, and what there is no image: names alone are read.
+
+Pixels are read by `sop_classify.data.pixels`.
+"""
+
+import csv
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from overparam.files import FileError, one_line, require_regular_file
+
+__all__ = ["SPLITS", "Entry", "Listing", "Skipped", "list_images", "natural_order", "shown"]
+
+SPLITS = ("train", "val", "test")
+
+_SYNONYMS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_METADATA = "metadata.csv"
+# Names of columns, the first that is there counts. Those of Hugging Face and of pandas' examples.
+_PATHS = ("path", "file_name", "filename", "file", "filepath", "image")
+_LABELS = ("label", "class", "category", "class_name", "target")
+_SPLIT_NAMES = ("split", "set", "subset")
+_LARGEST_TABLE = 2**30  # bytes
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something that is no labelled image, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One labelled image.
+
+    Attributes
+    ----------
+    path : str
+        Its name in tables: below the folder or beside the table that lists it, with ``/``.
+    label : str
+        Name of its class.
+    split : str
+        One of `SPLITS`, or empty if nothing says it.
+    """
+
+    path: str
+    label: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The labelled images of a folder or a table.
+
+    Attributes
+    ----------
+    place : Path
+        What was listed.
+    entries : tuple of Entry
+        In the order of their splits, classes and names, or of the table.
+    files : tuple of Path
+        Where each entry is.
+    skipped : tuple of Skipped
+    """
+
+    place: Path
+    entries: tuple[Entry, ...]
+    files: tuple[Path, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def list_images(place: Path) -> Listing:
+    """List the images of a folder or a table, and their labels.
+
+    Parameters
+    ----------
+    place : Path
+        One of
+
+        - a folder of classes: ``CLASS/*``, images at any depth below;
+        - a folder of splits: ``train`` or ``training``, ``val``, ``valid``, ``validation``,
+          ``eval`` or ``evaluation``, and ``test`` or ``testing``, with classes in each;
+        - a folder with a ``metadata.csv``, in it or in each split;
+        - a .csv or .tsv file with the columns ``path`` (or ``file_name``), ``label`` and, if
+          wanted, ``split``.
+
+    Returns
+    -------
+    Listing
+        Every visible file in a class folder is an entry: whether it is an image is not known yet.
+
+    Raises
+    ------
+    FileError
+        If it is none of these, or a table is damaged.
+    """
+    found = _Found(place if place.is_dir() else place.parent)
+    if not place.is_dir():
+        require_regular_file(place.stat().st_mode)
+        found.add_table(place)
+    elif (place / _METADATA).is_file():
+        found.add_table(place / _METADATA)
+    elif splits := _splits(place):
+        for split in SPLITS:
+            if split not in splits:
+                continue
+            if (splits[split] / _METADATA).is_file():
+                found.add_table(splits[split] / _METADATA, split=split)
+            else:
+                found.add_classes(splits[split], split=split)
+        found.skip_others(place, splits.values())
+    else:
+        found.add_classes(place, split="")
+    if not found.entries:
+        raise FileError(
+            "it has no images in class folders; give a folder CLASS/*, folders train/CLASS/* and "
+            "val/CLASS/*, a table path,label or an .npz file"
+        )
+    return Listing(
+        place, tuple(found.entries.values()), tuple(found.files.values()), tuple(found.skipped)
+    )
+
+
+def shown(name: str) -> str:
+    """A name as it is written in UTF-8: what UTF-8 does not have becomes an escape sequence."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def natural_order(names: Sequence[str]) -> list[str]:
+    """The names sorted; as numbers if all are whole numbers, so that 10 follows 9."""
+    numbers = all(name.isascii() and name.isdigit() for name in names)
+    return sorted(names, key=lambda name: (int(name), name) if numbers else (0, name))
+
+
+class _Found:
+    """Entries in the making, by path."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.entries: dict[str, Entry] = {}
+        self.files: dict[str, Path] = {}
+        self.skipped: list[Skipped] = []
+
+    def skip(self, path: Path, reason: str) -> None:
+        self.skipped.append(Skipped(self._name(path), reason))
+
+    def _name(self, path: Path) -> str:
+        return shown(Path(os.path.relpath(path, self._root)).as_posix())
+
+    def _add(self, file: Path, label: str, split: str) -> None:
+        name = self._name(file)
+        earlier = self.entries.get(name)
+        if earlier is None:
+            self.entries[name] = Entry(name, shown(label), split)
+            self.files[name] = file
+        elif (earlier.label, earlier.split) == (shown(label), split):
+            self.skip(file, "it is listed twice")
+        else:
+            self.skip(file, f"it is listed before as {earlier.label!r}, here as {label!r}")
+
+    # --- folders ---------------------------------------------------------------------------
+
+    def add_classes(self, folder: Path, *, split: str) -> None:
+        for entry in self._visible(folder):
+            if not entry.is_dir():
+                self.skip(entry, "it is in no class folder")
+                continue
+            files = list(self._files(entry, set()))
+            if not files:
+                self.skip(entry, "the class folder is empty")
+            for file in files:
+                self._add(file, entry.name, split)
+
+    def skip_others(self, folder: Path, known: Iterable[Path]) -> None:
+        chosen = set(known)
+        for entry in self._visible(folder):
+            if entry not in chosen:
+                self.skip(entry, "it is outside the folders of the splits")
+
+    def _files(self, folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
+        """Files at any depth; a link to a folder above itself ends there."""
+        status = folder.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            self.skip(folder, "it is a link to a folder above it")
+            return
+        for entry in self._visible(folder):
+            if entry.is_dir():
+                yield from self._files(entry, above | {identity})
+                continue
+            try:
+                status = entry.stat()
+            except OSError as error:
+                self.skip(entry, one_line(error))
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                self.skip(entry, "it is a pipe or a device, not a file")
+            elif not status.st_size:
+                self.skip(entry, "it is empty")
+            else:
+                yield entry
+
+    def _visible(self, folder: Path) -> list[Path]:
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError as error:
+            self.skip(folder, one_line(error))
+            return []
+        hidden = [e for e in entries if e.name.startswith(".") or e.name == "__MACOSX"]
+        for entry in hidden:
+            self.skip(entry, "it is hidden")
+        return [entry for entry in entries if entry not in set(hidden)]
+
+    # --- tables ----------------------------------------------------------------------------
+
+    def add_table(self, table: Path, *, split: str = "") -> None:
+        rows = _rows(table)
+        header = next(rows, (1, []))[1]
+        columns = [cell.strip().lower() for cell in header]
+        for names in (_PATHS, _LABELS):
+            if not set(names) & set(columns):
+                raise FileError(
+                    f"{table.name} has no column {names[0]!r} (nor {', '.join(names[1:])}); it has "
+                    f"{', '.join(columns[:8])}"
+                )
+        for number, row in rows:
+            cells = dict(zip(columns, map(str.strip, row), strict=False))
+            name, label, said = (
+                next((cells.get(column, "") for column in names if column in columns), "")
+                for names in (_PATHS, _LABELS, _SPLIT_NAMES)
+            )
+            if said and said.lower() not in _SYNONYMS:
+                raise FileError(
+                    f"line {number} of {table.name} has split {said!r}; use one of "
+                    f"{', '.join(_SYNONYMS)}"
+                )
+            file = table.parent / name
+            if not any(cells.values()):
+                continue
+            if not name or not label:
+                where = f"line {number} of {table.name}"
+                self.skipped.append(
+                    Skipped(shown(name) or where, "it has no label" if name else "it has no path")
+                )
+            elif reason := _unreadable(file):
+                self.skip(file, reason)
+            else:
+                self._add(file, label, _SYNONYMS[said.lower()] if said else split)
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """The folders of the splits; a folder that holds no folder is a class, whatever its name."""
+    found: dict[str, Path] = {}
+    for entry in sorted(folder.iterdir()):
+        split = _SYNONYMS.get(entry.name.lower())
+        if split is None or not entry.is_dir():
+            continue
+        inner = (e for e in entry.iterdir() if not e.name.startswith("."))
+        if not any(e.is_dir() or e.name == _METADATA for e in inner):
+            continue
+        if split in found:
+            raise FileError(
+                f"it has {found[split].name}/ and {entry.name}/, which mean the same; keep one"
+            )
+        found[split] = entry
+    if found and "train" not in found:
+        names = ", ".join(f"{path.name}/" for path in found.values())
+        raise FileError(f"it has {names} and no train/; name the training images train/")
+    return found
+
+
+def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table, each with its line's number."""
+    if table.stat().st_size > _LARGEST_TABLE:
+        raise FileError(f"{table.name} has more than {_LARGEST_TABLE} bytes")
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{table.name} is not in UTF-8 ({one_line(error)})") from error
+    head = text.partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True
+    )
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise FileError(f"line {reader.line_num} of {table.name}: {one_line(error)}") from error
+
+
+def _unreadable(file: Path) -> str:
+    """Why there is no file to read, or nothing."""
+    try:
+        status = file.stat()
+        require_regular_file(status.st_mode)
+    except (OSError, ValueError) as error:
+        return one_line(error)
+    return "" if status.st_size else "it is empty"

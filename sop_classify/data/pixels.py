@@ -1,0 +1,271 @@
+"""The pixels of image files at one size, in a file that is mapped into memory.
+
+The file lies in the user's cache and is made once for each state of the data: its name holds a sum
+over the paths, sizes and times of all image files. When they change it is made again, and the old
+one is removed. So 100,000 images of 224x224 need 15 GB of disk and no memory to speak of.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from overparam.files import FileError, file_errors
+from overparam.image_files import open_image
+
+__all__ = [
+    "LARGEST",
+    "SMALLEST",
+    "Pixels",
+    "cache_folder",
+    "common_side",
+    "decode",
+    "read_pixels",
+    "rows",
+]
+
+SMALLEST, LARGEST = 16, 224
+"""Sides in pixels that images are resized to: from what the networks need to what is usual."""
+
+_USUAL, _LARGEST_KEPT = 32, 64
+_LOOKED_AT = 100  # files, to see whether all have one size
+_IN_MEMORY = 2**30  # bytes that may be copied in memory
+_VERSION = 1  # of what `decode` does
+_PIXELS, _UNREADABLE = "pixels", "unreadable.json"
+# Pillow's modes of 16 bits; those of 8 bits or less.
+_SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+_EIGHT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Images of one size.
+
+    Attributes
+    ----------
+    images : ndarray, shape (n, side, side, 3), uint8
+        Those that could be read, in the order of the files. Mapped from `path`; what is written
+        into it stays in memory.
+    unreadable : mapping of int to str
+        Position of each file that could not be read, and why.
+    path : Path
+        The file in the cache.
+    """
+
+    images: NDArray[np.uint8]
+    unreadable: Mapping[int, str]
+    path: Path
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/robustdip``, or ``~/.cache/robustdip``.
+
+    Raises
+    ------
+    FileError
+        If there is no home folder.
+    """
+    if folder := os.environ.get("XDG_CACHE_HOME"):
+        return Path(folder).expanduser() / "robustdip"
+    try:
+        return Path.home() / ".cache" / "robustdip"
+    except RuntimeError as error:  # no HOME and a user without an entry, as in containers
+        raise FileError(
+            "there is no home folder to keep data sets in; set HOME or XDG_CACHE_HOME, or say "
+            "where the images are (path, --data)"
+        ) from error
+
+
+def common_side(files: Sequence[Path]) -> int:
+    """The side of images that are squares of one size up to 64 pixels, 16 at least; 32 for others.
+
+    A hundred of the files are looked at.
+    """
+    sizes: set[tuple[int, int]] = set()
+    for file in files[:: -(-len(files) // _LOOKED_AT)]:
+        with suppress(FileError), open_image(file) as image:
+            sizes.add(image.size)
+        if len(sizes) > 1:
+            return _USUAL
+    width, height = sizes.pop() if sizes else (0, 1)
+    return max(width, SMALLEST) if width == height <= _LARGEST_KEPT else _USUAL
+
+
+def decode(file: Path, side: int) -> NDArray[np.uint8]:
+    """Read an image as RGB: upright by its EXIF tag, the short side resized, the rest cut off.
+
+    Transparent parts become white. Of 16 bits the upper eight are kept. Of an animation the first
+    frame is read.
+
+    Returns
+    -------
+    ndarray, shape (side, side, 3), uint8
+
+    Raises
+    ------
+    FileError
+        If it is no image, damaged, or has other samples than 8 or 16 bits.
+    """
+    with open_image(file) as image:
+        # A large JPEG decodes many times faster at reduced size. Twice the final side is enough for
+        # the filter.
+        image.draft(None, (2 * side, 2 * side))
+        picture: Image.Image = ImageOps.exif_transpose(image)
+        if picture.mode in _SIXTEEN or picture.mode == "I":
+            values = np.asarray(picture)
+            if values.min() < 0 or values.max() > 65535:
+                raise FileError("its samples have more than 16 bits; save it with 8 or 16")
+            picture = Image.fromarray((values >> 8).astype(np.uint8))
+        elif picture.mode not in _EIGHT:
+            raise FileError(f"its pixels are {picture.mode}; save it with 8 or 16 bits a sample")
+        if picture.has_transparency_data:
+            opaque = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
+        fitted = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
+        return np.asarray(fitted)
+
+
+def read_pixels(
+    place: Path,
+    files: Sequence[Path],
+    side: int,
+    *,
+    cache: Path | None = None,
+    on_image: Callable[[float, float], None] | None = None,
+) -> Pixels:
+    """The images of all files that can be read, from the cache if they are there.
+
+    Parameters
+    ----------
+    place : Path
+        What the files belong to. The cache keeps one state of each place and size.
+    files : sequence of Path
+    side : int
+        In pixels.
+    cache : Path, optional
+        Folder to keep the pixels in; by default `cache_folder`.
+    on_image : callable, optional
+        Called with (images done, all images) while files are decoded.
+
+    Raises
+    ------
+    FileError
+        If the cache cannot be written or has too little space.
+    """
+    folder = cache_folder() / "pixels" if cache is None else cache
+    with file_errors("keep the pixels in", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        prefix = f"{_sum([str(place.resolve())])[:16]}-{side}px"
+        kept = folder / f"{prefix}-{_state(files)[:16]}"
+        # One process makes them; another that wants the same waits, and finds them.
+        with FileLock(folder / f"{prefix}.lock"):
+            if (found := _open(kept, side)) is not None:
+                return found
+            part = Path(tempfile.mkdtemp(prefix=f"{prefix}-part-", dir=folder))
+            try:
+                _fill(part, files, side, on_image)
+                for old in folder.glob(f"{prefix}-*"):
+                    if old != part:
+                        shutil.rmtree(old, ignore_errors=True)
+                part.replace(kept)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        found = _open(kept, side)
+        if found is None:
+            raise FileError(f"{kept.name} was removed or changed at once; try again")
+        return found
+
+
+def rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Some of the images: a view of neighbours, else a copy, which lies on disk if it is large.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, H, W, 3), uint8
+    index : ndarray, shape (n,), int64
+        Increasing.
+    """
+    if index.size and index[-1] - index[0] + 1 == index.size:
+        return images[index[0] : index[-1] + 1]
+    shape = (index.size, *images.shape[1:])
+    if index.size * images[0].nbytes <= _IN_MEMORY:
+        return images[index]
+    folder = cache_folder() / "pixels"
+    with file_errors("keep the pixels in", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as nameless:  # its space is free after the last use
+            part = np.memmap(nameless, np.uint8, "w+", shape=shape)
+    for start in range(0, index.size, 1024):
+        part[start : start + 1024] = images[index[start : start + 1024]]
+    return part
+
+
+def _sum(words: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for word in words:
+        digest.update(os.fsencode(word) + b"\0")
+    return digest.hexdigest()
+
+
+def _state(files: Sequence[Path]) -> str:
+    """A sum that changes with every change of the files, as far as sizes and times show it."""
+    words = [f"version {_VERSION}"]
+    for file in files:
+        try:
+            status = file.stat()
+            words.append(f"{file} {status.st_size} {status.st_mtime_ns}")
+        except OSError:
+            words.append(f"{file} is missing")
+    return _sum(words)
+
+
+def _open(folder: Path, side: int) -> Pixels | None:
+    """What the cache holds, unless it is missing or damaged."""
+    path = folder / _PIXELS
+    try:
+        files, pairs = json.loads((folder / _UNREADABLE).read_text())
+        unreadable = {int(at): str(reason) for at, reason in pairs}
+        shape = (files - len(unreadable), side, side, 3)
+        if path.stat().st_size != math.prod(shape):
+            return None
+        if not shape[0]:  # an empty file cannot be mapped
+            return Pixels(np.empty(shape, np.uint8), unreadable, path)
+        # "c": a tensor can share the memory, and the file stays as it is.
+        return Pixels(np.memmap(path, np.uint8, "c", shape=shape), unreadable, path)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _fill(
+    folder: Path,
+    files: Sequence[Path],
+    side: int,
+    on_image: Callable[[float, float], None] | None,
+) -> None:
+    needed, free = len(files) * side * side * 3, shutil.disk_usage(folder).free
+    if needed > free:
+        raise FileError(
+            f"{len(files)} images of {side}x{side} need {needed} bytes, and {free} are free; "
+            "choose a smaller size, or another XDG_CACHE_HOME"
+        )
+    unreadable: dict[int, str] = {}
+    with (folder / _PIXELS).open("xb") as stream:
+        for at, file in enumerate(files):
+            if on_image is not None:
+                on_image(at, len(files))
+            try:
+                stream.write(decode(file, side).tobytes())
+            except FileError as error:
+                unreadable[at] = str(error)
+    (folder / _UNREADABLE).write_text(json.dumps([len(files), list(unreadable.items())]))
