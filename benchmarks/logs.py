@@ -30,6 +30,10 @@ LABEL_ISSUES = Log(
     RESULTS / "labels" / "label_issues.jsonl",
     ("data", "limit", "noise", "method", "recipe", "epochs", "seed"),
 )
+PLANTED_ERRORS = Log(
+    RESULTS / "labels" / "planted_errors.jsonl",
+    ("data", "noise", "seed"),
+)
 METHOD_COST = Log(RESULTS / "labels" / "method_cost.jsonl")
 SOP_FORMS = Log(RESULTS / "labels" / "sop_forms.jsonl")
 SOP_STEP = Log(RESULTS / "labels" / "sop_step.jsonl")

@@ -27,8 +27,10 @@ def commands() -> "typer.Typer":
     from robustdip.cli.corrupt import corrupt
     from robustdip.cli.denoise import denoise
     from robustdip.cli.options import Version
+    from sop_classify.cli.apply_corrections import apply_corrections
     from sop_classify.cli.compare_methods import compare_methods
     from sop_classify.cli.find_label_errors import find_label_errors
+    from sop_classify.cli.make_example_labels import make_example_labels
     from sop_classify.cli.train_cifar import train_cifar
 
     app = typer.Typer(
@@ -47,7 +49,7 @@ def commands() -> "typer.Typer":
 
     for command in (
         *(denoise, corrupt, compare, train_cifar, compare_methods),
-        *(find_label_errors,),
+        *(find_label_errors, apply_corrections, make_example_labels),
     ):
         app.command(command.__name__.replace("_", "-"))(command)
     return app

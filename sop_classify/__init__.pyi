@@ -29,6 +29,9 @@ from .labels.synthetic import (
     instance_noise as instance_noise,
 )
 from .labels.synthetic import (
+    second_choice_noise as second_choice_noise,
+)
+from .labels.synthetic import (
     symmetric_noise as symmetric_noise,
 )
 from .methods.build import training_for as training_for

@@ -74,7 +74,7 @@ def find_duplicates(images: NDArray[np.uint8]) -> list[DuplicateSet]:
     """
     same: dict[bytes, list[int]] = defaultdict(list)
     for at, image in enumerate(images):
-        same[hashlib.sha256(np.ascontiguousarray(image)).digest()].append(at)
+        same[hashlib.sha256(image.tobytes()).digest()].append(at)
     # One image stands for all that are equal to it.
     first = np.array([equal[0] for equal in same.values()])
     equals = {equal[0]: equal for equal in same.values()}

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from overparam.files import FileError, one_line, require_regular_file
 
-__all__ = ["SPLITS", "Entry", "Listing", "Skipped", "list_images", "natural_order", "shown"]
+__all__ = [
+    "SPLITS",
+    "Entry",
+    "Listing",
+    "Skipped",
+    "list_images",
+    "natural_order",
+    "shown",
+    "table_rows",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -70,12 +79,15 @@ class Listing:
     files : tuple of Path
         Where each entry is.
     skipped : tuple of Skipped
+    by_folder : bool
+        The labels are the names of folders, not cells of a table.
     """
 
     place: Path
     entries: tuple[Entry, ...]
     files: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    by_folder: bool
 
 
 def list_images(place: Path) -> Listing:
@@ -126,7 +138,11 @@ def list_images(place: Path) -> Listing:
             "val/CLASS/*, a table path,label or an .npz file"
         )
     return Listing(
-        place, tuple(found.entries.values()), tuple(found.files.values()), tuple(found.skipped)
+        place,
+        tuple(found.entries.values()),
+        tuple(found.files.values()),
+        tuple(found.skipped),
+        found.by_folder,
     )
 
 
@@ -149,6 +165,7 @@ class _Found:
         self.entries: dict[str, Entry] = {}
         self.files: dict[str, Path] = {}
         self.skipped: list[Skipped] = []
+        self.by_folder = True
 
     def skip(self, path: Path, reason: str) -> None:
         self.skipped.append(Skipped(self._name(path), reason))
@@ -223,7 +240,8 @@ class _Found:
     # --- tables ----------------------------------------------------------------------------
 
     def add_table(self, table: Path, *, split: str = "") -> None:
-        rows = _rows(table)
+        self.by_folder = False
+        rows = table_rows(table)
         header = next(rows, (1, []))[1]
         columns = [cell.strip().lower() for cell in header]
         for names in (_PATHS, _LABELS):
@@ -278,8 +296,14 @@ def _splits(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table, each with its line's number."""
+def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table in UTF-8, with commas, semicolons or tabs, each with its line's number.
+
+    Raises
+    ------
+    FileError
+        If it is damaged. The message names the table and the line.
+    """
     if table.stat().st_size > _LARGEST_TABLE:
         raise FileError(f"{table.name} has more than {_LARGEST_TABLE} bytes")
     try:

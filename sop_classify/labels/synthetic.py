@@ -20,7 +20,7 @@ from sop_classify.data.image_data import channel_statistics
 from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, check_mapping
 
-__all__ = ["asymmetric_noise", "instance_noise", "symmetric_noise"]
+__all__ = ["asymmetric_noise", "instance_noise", "second_choice_noise", "symmetric_noise"]
 
 Labels = NDArray[np.int64]
 
@@ -185,14 +185,7 @@ def instance_noise(
         Also if the images are not uint8, or have another shape or number.
     """
     noisy = _check(labels, rate, num_classes, rng)
-    images = not_masked("the images", images)
-    if images.dtype != np.uint8:
-        raise TypeError(f"the images are {images.dtype}; uint8 is needed")
-    if images.ndim != 4 or images.shape[0] != noisy.size or images.size == 0:
-        raise ValueError(
-            f"the images have shape {images.shape}; ({noisy.size}, H, W, channels) is needed, "
-            "one for each label"
-        )
+    images = _check_images(images, noisy.size)
     if rate == 0:  # the truncated normal distribution has mean 0.08
         return noisy
     # The categorical draw is split in two: first whether the label changes, so that the expensive
@@ -213,6 +206,70 @@ def instance_noise(
             # Gumbel's trick: the argmax of score + Gumbel noise has the softmax's distribution.
             noisy[rows] = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
     return noisy
+
+
+def second_choice_noise(
+    images: NDArray[np.uint8],
+    labels: ArrayLike,
+    rate: float,
+    num_classes: int,
+    *,
+    rng: np.random.Generator,
+) -> Labels:
+    """Give a part of the examples the class that a weak classifier mistakes them for.
+
+    The classifier is ridge regression of the classes on the pixels, fitted to the true labels. An
+    example's new label is the most probable of the other classes. Which examples get one is random,
+    but those that the classifier finds hard get one more often: round(rate * N) of the largest
+    values of Gumbel noise minus margin, the margin in units of its standard deviation. Such errors
+    resemble those of people, and are the hardest to find: similar images are mistaken alike.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, channels)
+    labels : array_like of int, shape (N,)
+    rate : float
+        In [0, 1).
+    num_classes : int
+        C, at least 2.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        Also if the images are not uint8, or have another shape or number.
+    """
+    noisy = _check(labels, rate, num_classes, rng)
+    images = _check_images(images, noisy.size)
+    # Every n-th row and column: at most 16 of each keep the equations small.
+    steps = [-(-side // 16) for side in images.shape[1:3]]
+    x = images[:, :: steps[0], :: steps[1]].reshape(noisy.size, -1) / 255 - 0.5
+    x = np.column_stack([x, np.ones(noisy.size)])
+    ridge = 0.01 * noisy.size * np.eye(x.shape[1])
+    scores = x @ np.linalg.solve(x.T @ x + ridge, x.T @ np.eye(num_classes)[noisy])
+    own = np.take_along_axis(scores, noisy[:, None], axis=1)[:, 0]
+    np.put_along_axis(scores, noisy[:, None], -np.inf, axis=1)
+    margin = own - scores.max(axis=1)
+    hardness = rng.gumbel(size=noisy.size) - margin / max(margin.std(), 1e-12)
+    turned = np.argsort(-hardness, kind="stable")[: round(rate * noisy.size)]
+    noisy[turned] = scores[turned].argmax(axis=1)
+    return noisy
+
+
+def _check_images(images: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    images = not_masked("the images", images)
+    if images.dtype != np.uint8:
+        raise TypeError(f"the images are {images.dtype}; uint8 is needed")
+    if images.ndim != 4 or images.shape[0] != number or images.size == 0:
+        raise ValueError(
+            f"the images have shape {images.shape}; ({number}, H, W, channels) is needed, "
+            "one for each label"
+        )
+    return images
 
 
 def _check(labels: ArrayLike, rate: float, num_classes: int, rng: np.random.Generator) -> Labels:

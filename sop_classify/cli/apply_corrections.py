@@ -1,0 +1,143 @@
+"""The command `apply-corrections`: a person's decisions in, a corrected data set out.
+
+Only typer and the standard library are imported here: `--help` answers at once.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from overparam.terminal import errors
+
+if TYPE_CHECKING:
+    from sop_classify.data.corrections import Plan
+
+__all__ = ["apply_corrections"]
+
+_SHOWN = 20  # changes that a dry run prints
+
+
+def apply_corrections(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="The data that the corrections are for."),
+    ],
+    corrections: Annotated[
+        Path,
+        typer.Argument(
+            help="The table that review.html exports, or one like it. Of a label_issues.csv all "
+            "suggestions are accepted, which nobody has looked at."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where to write the corrected data: a new folder, a new .csv file, or a new .npz "
+            "file for an .npz file. Without it nothing is written."
+        ),
+    ] = None,
+    worst: Annotated[
+        int | None,
+        typer.Option(min=1, help="Accept only so many suggestions from the top of the list."),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Fill the folder with symbolic links, not copies.")
+    ] = False,
+    skip_problems: Annotated[
+        bool, typer.Option("--skip-problems", help="Apply the rest if some cannot be applied.")
+    ] = False,
+    undo: Annotated[
+        Path | None,
+        typer.Option(help="Also write the corrections that turn the result into DATA again."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the numbers as one JSON object on stdout.")
+    ] = False,
+) -> None:
+    """Apply corrections of labels to a data set.
+
+    Says what would change; with --out writes the corrected data, and leaves DATA as it
+    is. Corrections that were applied before are no error.
+    """
+    if link and (out is None or out.suffix.lower() in (".csv", ".npz")):
+        raise typer.BadParameter("--link needs --out, a folder")
+    if undo is not None and out is None:
+        raise typer.BadParameter("--undo needs --out")
+    with errors():
+        from overparam.files import FileError, check_target, replace_file
+        from sop_classify.data.corrections import plan, read_corrections, read_labels, undo_csv
+
+        decisions = read_corrections(corrections, worst=worst)
+        changes = plan(read_labels(data), decisions)
+        for problem in changes.problems:
+            typer.echo(problem, err=True)
+        if changes.problems and out is not None and not skip_problems:
+            raise FileError(
+                f"{len(changes.problems)} corrections cannot be applied, and nothing was written; "
+                "correct them, or leave them out by --skip-problems"
+            )
+        if undo is not None:
+            check_target(undo, inputs=(corrections,), force=True)
+        if not as_json and out is None:
+            _print_changes(changes)
+        if out is not None:
+            places = _write(out, changes, link=link)
+            if undo is not None:
+                replace_file(undo, undo_csv(changes, places))
+        counts = _counts(changes)
+        typer.echo(json.dumps(counts) if as_json else _report(counts, out))
+        if changes.problems and not skip_problems:
+            raise typer.Exit(1)
+
+
+def _write(out: Path, changes: "Plan", *, link: bool) -> dict[str, str] | None:
+    from sop_classify.data.corrections import write_csv, write_folder, write_npz
+
+    if out.suffix.lower() == ".csv":
+        write_csv(out, changes)
+    elif out.suffix.lower() == ".npz":
+        write_npz(out, changes)
+    else:
+        return write_folder(out, changes, link=link)
+    return None
+
+
+def _counts(changes: "Plan") -> dict[str, Any]:
+    test = {entry.path for entry in changes.labelled.entries if entry.split == "test"}
+    return {
+        "relabelled": len(changes.relabelled),
+        "dropped": len(changes.dropped),
+        "already": changes.already,
+        "problems": len(changes.problems),
+        "unchanged": len(changes.labelled.entries) - len(changes.relabelled) - len(changes.dropped),
+        "in_test": len(test & (changes.relabelled.keys() | changes.dropped)),
+    }
+
+
+def _print_changes(changes: "Plan") -> None:
+    given = {entry.path: entry.label for entry in changes.labelled.entries}
+    pairs = Counter((given[path], label) for path, label in changes.relabelled.items())
+    for (old, new), number in pairs.most_common(_SHOWN):
+        typer.echo(f"{old} -> {new}: {number}")
+    lines = [
+        *(f"{path!r}: {given[path]} -> {label}" for path, label in changes.relabelled.items()),
+        *(f"{path!r}: left out" for path in sorted(changes.dropped)),
+    ]
+    for line in lines[:_SHOWN]:
+        typer.echo(line)
+    if len(lines) > _SHOWN:
+        typer.echo(f"and {len(lines) - _SHOWN} more")
+
+
+def _report(counts: dict[str, Any], out: Path | None) -> str:
+    said = f"{counts['relabelled']} labels changed, {counts['dropped']} images left out"
+    if counts["already"]:
+        said += f", {counts['already']} corrections applied before"
+    if counts["in_test"]:
+        said += f" ({counts['in_test']} of them in the test set)"
+    if out is None:
+        return f"{said}; nothing was written: give --out, a new folder or a new .csv file"
+    return f"{said}: {out}"

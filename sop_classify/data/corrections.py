@@ -1,0 +1,454 @@
+"""What a person's corrections change in a data set, and the corrected data set as new files.
+
+The data is never written. docs/label_issues.md describes the table of corrections.
+"""
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from overparam.files import FileError, check_target, naming, replace_file, require_regular
+from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
+from sop_classify.data.npz import read_arrays
+
+__all__ = [
+    "Correction",
+    "Labelled",
+    "Plan",
+    "plan",
+    "read_corrections",
+    "read_labels",
+    "undo_csv",
+    "write_csv",
+    "write_folder",
+    "write_npz",
+]
+
+_SUGGESTED = ("path", "given", "suggested", "is_label_issue")  # columns of label_issues.csv
+ACTIONS = ("accept", "relabel", "keep", "drop")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One decision: a row of the table.
+
+    Attributes
+    ----------
+    line : int
+        Its line in the table.
+    path, given, corrected, action : str
+        As docs/label_issues.md says; the action is one of `ACTIONS`.
+    """
+
+    line: int
+    path: str
+    given: str
+    corrected: str
+    action: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labels of a data set: its entries, and where they come from.
+
+    Attributes
+    ----------
+    place : Path
+    entries : tuple of Entry
+    classes : frozenset of str
+    listing : Listing or None
+        Of image files; None for an .npz file.
+    """
+
+    place: Path
+    entries: tuple[Entry, ...]
+    classes: frozenset[str]
+    listing: Listing | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What corrections change.
+
+    Attributes
+    ----------
+    labelled : Labelled
+    relabelled : mapping of str to str
+        The new class by path.
+    dropped : frozenset of str
+        Paths of images to leave out.
+    already : int
+        Decisions that are fulfilled before anything is done.
+    problems : tuple of str
+        Decisions that cannot be carried out, a line each.
+    """
+
+    labelled: Labelled
+    relabelled: Mapping[str, str]
+    dropped: frozenset[str]
+    already: int
+    problems: tuple[str, ...]
+
+    def kept(self) -> list[tuple[int, Entry]]:
+        """The images that stay, with their new class; each with its position."""
+        return [
+            (at, replace(entry, label=self.relabelled.get(entry.path, entry.label)))
+            for at, entry in enumerate(self.labelled.entries)
+            if entry.path not in self.dropped
+        ]
+
+
+def read_corrections(table: Path, *, worst: int | None = None) -> list[Correction]:
+    """Read a table of corrections, or a label_issues.csv, whose suggestions are then accepted.
+
+    Parameters
+    ----------
+    table : Path
+    worst : int, optional
+        Take only so many suggestions from the top of a label_issues.csv.
+
+    Raises
+    ------
+    FileError
+        If it is damaged, a column is missing, or a row has no path or another action; or `worst`
+        is given for a table of corrections.
+    """
+    with naming("read", table):
+        require_regular(table.stat().st_mode)
+        rows = table_rows(table)
+        columns = [cell.strip().lower() for cell in next(rows, (1, []))[1]]
+        if set(_SUGGESTED) <= set(columns):
+            return _suggestions(columns, rows)[:worst]
+        if worst is not None:
+            raise FileError("it is no label_issues.csv; only of those the worst can be taken")
+        for name in ("path", "given", "corrected", "action"):
+            if name not in columns:
+                raise FileError(f"it has no column {name!r}")
+        corrections = []
+        for line, row in rows:
+            if not any(row):
+                continue
+            cells = dict(zip(columns, row, strict=False))
+            each = Correction(
+                line,
+                *(shown(cells.get(name, "")) for name in ("path", "given", "corrected", "action")),
+            )
+            if each.action not in ACTIONS:
+                raise FileError(
+                    f"line {line} has the action {each.action!r}; use {', '.join(ACTIONS)}"
+                )
+            if not each.path or (each.action in ("accept", "relabel") and not each.corrected):
+                missing = "corrected class" if each.path else "path"
+                raise FileError(f"line {line} has no {missing}")
+            corrections.append(each)
+        return corrections
+
+
+def _suggestions(
+    columns: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]
+) -> list[Correction]:
+    found = []
+    for line, row in rows:
+        cells = dict(zip(columns, row, strict=False))
+        path, given, suggested, issue = (shown(cells.get(name, "")) for name in _SUGGESTED)
+        if issue == "True" and cells.get("too_rare") != "True":
+            if not path or not suggested:
+                raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
+            found.append(Correction(line, path, given, suggested, "accept"))
+    return found
+
+
+def read_labels(place: Path) -> Labelled:
+    """Read the labels of image files or of an .npz file; the pixels are not read.
+
+    Raises
+    ------
+    FileError
+        If there are none.
+    """
+    with naming("read", place):
+        if place.suffix.lower() != ".npz":
+            listing = list_images(place)
+            classes = frozenset(entry.label for entry in listing.entries)
+            return Labelled(place, listing.entries, classes, listing)
+        keys = {split: f"{split}_labels" for split in SPLITS}
+        arrays = read_arrays(
+            place, lambda headers: {"class_names", *keys.values()} & headers.keys()
+        )
+        if "train_labels" not in arrays:
+            raise FileError("it has no train_labels")
+        labels = {split: arrays[key].reshape(-1) for split, key in keys.items() if key in arrays}
+        most = max(int(each.max(initial=0)) for each in labels.values())
+        names = arrays.get("class_names", np.arange(most + 1)).astype(str).ravel().tolist()
+        if len(names) <= most:
+            raise FileError(f"it has {len(names)} class_names, and labels go up to {most}")
+        entries = tuple(
+            Entry(f"{split}_images[{at}]", shown(names[int(label)]), split)
+            for split, each in labels.items()
+            for at, label in enumerate(each)
+        )
+        return Labelled(place, entries, frozenset(map(shown, names)), None)
+
+
+def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
+    """Compare the corrections with the data.
+
+    A correction is a problem if its image is not there, if the image has neither the given nor the
+    corrected class now, if the corrected class is none of the data's, or if another line decides
+    otherwise. What was applied before is no problem.
+    """
+    by_path = {entry.path: entry for entry in labelled.entries}
+    relabelled: dict[str, str] = {}
+    dropped: set[str] = set()
+    seen: dict[str, Correction] = {}
+    problems, already = [], 0
+    for each in corrections:
+        where = f"line {each.line}, {each.path!r}"
+        earlier = seen.setdefault(each.path, each)
+        if _wish(earlier) != _wish(each):
+            problems.append(f"{where}: line {earlier.line} decides otherwise")
+            continue
+        if earlier is not each or each.action == "keep":
+            continue
+        entry = by_path.get(each.path) or by_path.get(_moved(labelled, each))
+        if each.action == "drop":
+            if entry is None:
+                already += 1
+            elif each.given not in ("", entry.label):
+                problems.append(f"{where}: its class is {entry.label!r}, not {each.given!r}")
+            else:
+                dropped.add(entry.path)
+        elif each.corrected not in labelled.classes:
+            problems.append(f"{where}: the data has no class {each.corrected!r}")
+        elif entry is None:
+            problems.append(f"{where}: it is not in the data")
+        elif entry.label == each.corrected:
+            already += 1
+        elif each.given not in ("", entry.label):
+            problems.append(f"{where}: its class is {entry.label!r}, not {each.given!r}")
+        else:
+            relabelled[entry.path] = each.corrected
+    return Plan(labelled, relabelled, frozenset(dropped), already, tuple(problems))
+
+
+def _wish(correction: Correction) -> tuple[str, str]:
+    """What a line wants: whether by accepting or by relabelling is the same."""
+    change = correction.action in ("accept", "relabel")
+    return ("relabel", correction.corrected) if change else (correction.action, "")
+
+
+def _moved(labelled: Labelled, correction: Correction) -> str:
+    """Where the image is after the correction, if folders are classes; else nothing."""
+    if labelled.listing is None or not labelled.listing.by_folder:
+        return ""
+    parts = correction.path.split("/")
+    for at in range(min(2, len(parts) - 1)):  # CLASS/... or SPLIT/CLASS/...
+        if parts[at] == correction.given:
+            return "/".join([*parts[:at], correction.corrected, *parts[at + 1 :]])
+    return ""
+
+
+# --- what is written -------------------------------------------------------------------------
+
+
+def write_csv(target: Path, changes: Plan) -> None:
+    """Write a new table path,label,split; paths are those of the old files, from the new table.
+
+    Raises
+    ------
+    FileError
+        If the data is an .npz file, the table exists with other contents, or cannot be written.
+    """
+    listing = _listing(changes)
+    folder = target.resolve().parent
+    rows = [
+        (os.path.relpath(listing.files[at].resolve(), folder), entry.label, entry.split)
+        for at, entry in changes.kept()
+    ]
+    _write_new(target, _csv(("path", "label", "split"), rows))
+
+
+def write_npz(target: Path, changes: Plan) -> None:
+    """Write a new .npz file with the new labels, without the dropped rows; other arrays as before.
+
+    Raises
+    ------
+    FileError
+        If the data is no .npz file, or the new one exists or cannot be written.
+    """
+    if changes.labelled.listing is not None:
+        raise FileError("the data is no .npz file; give a folder or a .csv file to write")
+    with naming("read", changes.labelled.place):
+        arrays = read_arrays(changes.labelled.place, lambda headers: headers.keys())
+    names = arrays.get("class_names")
+    listed = None if names is None else [shown(name) for name in names.astype(str).ravel()]
+    stays = changes.kept()
+    starts = 0
+    for split in SPLITS:
+        if (key := f"{split}_labels") not in arrays:
+            continue
+        labels = arrays[key].reshape(-1)
+        size = labels.size
+        rows = [(at - starts, entry) for at, entry in stays if 0 <= at - starts < size]
+        starts += size
+        index = np.array([at for at, _ in rows], np.int64)
+        new = [int(e.label) if listed is None else listed.index(e.label) for _, e in rows]
+        for other, values in arrays.items():
+            # What is shaped like the labels of "train" belongs to its images, see read_npz.
+            belongs = other.startswith(f"{split}_") or (split == "train" and _no_split(other))
+            if belongs and other != "class_names" and values.shape[:1] == (size,):
+                arrays[other] = values[index]
+        arrays[key] = np.array(new, arrays[key].dtype).reshape(arrays[key].shape)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    check_target(target)
+    replace_file(target, stream.getvalue())
+
+
+def _no_split(name: str) -> bool:
+    return not name.startswith(tuple(f"{split}_" for split in SPLITS))
+
+
+def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str, str]:
+    """Write a new folder of classes, or of splits and classes, whole or not at all.
+
+    Parameters
+    ----------
+    target : Path
+        New or empty. If it holds exactly these files, nothing is done.
+    changes : Plan
+    link : bool
+        Make symbolic links instead of copies.
+
+    Returns
+    -------
+    dict
+        The new path of every image, by its old one.
+
+    Raises
+    ------
+    FileError
+        If the data is an .npz file, a class cannot be the name of a folder, or the folder holds
+        something else, lies in the data, or cannot be written.
+    """
+    listing = _listing(changes)
+    places = _places(listing, changes)
+    new = {listing.entries[at].path: shown(place) for at, place in places.items()}
+    with naming("write", target):
+        source = listing.place if listing.place.is_dir() else listing.place.parent
+        if target.resolve().is_relative_to(source.resolve()):
+            raise FileError("it is inside the data, which stays as it is; choose another place")
+        if target.exists() and (held := _files_below(target)):
+            if held == set(places.values()):
+                return new
+            raise FileError("it is not empty; choose another folder")
+        if not target.parent.is_dir():
+            raise FileError(f"the folder {str(target.parent)!r} does not exist; make it first")
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name[:50]}-", suffix=".part",
+                                     dir=target.parent))  # fmt: skip
+        try:
+            for at, place in places.items():
+                file = part / place
+                file.parent.mkdir(parents=True, exist_ok=True)
+                if link:
+                    file.symlink_to(listing.files[at].resolve())
+                else:
+                    shutil.copy2(listing.files[at], file)
+            part.chmod(0o777 & ~_umask())
+            if target.is_dir():
+                target.rmdir()
+            part.rename(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return new
+
+
+def undo_csv(changes: Plan, places: Mapping[str, str] | None = None) -> bytes:
+    """The corrections that turn the new data into the old; dropped images are only in the old.
+
+    Parameters
+    ----------
+    changes : Plan
+    places : mapping, optional
+        New paths by old ones, as `write_folder` returns them.
+    """
+    given = {entry.path: entry for entry in changes.labelled.entries}
+    rows = [
+        ((places or {}).get(path, path), given[path].split, label, given[path].label, "relabel")
+        for path, label in changes.relabelled.items()
+    ]
+    return _csv(("path", "split", "given", "corrected", "action"), rows)
+
+
+def _listing(changes: Plan) -> Listing:
+    if changes.labelled.listing is None:
+        raise FileError("the data is an .npz file; give a new .npz file to write")
+    return changes.labelled.listing
+
+
+def _places(listing: Listing, changes: Plan) -> dict[int, str]:
+    """Where each image that stays will be below the new folder, by its position."""
+    places: dict[int, str] = {}
+    taken: set[str] = set()
+    root = listing.place if listing.place.is_dir() else listing.place.parent
+    # Those that stay where they are first, so that a newcomer gives way.
+    for at, entry in sorted(changes.kept(), key=lambda item: item[1].path in changes.relabelled):
+        file = listing.files[at]
+        if listing.by_folder:
+            parts = list(file.relative_to(root).parts)
+            if entry.path in changes.relabelled:
+                parts[1 if entry.split else 0] = _folder_name(entry.label)
+        else:
+            parts = [*filter(None, [entry.split]), _folder_name(entry.label), file.name]
+        place, number = "/".join(parts), 1
+        while place in taken:
+            number += 1
+            name = f"{file.stem}-{number}{file.suffix}"
+            place = "/".join([*parts[:-1], name])
+        taken.add(place)
+        places[at] = place
+    return places
+
+
+def _folder_name(label: str) -> str:
+    if "/" in label or "\\" in label or "\0" in label or label.startswith("."):
+        raise FileError(f"class {label!r} cannot be the name of a folder; write a .csv file")
+    return label
+
+
+def _files_below(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise FileError("it is a file")
+    return {
+        (Path(at) / name).relative_to(folder).as_posix()
+        for at, _, names in os.walk(folder)
+        for name in names
+    }
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    text.write(",".join(header) + "\n")
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _write_new(target: Path, content: bytes) -> None:
+    """Write a new file; one with the same contents may be there."""
+    if target.is_file() and target.read_bytes() == content:
+        return
+    check_target(target)
+    replace_file(target, content)
