@@ -5,6 +5,8 @@ import signal
 import pytest
 import torch
 
+from tests.helpers.browser import chromium
+
 
 @pytest.fixture(scope="session", autouse=True)
 def hears_signals():
@@ -33,3 +35,10 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, or a skip."""
+    with chromium() as started:
+        yield started

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from overparam.terminal import errors
+from overparam.terminal import exit_on_error
 
 if TYPE_CHECKING:
     from sop_classify.data.corrections import Plan
@@ -66,7 +66,7 @@ def apply_corrections(
         raise typer.BadParameter("--link needs --out, a folder")
     if undo is not None and out is None:
         raise typer.BadParameter("--undo needs --out")
-    with errors():
+    with exit_on_error():
         from overparam.files import FileError, check_target, replace_file
         from sop_classify.data.corrections import plan, read_corrections, read_labels, undo_csv
 

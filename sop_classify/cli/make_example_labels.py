@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from overparam.terminal import errors
+from overparam.terminal import exit_on_error
 from sop_classify.cli.options import one_of
 
 __all__ = ["make_example_labels"]
@@ -41,14 +41,14 @@ def make_example_labels(
     To try find-label-errors. The digits are those of scikit-learn. OUT-truth.csv, beside
     the folder, has the true labels.
     """
-    with errors():
+    with exit_on_error():
         from overparam.checks import check_real
-        from overparam.files import FileError, check_target, naming, replace_file
+        from overparam.files import FileError, check_target, file_errors, replace_file
 
         check_real("rate", rate, least=0, below=1)
         truth = out.with_name(f"{out.name}-truth.csv")
         check_target(truth)
-        with naming("write", out):
+        with file_errors("write", out):
             if out.exists():
                 raise FileError("it exists already; choose another name")
         try:
@@ -72,7 +72,7 @@ def make_example_labels(
         else:
             given = synthetic.second_choice_noise(images[..., None], labels, rate, 10, rng=rng)
         rows = [("path", "label", "given")]
-        with naming("write", out):
+        with file_errors("write", out):
             out.mkdir()
             for label in range(10):
                 (out / str(label)).mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from overparam.files import FileError, check_target, naming, replace_file, require_regular
+from overparam.files import FileError, check_target, file_errors, replace_file, require_regular_file
 from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
 from sop_classify.data.npz import read_arrays
 
@@ -120,8 +120,8 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
         If it is damaged, a column is missing, or a row has no path or another action; or `worst`
         is given for a table of corrections.
     """
-    with naming("read", table):
-        require_regular(table.stat().st_mode)
+    with file_errors("read", table):
+        require_regular_file(table.stat().st_mode)
         rows = table_rows(table)
         columns = [cell.strip().lower() for cell in next(rows, (1, []))[1]]
         if set(_SUGGESTED) <= set(columns):
@@ -173,7 +173,7 @@ def read_labels(place: Path) -> Labelled:
     FileError
         If there are none.
     """
-    with naming("read", place):
+    with file_errors("read", place):
         if place.suffix.lower() != ".npz":
             listing = list_images(place)
             classes = frozenset(entry.label for entry in listing.entries)
@@ -285,7 +285,7 @@ def write_npz(target: Path, changes: Plan) -> None:
     """
     if changes.labelled.listing is not None:
         raise FileError("the data is no .npz file; give a folder or a .csv file to write")
-    with naming("read", changes.labelled.place):
+    with file_errors("read", changes.labelled.place):
         arrays = read_arrays(changes.labelled.place, lambda headers: headers.keys())
     names = arrays.get("class_names")
     listed = None if names is None else [shown(name) for name in names.astype(str).ravel()]
@@ -341,7 +341,7 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
     listing = _listing(changes)
     places = _places(listing, changes)
     new = {listing.entries[at].path: shown(place) for at, place in places.items()}
-    with naming("write", target):
+    with file_errors("write", target):
         source = listing.place if listing.place.is_dir() else listing.place.parent
         if target.resolve().is_relative_to(source.resolve()):
             raise FileError("it is inside the data, which stays as it is; choose another place")

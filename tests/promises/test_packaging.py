@@ -30,6 +30,12 @@ SOURCES = sorted(
 MODULES = [path for path in SOURCES if path.name not in ("cli.py", "__main__.py", "__init__.py")]
 
 
+PAGES = [
+    path
+    for p in PACKAGES
+    for suffix in ("jinja", "css", "js")
+    for path in ROOT.glob(f"{p.__name__}/**/*.{suffix}")
+]
 STUBS = [path for p in PACKAGES for path in ROOT.glob(f"{p.__name__}/**/*.pyi")]
 
 
@@ -73,7 +79,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
     }
     expected = {str(path.relative_to(ROOT)) for path in SOURCES if path.name != "cli.py"}
     expected |= {f"{package.__name__}/py.typed" for package in PACKAGES}
-    expected |= {str(path.relative_to(ROOT)) for path in STUBS}
+    expected |= {str(path.relative_to(ROOT)) for path in [*STUBS, *PAGES]}
     assert {name for name in names if not name.startswith(info)} == expected
     assert any(name.endswith("LICENSE") for name in names)
 
