@@ -154,6 +154,10 @@ def denoise(
         Path | None,
         path_option(help="Save the picture in grey with the damage that was found in magenta."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        path_option(help="Save an .html page to look at: before and after, damage, curves."),
+    ] = None,
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -164,13 +168,13 @@ def denoise(
     of it, correct what --save-mask found: --add-mask is damaged too, --protect is not. Ctrl-C saves
     the image as it is after the last finished step.
     """
-    extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay]
+    extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay, report]
     if output is not None and out_dir is not None:
         raise typer.BadParameter("give -o or --out-dir, not both")
     if len(images) > 1 and any(path is not None for path in (output, reference, *extras)):
         raise typer.BadParameter(
-            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare and "
-            "--save-overlay take one IMAGE"
+            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare, "
+            "--save-overlay and --report take one IMAGE"
         )
     if mask is not None and not (add_mask is None and protect is None):
         raise typer.BadParameter(
@@ -376,7 +380,7 @@ def _restore_and_save(job: _Job, task: _Task, *, as_json: bool, force: bool, qui
     with interruptible() as interruption:
         result = _restored(job, task, interruption, quiet=quiet)
         interruption.hold()
-        written, failures = job.outputs.write(job.picture, result, force=force)
+        written, failures = job.outputs.write(job.picture, result, method=task.method, force=force)
         if written is not None:
             _report(job, task, result, written, as_json=as_json, quiet=quiet)
         if failures:

@@ -29,9 +29,9 @@ class Outputs:
     ----------
     result : Path
         The restored image.
-    corruption, mask, uncertainty, compare, overlay : Path or None
+    corruption, mask, uncertainty, compare, overlay, report : Path or None
         What was removed; where; the standard deviation; a strip of input, result and what was
-        removed; and the mask drawn over the input.
+        removed; the mask drawn over the input; and a page that shows all of it.
     """
 
     result: Path
@@ -40,29 +40,37 @@ class Outputs:
     uncertainty: Path | None = None
     compare: Path | None = None
     overlay: Path | None = None
+    report: Path | None = None
 
     def paths(self) -> list[Path]:
         """All files that are wanted."""
-        extras = (self.corruption, self.mask, self.uncertainty, self.compare, self.overlay)
+        maps = (self.corruption, self.mask, self.uncertainty)
+        extras = (*maps, self.compare, self.overlay, self.report)
         return [self.result, *(path for path in extras if path is not None)]
 
     def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
         """Raise FileError now for what would stop the writing after the computation.
 
         With a `picture` also if the result's format cannot hold its depth, alpha or profile.
+        ValueError if the report is not named .html.
         """
+        from overparam.files import check_target
         from robustdip.images.writing import check_output
 
         refuse_standard_streams(self.paths())
         check_output(self.result, inputs=inputs, force=force, image=picture)
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise ValueError(f"the report is {str(self.report)!r}; name it .html")
         for path in self.paths()[1:]:
             if path in (self.corruption, self.uncertainty):
                 check_array_or_image(path, inputs=inputs, force=force)
+            elif path == self.report:
+                check_target(path, inputs=inputs, force=force)
             else:
                 check_output(path, inputs=inputs, force=force)
 
     def write(
-        self, picture: "Picture", result: "Denoised", *, force: bool
+        self, picture: "Picture", result: "Denoised", *, method: str, force: bool
     ) -> tuple[Path | None, list[str]]:
         """Write all files, the restored image first. One that fails does not stop the rest.
 
@@ -77,7 +85,7 @@ class Outputs:
 
         written: list[Path | None] = []
         failures: list[str] = []
-        for path, data in self._contents(picture, result):
+        for path, data in self._contents(picture, result, method):
             try:
                 written.append(save(path, data, force=force, source=picture.path))
             except FileError as error:
@@ -85,7 +93,9 @@ class Outputs:
                 failures.append(str(error))
         return written[0], failures
 
-    def _contents(self, picture: "Picture", result: "Denoised") -> Iterator[tuple[Path, bytes]]:
+    def _contents(
+        self, picture: "Picture", result: "Denoised", method: str
+    ) -> Iterator[tuple[Path, bytes]]:
         import numpy as np
 
         from robustdip.images.masks import overlay
@@ -115,6 +125,11 @@ class Outputs:
         if self.overlay is not None:
             drawn = overlay(picture.pixels, result.mask)
             yield self.overlay, image_bytes(self.overlay, drawn)
+        if self.report is not None:
+            from robustdip.report import report_page
+
+            name = "picture" if picture.path is None else picture.path.name
+            yield self.report, report_page(picture, result, name=name, method=method)
 
 
 def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:
