@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from overparam.files import replace_file
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
+from sop_classify.labels.issues import LabelIssues
 
-__all__ = ["REVIEW", "Suspect", "Table", "review_page", "write_review"]
+__all__ = ["REVIEW", "Suspect", "Table", "review_page", "suspected", "write_review"]
 
 REVIEW = "review.html"
 
@@ -65,6 +66,48 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float]]
+
+
+def suspected(
+    issues: LabelIssues,
+    probability: NDArray[np.float32],
+    *,
+    paths: Sequence[str],
+    splits: Sequence[str],
+) -> list[Suspect]:
+    """The labels that are issues, worst first, with the most probable other classes.
+
+    Parameters
+    ----------
+    issues : LabelIssues
+        Of N labels.
+    probability : ndarray of float32, shape (N, C)
+        By which they were judged.
+    paths, splits : sequence of str, shape (N,)
+
+    Returns
+    -------
+    list of Suspect
+        `index` is the row of `probability`.
+    """
+    found: list[Suspect] = []
+    for i in map(int, issues.worst_first[issues.is_label_issue[issues.worst_first]]):
+        p, given = probability[i], int(issues.given_label[i])
+        others = [label for label in np.argsort(-p, kind="stable").tolist() if label != given]
+        found.append(
+            Suspect(
+                index=i,
+                path=paths[i],
+                split=splits[i],
+                given=given,
+                suggested=others[0],
+                label_quality=float(issues.label_score[i]),
+                p_given=float(p[given]),
+                p_suggested=float(p[others[0]]),
+                runner_up=others[1] if len(others) > 1 else None,
+            )
+        )
+    return found
 
 
 def write_review(

@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sop_classify.reports.review import Suspect, Table, review_page, write_review
+from sop_classify.labels.issues import label_issues
+from sop_classify.reports.review import Suspect, Table, review_page, suspected, write_review
 from tests.helpers.browser import PHONE, downloaded, opened, violations
 
 NAMES = ("cat", "dog", "deer", "ship")
@@ -72,6 +73,26 @@ class Elements(HTMLParser):
 
 def data_of(page):
     return json.loads(Elements(page).scripts[0])
+
+
+# --- from judged labels ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_suspects_are_the_issues_worst_first(classes):
+    p = np.array([[0.7, 0.3, 0], [0.4, 0.1, 0.5], [0.2, 0.8, 0]], np.float32)[:, :classes]
+    p /= p.sum(axis=1, keepdims=True)
+    given = np.array([1, 0, 1]) if classes == 3 else np.array([1, 0, 0])
+    issues = label_issues(given, p, score="self_confidence")
+    found = suspected(issues, p, paths="abc", splits=["train", "val", "train"])
+    if classes == 2:
+        assert [(row.index, row.given, row.suggested) for row in found] == [(2, 0, 1), (0, 1, 0)]
+        assert [row.runner_up for row in found] == [None, None]
+    else:
+        assert [(row.path, row.split) for row in found] == [("a", "train"), ("b", "val")]
+        assert [(row.suggested, row.runner_up) for row in found] == [(0, 2), (2, 1)]
+        assert found[0].label_quality == found[0].p_given == pytest.approx(0.3)
+        assert found[0].p_suggested == pytest.approx(0.7)
 
 
 # --- the file ------------------------------------------------------------------------------
