@@ -140,13 +140,13 @@ function card(number) {
     loading: "lazy",
     draggable: "false",
   });
+  // The name at last: it is what may be too long for its place.
   const line = (role, label, p) =>
     element(
       "span",
-      { class: "label" },
-      element("span", { class: "quiet" }, `${role} `),
+      { class: "label", title: label },
+      element("span", { class: "quiet" }, `${role} (${percent(p)}) `),
       element("strong", { class: role.toLowerCase() }, label),
-      element("span", { class: "quiet" }, ` ${percent(p)}`),
     );
   const labels = element(
     "p",
@@ -155,7 +155,7 @@ function card(number) {
     " ", // between the words that a screen reader hears
     line("Suggested", suggested(item), item.pSuggested),
   );
-  const where = [item.path, item.split, `score ${item.score.toPrecision(2)}`];
+  const where = [`score ${item.score.toPrecision(2)}`, item.split, item.path];
   if (item.runnerUp !== null) where.push(`runner-up ${classes[item.runnerUp]}`);
   const buttons = element(
     "div",
@@ -173,7 +173,7 @@ function card(number) {
       "div",
       { class: "text" },
       labels,
-      element("p", { class: "where quiet" }, where.join(" · ")),
+      element("p", { class: "where quiet", title: item.path }, where.join(" · ")),
       element("p", { class: "done", id: `done-${number}` }),
     ),
     buttons,
@@ -249,7 +249,7 @@ function showPairs() {
       const entry = element(
         "button",
         { type: "button", "data-pair": pair, "aria-pressed": String(view.pair === pair) },
-        element("span", {}, `${from} → ${to}`),
+        element("span", { class: "pair" }, `${from} → ${to}`),
         element("span", { class: "count" }, String(count)),
       );
       entry.addEventListener("click", () => filter({ pair: view.pair === pair ? "" : pair }));
