@@ -497,8 +497,8 @@ def test_a_screen_reader_finds_its_way(browser, tmp_path, device, scheme):
         assert "ship/0003.png" in page.get_by_role("status").text_content()
         page.evaluate("for (const all of document.querySelectorAll('details')) all.open = true")
         page.locator("article").first.focus()
-        named = page.get_by_role("article", name="Given (0.1 %) cat Suggested (90 %) dog Accepted: dog")
-        assert named.count() == 1
+        name = "Given (0.1 %) cat Suggested (90 %) dog Accepted: dog"
+        assert page.get_by_role("article", name=name).count() == 1
         assert violations(page) == []
         button(page, "Other").click()
         assert violations(page) == []
