@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "read_pixels",
     "rows",
+    "upright",
 ]
 
 SMALLEST, LARGEST = 16, 224
@@ -103,10 +104,7 @@ def common_side(files: Sequence[Path]) -> int:
 
 
 def decode(file: Path, side: int) -> NDArray[np.uint8]:
-    """Read an image as RGB: upright by its EXIF tag, the short side resized, the rest cut off.
-
-    Transparent parts become white. Of 16 bits the upper eight are kept. Of an animation the first
-    frame is read.
+    """Read an image as `upright` does, the short side resized, the rest cut off.
 
     Returns
     -------
@@ -116,6 +114,21 @@ def decode(file: Path, side: int) -> NDArray[np.uint8]:
     ------
     FileError
         If it is no image, damaged, or has other samples than 8 or 16 bits.
+    """
+    fitted = ImageOps.fit(upright(file, side), (side, side), Image.Resampling.BICUBIC)
+    return np.asarray(fitted)
+
+
+def upright(file: Path, side: int) -> Image.Image:
+    """Read an image as RGB: upright by its EXIF tag; a large JPEG reduced, not below twice `side`.
+
+    Transparent parts become white. Of 16 bits the upper eight are kept. Of an animation the first
+    frame is read.
+
+    Raises
+    ------
+    FileError
+        As `decode`.
     """
     with open_image(file) as image:
         # A large JPEG decodes many times faster at reduced size. Twice the final side is enough for
@@ -132,8 +145,7 @@ def decode(file: Path, side: int) -> NDArray[np.uint8]:
         if picture.has_transparency_data:
             opaque = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-        fitted = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
-        return np.asarray(fitted)
+        return picture.convert("RGB")
 
 
 def read_pixels(

@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.files import replace_file
+from overparam.files import FileError, replace_file
 from sop_classify.data.duplicates import DuplicateSet
 from sop_classify.data.images import LabelledImages, split_csv
+from sop_classify.data.pixels import upright
 from sop_classify.labels.issues import LabelIssues
 from sop_classify.labels.quality import ClassQuality, class_quality, overlapping_classes
 from sop_classify.labels.rate import NoiseRate
 from sop_classify.reports.issues_table import transitions_csv
+from sop_classify.reports.review import REVIEW, Suspect, Table, suspected, write_review
 
 __all__ = ["Findings", "Judged", "summary", "write_findings"]
+
+_SHOWN = 128  # pixels: the side of a thumbnail
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +107,7 @@ def write_findings(folder: Path, findings: Findings, **more: Any) -> dict[str, A
         files["test_pred_probs.npy"] = _array(test.probability)
     for name, content in files.items():
         replace_file(folder / name, content)
+    _review(folder / REVIEW, findings)
     said = {**summary(findings), **more}
     replace_file(folder / "summary.json", json.dumps(said, indent=1, default=str).encode() + b"\n")
     return said
@@ -180,6 +185,51 @@ def _issues(data: LabelledImages, judged: Judged, too_rare: Sequence[int]) -> by
         "too_rare",
     )
     return _table(header, rows())
+
+
+def _review(path: Path, findings: Findings) -> None:
+    """The page on which a person decides about the suspected labels of "train" and "val"."""
+    data, labels, rate = findings.data, findings.labels, findings.noise_rate
+
+    def picture(suspect: Suspect) -> NDArray[np.uint8]:
+        at = int(labels.index[suspect.index])
+        if data.files:
+            try:
+                # The whole picture: the network may have seen a small square of it.
+                return np.asarray(upright(data.files[at], _SHOWN))
+            except FileError:  # moved or changed since it was read
+                pass
+        return data.images[at]
+
+    names = data.class_names
+    write_review(
+        path,
+        suspected(
+            labels.issues,
+            labels.probability,
+            paths=[data.paths[at] for at in labels.index],
+            splits=[data.splits[at] for at in labels.index],
+        ),
+        picture,
+        class_names=names,
+        name=data.name,
+        facts={
+            "Labels": f"{len(labels.index):,}",
+            "Estimated wrong labels": f"{100 * rate.estimate:.1f} % "
+            f"(95 %: {100 * rate.low:.1f} to {100 * rate.high:.1f} %)",
+        },
+        tables=[
+            Table(
+                "Quality of the classes, the worst first",
+                ["Class", "Labels", "Look wrong", "Share in %"],
+                [
+                    [names[each.label], each.examples, each.issues, f"{100 * each.noise:.1f}"]
+                    for each in findings.classes
+                ],
+            ),
+        ],
+        transition_matrix=labels.issues.transition_matrix,
+    )
 
 
 def _quality(findings: Findings) -> bytes:
