@@ -6,7 +6,7 @@ Only typer and the standard library are imported here: `--help` answers at once.
 import csv
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -62,7 +62,7 @@ def make_example_labels(
 
         from sop_classify.labels import synthetic
 
-        digits = load_digits()
+        digits: Any = load_digits()
         images = np.rint(digits.images * 255 / 16).astype(np.uint8)
         labels, rng = digits.target.astype(np.int64), np.random.default_rng(seed)
         if errors_ == "symmetric":

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.checks import check_count, check_real
+from overparam.checks import LARGEST_SEED, check_count, check_real
 from overparam.files import FileError, file_errors
-from sop_classify.checks import LARGEST_SEED
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.listing import (
     SPLITS,
