@@ -90,7 +90,8 @@ def estimate_noise_rate(
     at_least = (len(p) * fit.rate + 1) / (len(p) + 2)
     variance = max(float(np.var(drawn)), at_least * (1 - at_least) / len(p))
     gap = float((p.argmax(axis=1) != given).mean()) - contradicted
-    bias = _BIAS**2 + max(0.0, gap**2 - variance)
+    # Memorised labels show where the two differ by more than chance makes likely.
+    bias = _BIAS**2 + max(0.0, gap**2 - 4 * variance)
     weight = variance / (variance + bias)  # of the training labels
     estimate = (1 - weight) * fit.rate + weight * contradicted
     errors = 1 - float(_at(logs, fit.temperature).max(axis=1).mean())
