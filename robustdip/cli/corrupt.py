@@ -17,9 +17,13 @@ from robustdip.cli.options import (
     path_option,
     picture_from,
     refuse_standard_streams,
-    save,
 )
-from robustdip.cli.outputs import check_array_or_image, map_bytes, require_distinct
+from robustdip.cli.outputs import (
+    check_array_or_image,
+    map_bytes,
+    require_distinct,
+    save_all,
+)
 from robustdip.kinds import KINDS
 from robustdip.processing import Resize, apply, parse_step, usage
 
@@ -155,8 +159,11 @@ def corrupt(
             size = from_float(np.abs(truth.difference), np.uint8)
             data = map_bytes(save_difference, "difference", truth.difference, size)
             files.append((save_difference, data))
-        written, *_ = [save(path, data, force=force) for path, data in files]
+        (written, *_), failures = save_all(files, force=force, source=image)
         record = {"output": str(written), "kind": kind, "amount": amount, "then": then or []}
         record |= {"per_pixel": per_pixel, "seed": seed, "threshold": truth.threshold}
         record |= {"corrupted_fraction": float(mask.mean())}
-        typer.echo(json.dumps(record) if as_json else os.fsencode(written))
+        if written is not None:
+            typer.echo(json.dumps(record) if as_json else os.fsencode(written))
+        if failures:
+            raise ValueError("; ".join(failures))

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from robustdip.images.picture import Picture
     from robustdip.recovery import Denoised
 
-__all__ = ["Outputs", "check_array_or_image", "map_bytes", "place_of", "require_distinct"]
+__all__ = [
+    "Outputs",
+    "check_array_or_image",
+    "map_bytes",
+    "place_of",
+    "require_distinct",
+    "save_all",
+]
 
 _ARRAYS = (".safetensors", ".npy")
 
@@ -81,16 +88,8 @@ class Outputs:
         failures : list of str
             What could not be written where it should be, and where it is.
         """
-        from overparam.files import FileError, MovedError
-
-        written: list[Path | None] = []
-        failures: list[str] = []
-        for path, data in self._contents(picture, result, method):
-            try:
-                written.append(save(path, data, force=force, source=picture.path))
-            except FileError as error:
-                written.append(error.path if isinstance(error, MovedError) else None)
-                failures.append(str(error))
+        files = self._contents(picture, result, method)
+        written, failures = save_all(files, force=force, source=picture.path)
         return written[0], failures
 
     def _contents(
@@ -130,6 +129,37 @@ class Outputs:
 
             name = "picture" if picture.path is None else picture.path.name
             yield self.report, report_page(picture, result, name=name, method=method)
+
+
+def save_all(
+    files: Iterable[tuple[Path, bytes]], *, force: bool, source: Path | None
+) -> tuple[list[Path | None], list[str]]:
+    """Write every file; one that fails does not stop the rest.
+
+    Parameters
+    ----------
+    files : iterable of (Path, bytes)
+    force, source
+        See `robustdip.cli.options.save`.
+
+    Returns
+    -------
+    written : list of Path or None
+        Where each file is; None if no place took it.
+    failures : list of str
+        What could not be written where it should be, and where it is.
+    """
+    from overparam.files import FileError, MovedError
+
+    written: list[Path | None] = []
+    failures: list[str] = []
+    for path, data in files:
+        try:
+            written.append(save(path, data, force=force, source=source))
+        except FileError as error:
+            written.append(error.path if isinstance(error, MovedError) else None)
+            failures.append(str(error))
+    return written, failures
 
 
 def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:

@@ -1,6 +1,7 @@
 """`corrupt`: what happens afterwards, and the truth that it saves."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -140,3 +141,21 @@ def test_a_refusal_needs_no_scipy(tmp_path):
     result = python("-c", script)
     assert result.returncode == 1, LONG
     assert result.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of files")
+def test_a_file_that_cannot_be_written_does_not_cost_the_others(photo, tmp_path):
+    import resource
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    command = ["-m", "robustdip", "corrupt", photo, "-o", tmp_path / "noisy.png"]
+    command += ["--kind", "missing-lines", "--amount", "0.1", "--save-mask", tmp_path / "mask.png"]
+    ended = python(*command, preexec_fn=limit)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [
+        f"error: cannot write '{tmp_path / 'noisy.png'}': File too large"
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.png", "photo.png"]
