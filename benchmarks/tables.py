@@ -386,6 +386,23 @@ def sop_forms(lines: list[Line]) -> str:
     return table(["form", "test accuracy, %", "memorised, %", "n"], rows)
 
 
+def planted_errors(lines: list[Line]) -> str:
+    """How well errors planted in digits are found by each score, and counted."""
+    cases: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        cases[line["noise"]].append(line)
+    scores = list(dict.fromkeys(name for line in lines for name in line["auroc"]))
+    rows = []
+    for noise, measured in cases.items():
+        found = [[line["auroc"][name] for line in measured] for name in scores]
+        first = [100 * line["precision_50"] for line in measured]
+        missed = [100 * abs(line["noise_rate"][0] - line["wrong"]) for line in measured]
+        cells = [*(spread(column, 4) for column in found), spread(first, 1), spread(missed, 1)]
+        rows.append([noise, *(Cell(cell, measured) for cell in cells), str(len(measured))])
+    head = ["errors", *scores, "right of the first 50, %", "rate missed by, points", "n"]
+    return table(head, rows)
+
+
 def sop_step(lines: list[Line]) -> str:
     """Microseconds of the loss and its step, by the number of examples."""
     sizes = list(dict.fromkeys(size for line in lines for size in line["results"]))
@@ -482,6 +499,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),
     "labels/issues": (logs.LABEL_ISSUES, label_issues),
     "labels/cost": (logs.METHOD_COST, method_cost),
+    "labels/planted-errors": (logs.PLANTED_ERRORS, planted_errors),
     "labels/sop-forms": (logs.SOP_FORMS, sop_forms),
     "labels/sop-step": (logs.SOP_STEP, sop_step),
     "labels/throughput": (logs.THROUGHPUT, throughput),
