@@ -1,0 +1,189 @@
+"""Corrections of labels: what they change, what they cannot, and that the data stays as it is."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overparam.files import FileError
+from sop_classify.data.corrections import (
+    plan,
+    read_corrections,
+    read_labels,
+    undo_csv,
+    write_csv,
+    write_folder,
+    write_npz,
+)
+from sop_classify.data.images import read_images
+
+HEADER = "path,split,given,corrected,action\n"
+
+
+def state(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "data"
+    for name in ("cat", "dog"):
+        for i in range(3):
+            (root / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), 30 * i + (100 if name == "dog" else 0)).save(
+                root / name / f"{i}.png"
+            )
+    return root
+
+
+def planned(place, text, tmp_path):
+    table = tmp_path / "corrections.csv"
+    table.write_text(text)
+    return plan(read_labels(place), read_corrections(table))
+
+
+def test_a_new_folder(folder, tmp_path):
+    before = state(folder)
+    text = HEADER + (
+        "cat/1.png,,cat,dog,accept\ncat/2.png,,cat,,drop\ndog/0.png,,dog,dog,keep\n"
+    )
+    changes = planned(folder, text, tmp_path)
+    places = write_folder(tmp_path / "new", changes)
+    # dog/1.png is there: the newcomer gets a name of its own.
+    assert places["cat/1.png"] == "dog/1-2.png"
+    expected = {**before, "dog/1-2.png": before["cat/1.png"]}
+    del expected["cat/1.png"], expected["cat/2.png"]
+    assert state(tmp_path / "new") == expected
+    assert state(folder) == before
+    # The same again: nothing to do. Something else there: refused.
+    assert write_folder(tmp_path / "new", changes) == places
+    (tmp_path / "new" / "mine.txt").write_text("x")
+    with pytest.raises(FileError, match="not empty"):
+        write_folder(tmp_path / "new", changes)
+    assert (tmp_path / "new" / "mine.txt").read_text() == "x"
+    # Undone, what is left is as it was.
+    (tmp_path / "undo.csv").write_bytes(undo_csv(changes, places))
+    (tmp_path / "new" / "mine.txt").unlink()
+    back = plan(read_labels(tmp_path / "new"), read_corrections(tmp_path / "undo.csv"))
+    assert back.problems == ()
+    write_folder(tmp_path / "old", back)
+    undone = state(tmp_path / "old")
+    assert undone.pop("cat/1-2.png") == before["cat/1.png"]
+    assert undone.items() <= before.items()
+
+
+def test_corrections_apply_once(folder, tmp_path):
+    text = HEADER + "cat/1.png,,cat,dog,relabel\n"
+    (folder / "dog" / "1.png").unlink()
+    write_folder(tmp_path / "new", planned(folder, text, tmp_path))
+    again = planned(tmp_path / "new", text, tmp_path)
+    assert (dict(again.relabelled), again.already, again.problems) == ({}, 1, ())
+
+
+def test_splits_stay(folder, tmp_path):
+    (folder.parent / "split").mkdir()
+    folder.rename(folder.parent / "split" / "train")
+    changes = planned(
+        folder.parent / "split", HEADER + "train/cat/1.png,,cat,dog,accept\n", tmp_path
+    )
+    assert write_folder(tmp_path / "new", changes)["train/cat/1.png"] == "train/dog/1-2.png"
+
+
+def test_links(folder, tmp_path):
+    write_folder(tmp_path / "new", planned(folder, HEADER, tmp_path), link=True)
+    link = tmp_path / "new" / "cat" / "0.png"
+    assert link.is_symlink()
+    assert link.resolve() == (folder / "cat" / "0.png").resolve()
+
+
+def test_a_new_table_is_data_again(folder, tmp_path):
+    text = HEADER + "cat/1.png,,cat,dog,accept\n"
+    changes = planned(folder, text, tmp_path)
+    write_csv(tmp_path / "new.csv", changes)
+    write_csv(tmp_path / "new.csv", changes)  # the same: nothing to do
+    labels = {e.path: e.label for e in read_labels(tmp_path / "new.csv").entries}
+    assert labels["data/cat/1.png"] == "dog"
+    assert len(labels) == 6
+    (tmp_path / "new.csv").write_text("mine")
+    with pytest.raises(FileError, match="exists"):
+        write_csv(tmp_path / "new.csv", changes)
+
+
+def test_an_npz(tmp_path):
+    images = np.arange(6 * 16 * 16, dtype=np.uint8).reshape(6, 16, 16)
+    np.savez(
+        tmp_path / "old.npz",
+        train_images=images,
+        train_labels=np.array([0, 0, 0, 1, 1, 1]),
+        extra=np.arange(6),
+        class_names=np.array(["cat", "dog"]),
+    )
+    text = HEADER + "train_images[1],,cat,dog,accept\ntrain_images[4],,dog,,drop\n"
+    write_npz(tmp_path / "new.npz", planned(tmp_path / "old.npz", text, tmp_path))
+    new = np.load(tmp_path / "new.npz")
+    assert new["train_labels"].tolist() == [0, 1, 0, 1, 1]
+    assert (new["train_images"] == images[[0, 1, 2, 3, 5]]).all()
+    assert new["extra"].tolist() == [0, 1, 2, 3, 5]
+    read_images(tmp_path / "new.npz")
+    with pytest.raises(FileError, match="npz"):
+        write_folder(tmp_path / "x", planned(tmp_path / "old.npz", text, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("cat/9.png,,cat,dog,accept", "line 2, 'cat/9.png': it is not in the data"),
+        ("cat/1.png,,bird,dog,accept", "line 2, 'cat/1.png': its class is 'cat', not 'bird'"),
+        ("cat/1.png,,cat,bird,accept", "line 2, 'cat/1.png': the data has no class 'bird'"),
+        (
+            "cat/1.png,,cat,dog,accept\ncat/1.png,,cat,,drop",
+            "line 3, 'cat/1.png': line 2 decides otherwise",
+        ),
+    ],
+)
+def test_conflicts_are_a_line_each(folder, tmp_path, row, problem):
+    assert planned(folder, HEADER + row + "\n", tmp_path).problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,given,corrected\n", "no column 'action'"),
+        (HEADER + "cat/1.png,,cat,dog,delete\n", "line 2 has the action 'delete'"),
+        (HEADER + "cat/1.png,,cat,,accept\n", "line 2 has no corrected class"),
+        (HEADER + ",,cat,dog,accept\n", "line 2 has no path"),
+        ("", "no column 'path'"),
+    ],
+)
+def test_damaged_corrections(folder, tmp_path, text, message):
+    with pytest.raises(FileError, match=message) as raised:
+        planned(folder, text, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_data_is_never_written(folder, tmp_path):
+    changes = planned(folder, HEADER, tmp_path)
+    for inside in (folder, folder / "new"):
+        with pytest.raises(FileError, match="inside the data"):
+            write_folder(inside, changes)
+
+
+def test_a_failure_leaves_nothing(folder, tmp_path):
+    changes = planned(folder, HEADER, tmp_path)
+    (folder / "dog" / "2.png").unlink()
+    with pytest.raises(FileError):
+        write_folder(tmp_path / "new", changes)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corrections.csv", "data"]
+
+
+def test_suggestions_can_be_accepted_unseen(tmp_path):
+    (tmp_path / "label_issues.csv").write_text(
+        "is_label_issue,path,given,suggested,too_rare\n"
+        "True,a,x,y,False\nTrue,b,x,y,True\nTrue,c,y,x,False\nFalse,d,x,y,False\n"
+    )
+    table = tmp_path / "label_issues.csv"
+    assert [each.path for each in read_corrections(table)] == ["a", "c"]
+    assert [each.path for each in read_corrections(table, worst=1)] == ["a"]

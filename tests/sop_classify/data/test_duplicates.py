@@ -1,0 +1,59 @@
+"""Images that are there twice."""
+
+import io
+
+import numpy as np
+from PIL import Image
+from skimage import data as skimage_data
+
+from sop_classify.data.duplicates import DuplicateSet, difference_hash, find_duplicates
+
+
+def photographs(number=60, side=32):
+    """Different parts of real photographs."""
+    rng = np.random.default_rng(0)
+    pictures = [skimage_data.astronaut(), skimage_data.chelsea(), skimage_data.coffee()]
+    parts = []
+    for at in range(number):
+        picture = pictures[at % 3]
+        y, x = (int(rng.integers(0, size - 100)) for size in picture.shape[:2])
+        part = Image.fromarray(picture[y : y + 96, x : x + 96]).resize((side, side))
+        parts.append(np.asarray(part))
+    return np.stack(parts)
+
+
+def jpeg(image):
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=90)
+    return np.asarray(Image.open(stream))
+
+
+def test_exact_and_near_duplicates_are_found_and_no_others():
+    images = photographs()
+    assert find_duplicates(images) == []
+    doubled = np.concatenate([images, images[[3]], jpeg(images[7])[None]])
+    assert find_duplicates(doubled) == [
+        DuplicateSet((3, 60), exact=True),
+        DuplicateSet((7, 61), exact=False),
+    ]
+
+
+def test_one_set_holds_all_copies():
+    images = photographs(10)
+    copies = np.concatenate([images, images[[2, 2]], jpeg(images[2])[None]])
+    assert find_duplicates(copies) == [DuplicateSet((2, 10, 11, 12), exact=False)]
+
+
+def test_similar_drawings_are_no_duplicates():
+    # One stroke at another place: hashes of the small strokes differ little, or not at all.
+    images = np.zeros((20, 16, 16, 3), np.uint8)
+    for at in range(20):
+        images[at, :, 4 + at % 8] = 255
+        images[at, at % 16, 2:14] = 255
+    assert find_duplicates(images[:16]) == []
+
+
+def test_the_hash_by_hand():
+    rising = np.tile(np.arange(9, dtype=np.uint8) * 20, (8, 1))
+    images = np.stack([rising, rising[:, ::-1]])[..., None].repeat(3, axis=3)
+    assert difference_hash(images).tolist() == [2**64 - 1, 0]

@@ -1,0 +1,258 @@
+"""Your own images of any kind: folders, tables, arrays; what is skipped; the hold-out; the cache."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from overparam.files import FileError
+from sop_classify.data.images import hold_out, read_images, split_csv
+from sop_classify.data.pixels import decode, read_pixels, rows
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "robustdip" / "pixels"
+
+
+def save(path, grey=100, size=(20, 20)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey, grey, grey)).save(path)
+
+
+def classes(root, names="ab", number=4):
+    for at, name in enumerate(names):
+        for i in range(number):
+            save(root / name / f"{i}.png", grey=10 * i + 100 * at)
+
+
+def test_a_folder_of_classes(tmp_path):
+    classes(tmp_path, number=10)
+    data = read_images(tmp_path)
+    assert data.images.shape == (20, 20, 20, 3)
+    assert data.class_names == ("a", "b")
+    assert data.paths[:2] == ("a/0.png", "a/1.png")
+    assert [int(x) for x in data.images[:, 0, 0, 0]] == [
+        10 * i + 100 * at for at in (0, 1) for i in range(10)
+    ]
+    # A tenth of each class is held out.
+    assert sorted(data.labels[data.index("val")]) == [0, 1]
+    assert data.holdout == 0.1
+
+
+@pytest.mark.parametrize("train", ["train", "training", "Train"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "eval"])
+@pytest.mark.parametrize("test", ["test", "testing"])
+def test_synonyms_of_the_splits(tmp_path, train, val, test):
+    for folder in (train, val, test):
+        classes(tmp_path / folder, number=1)
+    data = read_images(tmp_path)
+    assert data.splits == ("train",) * 2 + ("val",) * 2 + ("test",) * 2
+    assert data.paths[2] == f"{val}/a/0.png"
+    assert data.holdout is None
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    classes(tmp_path, names=["train", "plane"])
+    assert read_images(tmp_path).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"),
+    [("path,label,split", ","), ("file_name;class;set", ";"), ("filename\tcategory\tsubset", "\t")],
+)
+def test_a_table(tmp_path, header, delimiter):
+    for i in range(4):
+        save(tmp_path / "images" / f"{i}.png", grey=i)
+    rows = ["images/0.png,9,train", "images/1.png,10,train", "images/2.png,9,validation"]
+    text = "\n".join([header, *(row.replace(",", delimiter) for row in rows)])
+    (tmp_path / "all.csv").write_text("\ufeff" + text)  # as a spreadsheet writes it
+    data = read_images(tmp_path / "all.csv")
+    assert data.class_names == ("9", "10")  # as numbers
+    assert data.splits == ("train", "train", "val")
+    assert data.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_metadata_csv_in_a_folder(tmp_path):
+    save(tmp_path / "x.png")
+    save(tmp_path / "y.png")
+    (tmp_path / "metadata.csv").write_text("file_name,label\nx.png,cat\ny.png,dog\nx.png,cat\n")
+    with pytest.raises(FileError, match="no class has two images"):
+        read_images(tmp_path)
+    save(tmp_path / "z.png")
+    with open(tmp_path / "metadata.csv", "a") as table:
+        table.write("z.png,dog\n")
+    data = read_images(tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert [(s.path, s.reason) for s in data.skipped] == [("x.png", "it is listed twice")]
+
+
+def test_an_npz_without_a_test_set(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (30, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", train_images=images, train_labels=np.arange(30) % 3)
+    data = read_images(tmp_path / "mine.npz")
+    assert data.images.shape == (30, 16, 16, 3)
+    assert data.paths[17] == "train_images[17]"
+    assert (data.labels == np.arange(30) % 3).all()
+
+
+def test_what_is_skipped_is_listed_with_its_reason(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "a" / "broken.png").write_bytes(b"no image")
+    (tmp_path / "a" / "cut.png").write_bytes((tmp_path / "a" / "0.png").read_bytes()[:60])
+    (tmp_path / "a" / "empty.png").write_bytes(b"")
+    (tmp_path / "a" / ".hidden.png").write_bytes(b"x")
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    Image.new("F", (20, 20)).save(tmp_path / "b" / "float.tiff")
+    data = read_images(tmp_path)
+    assert data.class_names == ("a", "b")
+    assert len(data.paths) == 8
+    reasons = {each.path: each.reason for each in data.skipped}
+    assert reasons.keys() == {
+        *("a/broken.png", "a/cut.png", "a/empty.png", "a/.hidden.png", "a/gone.png", "a/loop"),
+        *(".ipynb_checkpoints", "nothing", "notes.txt", "b/float.tiff"),
+    }
+    assert reasons["a/empty.png"] == "it is empty"
+    assert "not an image" in reasons["a/broken.png"]
+    assert all("\n" not in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no images in class folders"),
+        (["a/1.png", "a/2.png"], "one class of training images, 'a'"),
+        (["train/a/1.png", "train/b/1.png", "val/c/1.png"], "class 'c' is in val and has no"),
+        (["val/a/1.png"], "no train/"),
+        (["train/a/1.png", "training/a/1.png"], "which mean the same"),
+    ],
+)
+def test_one_line_says_what_is_wrong(tmp_path, files, message):
+    for file in files:
+        save(tmp_path / "data" / file)
+    (tmp_path / "data").mkdir(exist_ok=True)
+    with pytest.raises(FileError, match=message) as raised:
+        read_images(tmp_path / "data")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\nx.png\n", "no column 'label'"),
+        ("path,label,split\nx.png,a,dev2\n", "line 2 of t.csv has split 'dev2'"),
+        ('path,label\n"x.png,a\n', "line 2 of t.csv"),
+        ("", "no column 'path'"),
+        ("path,label\nnowhere.png,a\n", "no images"),
+    ],
+)
+def test_damaged_tables(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    save(tmp_path / "x.png")
+    with pytest.raises(FileError, match=message) as raised:
+        read_images(tmp_path / "t.csv")
+    assert "\n" not in str(raised.value)
+
+
+def test_pixels_of_all_modes(tmp_path):
+    file = tmp_path / "x.png"
+    Image.fromarray(np.full((40, 30), 51 * 257, np.uint16)).save(file)
+    assert (decode(file, 16) == 51).all()
+    Image.new("L", (16, 16), 7).save(file)
+    assert (decode(file, 16) == 7).all()
+    Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(file)  # all transparent: white
+    assert (decode(file, 16) == 255).all()
+    wide = Image.new("RGB", (48, 16), "black")
+    wide.paste("red", (16, 0, 32, 16))
+    wide.save(file)
+    assert (decode(file, 16) == (255, 0, 0)).all()  # the middle is kept
+    exif = Image.Exif()
+    exif[0x112] = 3  # upside down
+    half = Image.new("L", (16, 16), 0)
+    half.paste(255, (0, 0, 16, 8))
+    half.save(tmp_path / "x.jpg", exif=exif, quality=100)
+    upright = decode(tmp_path / "x.jpg", 16)
+    assert upright[:6].max() < 20
+    assert upright[10:].min() > 235
+
+
+def test_the_default_size(tmp_path):
+    classes(tmp_path / "small")
+    assert read_images(tmp_path / "small").images.shape[1:3] == (20, 20)
+    assert read_images(tmp_path / "small", size=224).images.shape[1:3] == (224, 224)
+    save(tmp_path / "small" / "a" / "0.png", size=(50, 20))
+    assert read_images(tmp_path / "small").images.shape[1:3] == (32, 32)
+    for at in (15, 225):
+        with pytest.raises(ValueError, match="size is"):
+            read_images(tmp_path / "small", size=at)
+
+
+def test_the_hold_out_is_stratified_and_seeded(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [100, 40, 3])
+    images = rng.integers(0, 255, (143, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels)
+    data = read_images(tmp_path / "x.npz", holdout=0.2)
+    assert np.bincount(data.labels[data.index("val")], minlength=3).tolist() == [20, 8, 0]
+    again, other = (read_images(tmp_path / "x.npz", holdout=0.2, seed=seed) for seed in (0, 1))
+    assert again.splits == data.splits != other.splits
+    table = list(csv.DictReader(io.StringIO(split_csv(data).decode())))
+    assert tuple(row["split"] for row in table) == data.splits
+    assert hold_out(data, 0.5, seed=0).splits.count("test") == 0
+
+
+def test_the_cache_is_used_and_renewed(tmp_path, cache):
+    classes(tmp_path)
+    first = read_images(tmp_path)
+    calls = []
+    same = read_images(tmp_path, on_image=lambda done, total: calls.append(done))
+    assert same.cache == first.cache
+    assert not calls
+    save(tmp_path / "a" / "new.png", grey=3)
+    changed = read_images(tmp_path)
+    assert len(changed.images) == 9
+    assert [e.name for e in cache.iterdir() if e.is_dir()] == [changed.cache.parent.name]
+    assert changed.cache.stat().st_size == 9 * 20 * 20 * 3
+    # What is written into the images stays in memory; a damaged cache is made again.
+    changed.images[:] = 0
+    assert read_images(tmp_path).images.any()
+    changed.cache.write_bytes(b"short")
+    assert read_images(tmp_path).images.any()
+
+
+def test_an_interrupt_leaves_no_part_of_the_cache(tmp_path, cache):
+    classes(tmp_path)
+
+    def interrupt(done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_images(tmp_path, on_image=interrupt)
+    assert not [entry for entry in cache.iterdir() if entry.is_dir()]
+
+
+def test_pixels_are_mapped_not_read(tmp_path):
+    classes(tmp_path, number=2)
+    files = sorted(tmp_path.rglob("*.png"))
+    pixels = read_pixels(tmp_path, files, 16)
+    assert isinstance(pixels.images, np.memmap)
+    assert np.shares_memory(rows(pixels.images, np.array([1, 2])), pixels.images)
+    assert (rows(pixels.images, np.array([0, 2])) == pixels.images[[0, 2]]).all()
+
+
+def test_large_parts_lie_on_disk(monkeypatch):
+    monkeypatch.setattr("sop_classify.data.pixels._IN_MEMORY", 100)
+    images = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
+    part = rows(images, np.array([0, 2, 4]))
+    assert isinstance(part, np.memmap)
+    assert (part == images[[0, 2, 4]]).all()
