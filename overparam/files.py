@@ -123,7 +123,8 @@ def check_folder(path: StrPath) -> None:
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise FileError(f"{str(place)!r} is no folder")
+            name = "it" if place == Path(path) else repr(str(place))
+            raise FileError(f"{name} is no folder")
         _try_folder(place)
 
 

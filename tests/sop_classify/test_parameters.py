@@ -23,6 +23,7 @@ from sop_classify import (
     noisy_labels,
     read_human_labels,
     recipe_for,
+    second_choice_noise,
     subset,
     symmetric_noise,
     train,
@@ -50,6 +51,7 @@ CALLS = {
     "symmetric_noise": (symmetric_noise, NOISE),
     "asymmetric_noise": (asymmetric_noise, {**NOISE, "mapping": {0: 1}}),
     "instance_noise": (instance_noise, {**NOISE, "images": DATA.train_images}),
+    "second_choice_noise": (second_choice_noise, {**NOISE, "images": DATA.train_images}),
     "subset": (subset, {"data": DATA, "number": 9, "rng": RNG}),
     "load_data": (load_data, {"download": False}),
     "label_issues": (label_issues, {"given_labels": LABELS % 2, "probability": HALF}),
@@ -128,6 +130,11 @@ WRONG = {
                     ({0: 3}, ValueError), ({0: 1.5}, TypeError), ("cifar10", ValueError)],
     },
     "instance_noise": {
+        **OF_NOISE,
+        "images": [(DATA.train_images / 1, TypeError), (DATA.train_images[1:], ValueError),
+                   (np.ma.masked_array(DATA.train_images), TypeError), (None, TypeError)],
+    },
+    "second_choice_noise": {
         **OF_NOISE,
         "images": [(DATA.train_images / 1, TypeError), (DATA.train_images[1:], ValueError),
                    (np.ma.masked_array(DATA.train_images), TypeError), (None, TypeError)],
