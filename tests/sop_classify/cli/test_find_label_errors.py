@@ -1,4 +1,4 @@
-"""From a folder to a corrected folder: find-label-errors, apply-corrections, make-example-labels."""
+"""From a folder to a corrected one: find-label-errors, apply-corrections, make-example-labels."""
 
 import csv
 import json

@@ -47,9 +47,7 @@ def planned(place, text, tmp_path):
 
 def test_a_new_folder(folder, tmp_path):
     before = state(folder)
-    text = HEADER + (
-        "cat/1.png,,cat,dog,accept\ncat/2.png,,cat,,drop\ndog/0.png,,dog,dog,keep\n"
-    )
+    text = HEADER + ("cat/1.png,,cat,dog,accept\ncat/2.png,,cat,,drop\ndog/0.png,,dog,dog,keep\n")
     changes = planned(folder, text, tmp_path)
     places = write_folder(tmp_path / "new", changes)
     # dog/1.png is there: the newcomer gets a name of its own.

@@ -1,4 +1,4 @@
-"""Your own images of any kind: folders, tables, arrays; what is skipped; the hold-out; the cache."""
+"""Images of any kind: folders, tables, arrays; what is skipped; the hold-out; the cache."""
 
 import csv
 import io

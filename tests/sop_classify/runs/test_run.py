@@ -495,7 +495,7 @@ def test_a_folder_in_use_is_not_touched(tmp_path):
         next(go(tmp_path))
     one_line(error)
     assert list(contents(tmp_path)) == ["thesis.tex"]
-    with pytest.raises(FileError, match="cannot write into .*thesis.tex': it is no folder"):
+    with pytest.raises(FileError, match=r"cannot write into .*thesis.tex': it is no folder"):
         next(go(tmp_path / "thesis.tex"))
     with pytest.raises(FileError, match="not empty"):
         next(go(stopped(tmp_path / "run")))
