@@ -15,7 +15,7 @@ SMALL = ["--epochs", "3", "--set", "batch_size=32", "--device", "cpu", "-q"]
 TABLES = {
     *("label_issues.csv", "pred_probs.npy", "transition_matrix.csv", "class_quality.csv"),
     *("overlapping_classes.csv", "duplicates.csv", "skipped.csv", "split.csv", "classes.txt"),
-    *("summary.json", "training"),
+    *("summary.json", "training", "review.html"),
 }
 
 
