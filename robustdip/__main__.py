@@ -31,6 +31,7 @@ def commands() -> "typer.Typer":
     from sop_classify.cli.compare_methods import compare_methods
     from sop_classify.cli.find_label_errors import find_label_errors
     from sop_classify.cli.make_example_labels import make_example_labels
+    from sop_classify.cli.train import train
     from sop_classify.cli.train_cifar import train_cifar
 
     app = typer.Typer(
@@ -49,7 +50,7 @@ def commands() -> "typer.Typer":
 
     for command in (
         *(denoise, corrupt, compare, train_cifar, compare_methods),
-        *(find_label_errors, apply_corrections, make_example_labels),
+        *(find_label_errors, apply_corrections, make_example_labels, train),
     ):
         app.command(command.__name__.replace("_", "-"))(command)
     return app

@@ -16,6 +16,7 @@ from overparam.checks import check_choice, check_count, check_real, check_type
 __all__ = [
     "BUDGETS",
     "NETWORKS",
+    "TORCHVISION",
     "Recipe",
     "describe_settings",
     "read_settings",
@@ -34,11 +35,15 @@ NETWORKS: dict[str, str] = {
     "resnet34": "sop_classify.training.networks:resnet34",
     "small-cnn": "sop_classify.training.networks:SmallCNN",
     "cnn7": "sop_classify.training.networks:CNN7",
+    "efficientnet-lite0": "sop_classify.training.efficientnet_lite:EfficientNetLite0",
 }
 """Every network by name: ``"module:callable"``, called with the number of classes.
 
 An entry of your own adds a network. Modules are named, not imported: PyTorch takes seconds to load.
 """
+
+TORCHVISION = "torchvision/"
+"""Before the name of a classifier of torchvision, such as ``torchvision/resnet18``."""
 
 # Twice a setting, and its product with a count, must still be a float32.
 _LARGEST_FLOAT, _LARGEST_INT = 1e30, 2**31 - 1
@@ -91,7 +96,7 @@ class Recipe:
     method : str
         A key of `sop_classify.methods.catalogue.METHODS`.
     network : str
-        A key of `NETWORKS`.
+        A key of `NETWORKS`, or `TORCHVISION` and the name of a classifier of torchvision.
     epochs : int
     batch_size : int
         Upper limit. An epoch is cut into batches of equal size, because batch normalisation fails
@@ -177,8 +182,11 @@ class Recipe:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
         for field, kind in _fields(type(self)):
             _check(field, kind, getattr(self, field.name))
-        if self.network not in NETWORKS:
-            raise ValueError(f"network is {self.network!r}; use one of {', '.join(NETWORKS)}")
+        if self.network not in NETWORKS and not self.network.startswith(TORCHVISION):
+            raise ValueError(
+                f"network is {self.network!r}; use one of {', '.join(NETWORKS)}, or "
+                f"{TORCHVISION}NAME"
+            )
         if self.schedule == "steps" and (not self.milestones or min(self.milestones) < 1):
             raise ValueError(f"milestones are {self.milestones}; 'steps' needs epochs from 1 on")
         if self.optimizer == "muon" and not (self.head_lr and self.bias_lr):
@@ -297,7 +305,7 @@ def describe_settings(recipe: Recipe) -> str:
 
 
 def _range(field: dataclasses.Field[Any], kind: Any) -> str:
-    choices = NETWORKS if field.name == "network" else get_args(kind)
+    choices = (*NETWORKS, f"{TORCHVISION}NAME") if field.name == "network" else get_args(kind)
     if kind is bool:
         return "true or false"
     if kind in (int, float):

@@ -6,18 +6,25 @@ Only typer and lists of names are imported here: `--help` answers before torch c
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from overparam.terminal import exit_on_error, progress
 from sop_classify.cli.options import Compile, Device, one_of
+from sop_classify.cli.own_images import (
+    Holdout,
+    Mirror,
+    OwnImages,
+    Size,
+    cache_of,
+    check_places,
+    describe,
+    fitted,
+)
 from sop_classify.cli.train_cifar import budget_for, train_run
 from sop_classify.methods.catalogue import recipe_for
-from sop_classify.recipes import Recipe, describe_settings, read_settings, resized, with_settings
-
-if TYPE_CHECKING:
-    from sop_classify.data.images import LabelledImages
+from sop_classify.recipes import describe_settings, read_settings, with_settings
 
 __all__ = ["find_label_errors"]
 
@@ -26,38 +33,14 @@ _TRAINING = "training"  # folder of the run
 
 
 def find_label_errors(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help="A folder of classes, a folder with train/CLASS and val/CLASS, a table "
-            "path,label, an .npz file, or a folder with CIFAR or MNIST.",
-        ),
-    ],
+    data: OwnImages,
     out: Annotated[Path, typer.Option(help="New folder for the tables.")],
     method: Annotated[
         str, typer.Option(help="Method of training.", **one_of("method", _METHODS))
     ] = "sop",
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=16,
-            max=224,
-            help="Side in pixels to which image files are resized and cropped.",
-            show_default="their own, if they are small squares of one size, or 32",
-        ),
-    ] = None,
-    holdout: Annotated[
-        float,
-        typer.Option(help="Fraction of the training images to hold out if there is no val."),
-    ] = 0.1,
-    mirror: Annotated[
-        bool,
-        typer.Option(
-            "--mirror/--no-mirror",
-            help="Whether a mirror image shows the same class: not so for digits and text.",
-        ),
-    ] = True,
+    size: Size = None,
+    holdout: Holdout = 0.1,
+    mirror: Mirror = True,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs.", show_default="by the data")
     ] = None,
@@ -97,16 +80,16 @@ def find_label_errors(
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
         read_settings(recipe_for("cpu", method), wishes)
-        _check_places(data, out, resume=resume)
+        check_places(data, out, resume=resume)
 
         from sop_classify.data.images import read_images
 
         with progress(f"read {data.name}", unit="image", quiet=quiet) as show:
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         if not quiet:
-            _describe(images)
+            describe(images)
         recipe = recipe_for(budget_for("auto", device), method)
-        recipe = _fitted(recipe, len(images.index("train")), epochs=epochs, mirror=mirror)
+        recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
         recipe = with_settings(recipe, wishes)
 
         from sop_classify.reports.label_errors import write_findings
@@ -134,7 +117,7 @@ def find_label_errors(
             seed=seed,
             training_seconds=run.record.results.get("training_seconds"),
             seconds=round(time.monotonic() - begin, 1),
-            cache=_cache(images),
+            cache=cache_of(images),
         )
         if findings.test is not None:
             typer.echo(
@@ -144,48 +127,6 @@ def find_label_errors(
                 err=True,
             )
         typer.echo(json.dumps(summary, default=str) if as_json else _report(summary, out))
-
-
-def _check_places(data: Path, out: Path, *, resume: bool) -> None:
-    from overparam.files import FileError, file_errors
-    from sop_classify.runs.run import require_new
-
-    with file_errors("read", data):
-        data.stat()
-    with file_errors("write to", out):
-        if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-            raise FileError("it is inside the data, where it would be read as a class")
-    if not resume:
-        require_new(out)
-
-
-def _fitted(recipe: Recipe, number: int, *, epochs: int | None, mirror: bool) -> Recipe:
-    """The recipe for so many training images: the fewer there are, the more epochs."""
-    if epochs is None:
-        # 11 of the recipe for 50,000 images, 24 for 5,000, 32 for 2,000.
-        epochs = round(recipe.epochs * min(4.0, max(1.0, (50_000 / number) ** (1 / 3))))
-    recipe = resized(recipe, epochs)
-    return recipe if mirror else recipe.changed(flip="none", flips=False)
-
-
-def _cache(images: "LabelledImages") -> dict[str, Any] | None:
-    path = images.cache
-    return None if path is None else {"path": str(path), "bytes": path.stat().st_size}
-
-
-def _describe(images: "LabelledImages") -> None:
-    height, width = images.images.shape[1:3]
-    parts = {split: len(images.index(split)) for split in ("train", "val", "test")}
-    said = ", ".join(f"{number:,} {split}" for split, number in parts.items() if number)
-    typer.echo(f"{len(images.class_names)} classes, {said}, at {width}x{height}", err=True)
-    if cache := _cache(images):
-        typer.echo(f"pixels: {cache['bytes'] / 1e6:.1f} MB in {cache['path']!r}", err=True)
-    if images.holdout is not None:
-        typer.echo(f"held out {images.holdout:.0%} of each class: see split.csv", err=True)
-    for skipped in images.skipped[:3]:
-        typer.echo(f"skipped {skipped.path!r}: {skipped.reason}", err=True)
-    if len(images.skipped) > 3:
-        typer.echo(f"skipped {len(images.skipped) - 3} more: see skipped.csv", err=True)
 
 
 def _report(summary: dict[str, Any], out: Path) -> str:

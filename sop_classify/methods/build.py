@@ -14,6 +14,7 @@ from sop_classify.methods.catalogue import find_method
 from sop_classify.recipes import Recipe
 from sop_classify.training.loop import Training, TrainingLoop
 from sop_classify.training.loss import Loss
+from sop_classify.training.pretrained import Pretrained, start_networks
 
 __all__ = ["loss_for", "training_for"]
 
@@ -24,6 +25,8 @@ def training_for(
     recipe: Recipe,
     *,
     network: nn.Module | Sequence[nn.Module] | None = None,
+    weights: Pretrained | None = None,
+    balanced: bool = False,
     seed: int = 0,
     device: str = "auto",
     compile: bool = False,
@@ -32,8 +35,11 @@ def training_for(
 
     Parameters
     ----------
-    data, given_labels, recipe, network, seed, device, compile
+    data, given_labels, recipe, network, balanced, seed, device, compile
         As in `sop_classify.training.loop.TrainingLoop`.
+    weights : Pretrained, optional
+        What the recipe's networks start from, see `sop_classify.training.pretrained`. Not with a
+        `network` of your own.
 
     Returns
     -------
@@ -47,9 +53,26 @@ def training_for(
     """
     kind = _implementation(recipe)
     check_type("data", data, ImageData)
+    statistics = None
+    if weights is not None:
+        if network is not None:
+            raise ValueError("network and weights are given; load the weights into the network")
+        number = 1 if issubclass(kind, Loss) else kind.num_networks
+        statistics = (weights.mean, weights.std)
+        start = torch.Generator("cpu").manual_seed(check_count("seed", seed, most=LARGEST_SEED))
+        with own_modes(torch.device("cpu")):
+            network = start_networks(weights, recipe.network, data, number, generator=start)
     if not issubclass(kind, Loss):
         return kind(
-            data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
+            data,
+            given_labels,
+            recipe,
+            network=network,
+            statistics=statistics,
+            balanced=balanced,
+            seed=seed,
+            device=device,
+            compile=compile,
         )
     loss = loss_for(recipe, len(data.train_images), len(data.class_names), seed=seed)
     return Training(
@@ -58,6 +81,8 @@ def training_for(
         recipe,
         loss=loss,
         network=network,
+        statistics=statistics,
+        balanced=balanced,
         seed=seed,
         device=device,
         compile=compile,

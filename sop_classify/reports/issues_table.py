@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sop_classify.labels.issues import LabelIssues
 
-__all__ = ["issues_csv", "transitions_csv"]
+__all__ = ["issues_csv", "matrix_csv", "transitions_csv"]
 
 
 def issues_csv(
@@ -67,9 +67,16 @@ def issues_csv(
 
 def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
     """The transition matrix as a table: a row a true class, a column a given one, names first."""
+    rows = issues.transition_matrix.round(6).tolist()
+    return matrix_csv(rows, corner="true label", class_names=class_names)
+
+
+def matrix_csv(
+    rows: Sequence[Sequence[float]], *, corner: str, class_names: Sequence[str]
+) -> bytes:
+    """A matrix with a row and a column for each class as a table; `corner` says what rows are."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["true label", *class_names])
-    rows = issues.transition_matrix.round(6).tolist()
+    writer.writerow([corner, *class_names])
     writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
     return text.getvalue().encode("utf-8", "backslashreplace")

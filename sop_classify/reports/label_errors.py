@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from overparam.files import FileError, replace_file
 from sop_classify.data.duplicates import DuplicateSet
 from sop_classify.data.images import LabelledImages, split_csv
+from sop_classify.data.listing import Skipped
 from sop_classify.data.pixels import upright
 from sop_classify.labels.issues import LabelIssues
 from sop_classify.labels.quality import ClassQuality, class_quality, overlapping_classes
@@ -21,7 +22,7 @@ from sop_classify.labels.rate import NoiseRate
 from sop_classify.reports.issues_table import transitions_csv
 from sop_classify.reports.review import REVIEW, Suspect, Table, suspected, write_review
 
-__all__ = ["Findings", "Judged", "summary", "write_findings"]
+__all__ = ["Findings", "Judged", "skipped_csv", "summary", "write_findings"]
 
 _SHOWN = 128  # pixels: the side of a thumbnail
 
@@ -95,9 +96,7 @@ def write_findings(folder: Path, findings: Findings, **more: Any) -> dict[str, A
         "class_quality.csv": _quality(findings),
         "overlapping_classes.csv": _overlap(findings),
         "duplicates.csv": _duplicates(data, findings.duplicates),
-        "skipped.csv": _table(
-            ("path", "reason"), ((each.path, each.reason) for each in data.skipped)
-        ),
+        "skipped.csv": skipped_csv(data.skipped),
         "split.csv": split_csv(data),
         "classes.txt": "".join(f"{name!r}\n" if "\n" in name else f"{name}\n" for name in names)
         .encode("utf-8", "backslashreplace"),
@@ -140,6 +139,11 @@ def summary(findings: Findings) -> dict[str, Any]:
         "skipped": len(data.skipped),
         "holdout": data.holdout,
     }
+
+
+def skipped_csv(skipped: Sequence[Skipped]) -> bytes:
+    """What was left out, and why, as a table."""
+    return _table(("path", "reason"), ((each.path, each.reason) for each in skipped))
 
 
 def _differ(values: Sequence[Any] | NDArray[Any], images: DuplicateSet) -> bool:

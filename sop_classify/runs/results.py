@@ -1,6 +1,7 @@
 """What a run leaves when it is complete: its results, tables of the labels, and a figure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overparam.files import replace_file
+from sop_classify.data.image_data import ImageData
 from sop_classify.labels.issues import auroc, f1, label_issues
+from sop_classify.reports.confusion import (
+    CONFUSION,
+    balanced_accuracy,
+    confusion_csv,
+    confusion_matrix,
+)
 from sop_classify.reports.curves import CURVES, draw_curves
 from sop_classify.reports.issues_table import issues_csv, transitions_csv
+from sop_classify.runs.model import Model
 from sop_classify.training.evaluation import Epoch
 from sop_classify.training.loop import TrainingLoop
 
-__all__ = ["write_results"]
+__all__ = ["best_epoch", "write_results"]
 
 
 def write_results(
@@ -22,11 +31,13 @@ def write_results(
     training: TrainingLoop,
     history: Sequence[Epoch],
     *,
-    class_names: Sequence[str],
-    files: Sequence[str] = (),
+    data: ImageData,
     true_labels: NDArray[np.int64] | None = None,
+    model: Model | None = None,
 ) -> dict[str, Any]:
-    """Write label_issues.csv, transition_matrix.csv and curves.png, and return the results.
+    """Write the tables and the figure, and return the results.
+
+    These are label_issues.csv, transition_matrix.csv, confusion_matrix.csv and curves.png.
 
     Parameters
     ----------
@@ -35,10 +46,11 @@ def write_results(
         With all epochs done.
     history : sequence of Epoch
         All its epochs.
-    class_names : sequence of str
-    files : sequence of str, shape (N,), optional
-        Where each training image is, for label_issues.csv.
+    data : ImageData
+        What was trained on and tested with.
     true_labels : ndarray of int64, shape (N,), optional
+    model : Model, optional
+        The network of the epoch that was chosen; by default that of the last.
 
     Returns
     -------
@@ -49,19 +61,27 @@ def write_results(
         it is chosen with the test labels, so it is not an estimate of the accuracy. `noise_rate`,
         `issues_auroc` and `issues_f1` need the truth; `estimated_noise_rate` does without.
         `training_seconds`, and `seconds` with the tests included; neither includes reading data and
-        saving. `curves`: the name of the figure, or why there is none.
+        saving. `curves`: the name of the figure, or why there is none. Of the chosen epoch:
+        `selected_epoch`, `selected_accuracy`, and `balanced_accuracy`, the mean over the classes
+        of the fraction of their test images that is predicted correctly.
     """
     last, given = history[-1], training.given.cpu().numpy()
     issues = label_issues(given, training.probability.cpu().numpy())
-    table = issues_csv(issues, class_names=class_names, files=files)
+    names = data.class_names
+    table = issues_csv(issues, class_names=names, files=data.train_files)
     replace_file(folder / "label_issues.csv", table)
-    replace_file(folder / "transition_matrix.csv", transitions_csv(issues, class_names=class_names))
+    replace_file(folder / "transition_matrix.csv", transitions_csv(issues, class_names=names))
+    with _weights_of(model, training):
+        tested = training.predict(data.test_images).argmax(1).cpu().numpy()
+    confusion = confusion_matrix(data.test_labels, tested, len(names))
+    replace_file(folder / CONFUSION, confusion_csv(confusion, class_names=names))
     predicted = training.predict_training_images().argmax(1).cpu().numpy()
     wrong = np.zeros(len(given), bool) if true_labels is None else given != true_labels
 
     def share_of_wrong(labels: NDArray[np.int64] | None) -> float | None:
         return float((predicted == labels)[wrong].mean()) if wrong.any() else None
 
+    chosen = history[-1] if model is None else history[model.epoch - 1]
     training_seconds = sum(epoch.seconds for epoch in history)
     return {
         "accuracy": last.test_accuracy,
@@ -79,4 +99,29 @@ def write_results(
         "seconds": training_seconds + sum(epoch.evaluation_seconds for epoch in history),
         "training_seconds": training_seconds,
         "curves": draw_curves(folder / CURVES, history),
+        "selected_epoch": chosen.epoch,
+        "selected_accuracy": chosen.test_accuracy,
+        "balanced_accuracy": balanced_accuracy(confusion),
     }
+
+
+def best_epoch(history: Sequence[Epoch]) -> int | None:
+    """The epoch with the best test accuracy, the first of equals; None if none was tested."""
+    tested = [
+        (epoch.test_accuracy, -epoch.epoch) for epoch in history if epoch.test_accuracy is not None
+    ]
+    return -max(tested)[1] if tested else None
+
+
+@contextmanager
+def _weights_of(model: Model | None, training: TrainingLoop) -> Iterator[None]:
+    """Predict with the weights of a model, and put back those of the training."""
+    if model is None:
+        yield
+        return
+    own = {key: value.clone() for key, value in training.network.state_dict().items()}
+    training.network.load_state_dict(model.network.state_dict())
+    try:
+        yield
+    finally:
+        training.network.load_state_dict(own)

@@ -5,7 +5,9 @@
 - ``labels.npz``: ``given_labels``, and ``true_labels`` if they are known.
 - ``metrics.csv``: a row for each epoch, the fields of `Epoch`.
 - ``checkpoint.safetensors``: everything that changes, after the last completed epoch.
-- ``label_issues.csv``, ``transition_matrix.csv`` and ``curves.png``, written at the end.
+- ``model.safetensors``: the network alone, to predict with, see `sop_classify.runs.model`.
+- ``label_issues.csv``, ``transition_matrix.csv``, ``confusion_matrix.csv`` and ``curves.png``,
+  written at the end.
 
 Each file is written whole or not at all. run.json is the first, with the status "starting" until
 all others are there: such a folder can be resumed, from the first epoch on, and started again.
@@ -24,14 +26,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 import overparam
-from overparam.checks import LARGEST_SEED, check_count, check_type
+from overparam.checks import LARGEST_SEED, check_choice, check_count, check_type
 from overparam.files import (
     FileError,
     MovedError,
@@ -50,6 +52,7 @@ from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
 from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
 from sop_classify.runs.lock import LOCK, FolderLock
+from sop_classify.runs.model import MODEL, model_bytes, read_model
 from sop_classify.runs.record import (
     METRICS,
     RECORD,
@@ -61,9 +64,10 @@ from sop_classify.runs.record import (
     write_metrics,
     write_record,
 )
-from sop_classify.runs.results import write_results
+from sop_classify.runs.results import best_epoch, write_results
 from sop_classify.training.evaluation import Epoch, Evaluator
 from sop_classify.training.loop import TrainingLoop
+from sop_classify.training.pretrained import Pretrained
 
 __all__ = ["Job", "Run", "require_new", "train"]
 
@@ -92,6 +96,14 @@ class Job:
         Use `torch.compile`, which pays on a GPU after a minute of training.
     arguments : mapping of str
         How the data came to be, for run.json: see `RunRecord`.
+    weights : Pretrained, optional
+        What the networks start from.
+    balanced : bool
+        As in `TrainingLoop`.
+    select : {"last", "holdout"}
+        The epoch whose network is kept and reported: the last, or the one with the best accuracy on
+        the test images. The second is legitimate if those are a hold-out with labels as wrong as
+        those that are trained on.
 
     Raises
     ------
@@ -107,6 +119,9 @@ class Job:
     device: str = "auto"
     compile: bool = False
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: Pretrained | None = None
+    balanced: bool = False
+    select: Literal["last", "holdout"] = "last"
 
     def __post_init__(self) -> None:
         check_type("data", self.data, ImageData)
@@ -115,6 +130,8 @@ class Job:
         check_type("device", self.device, str)
         check_type("compile", self.compile, bool)
         check_type("arguments", self.arguments, Mapping)
+        check_type("balanced", self.balanced, bool)
+        check_choice("select", self.select, ("last", "holdout"))
         number, classes = len(self.data.train_images), len(self.data.class_names)
         check_labels(self.given_labels, classes, number=number, name="given_labels")
         if self.true_labels is not None:
@@ -126,6 +143,8 @@ class Job:
             self.data,
             self.given_labels,
             self.recipe,
+            weights=self.weights,
+            balanced=self.balanced,
             seed=self.seed,
             device=self.device,
             compile=self.compile,
@@ -241,7 +260,7 @@ class Run:
         self.record = RunRecord(
             status="starting",
             recipe=dataclasses.asdict(job.recipe),
-            arguments=dict(job.arguments),
+            arguments={**job.arguments, **_start(job)},
             seed=job.seed,
             data=_describe(job.data, self._given, self._true),
             noise=noise,
@@ -359,15 +378,20 @@ class Run:
             self._write(status="running", results={})
             for epoch in self._evaluator.epochs(self.training, on_batch=on_batch):
                 self.history.append(epoch)
+                # Before the checkpoint: what is killed between the two repeats the epoch.
+                if self.job.select == "holdout" and best_epoch(self.history) == epoch.epoch:
+                    self._write_model()
                 self._save()
                 yield epoch
+            if self.job.select == "last":
+                self._write_model()
             results = write_results(
                 self.folder,
                 self.training,
                 self.history,
-                class_names=self.job.data.class_names,
-                files=self.job.data.train_files,
+                data=self.job.data,
                 true_labels=self._true,
+                model=None if self.job.select == "last" else read_model(self.folder),
             )
             self._write(status="completed", results=results)
         except BaseException as error:
@@ -408,6 +432,10 @@ class Run:
         np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
         replace_file(folder / _LABELS, buffer.getvalue())
 
+    def _write_model(self) -> None:
+        model = model_bytes(self.training, class_names=self.job.data.class_names)
+        replace_file(self.folder / MODEL, model)
+
     def _write_state(self, folder: Path) -> None:
         stamp = {**self._stamp(), "epoch": self.training.epoch}
         checkpoint = checkpoint_bytes(self.training.state_dict(), stamp)
@@ -439,8 +467,10 @@ class Run:
         for parent in fallback_folders(self.folder.parent):
             with suppress(OSError, FileError):
                 folder = _new_folder(parent / self.folder.name)
-                names = (RECORD, _LABELS, METRICS, CHECKPOINT)
+                names = (RECORD, _LABELS, METRICS, CHECKPOINT, MODEL)
                 with unfinished(folder, *(folder / name for name in names)):
+                    if (self.folder / MODEL).exists():  # of the best epoch so far
+                        replace_file(folder / MODEL, (self.folder / MODEL).read_bytes())
                     write_record(folder, replace(self.record, status="interrupted"))
                     self._write_labels(folder)
                     self._write_state(folder)
@@ -474,6 +504,18 @@ class Run:
             "seed": self.record.seed,
             "fingerprint": self.record.data["fingerprint"],
         }
+
+
+def _start(job: Job) -> dict[str, Any]:
+    """What else must be the same in a run that goes on; what is usual is not said."""
+    said: dict[str, Any] = {}
+    if job.weights is not None:
+        said |= {"weights": job.weights.name, "weights_sha256": job.weights.digest}
+    if job.balanced:
+        said["balanced"] = True
+    if job.select != "last":
+        said["select"] = job.select
+    return said
 
 
 def _comparable(stamp: dict[str, Any]) -> dict[str, Any]:

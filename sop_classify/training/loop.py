@@ -1,14 +1,16 @@
 """The training loop: labelled images in, epochs out.
 
 All images live on the device as one uint8 tensor, and every view of a batch is made there at once.
-The loop never waits for the device: it looks at the loss once per epoch. It knows neither test
-labels nor true labels; `sop_classify.training.evaluation` compares its predictions with them.
+On a CPU that tensor shares the memory of the array, which may be a file: of large images no more
+than a batch becomes floats. The loop never waits for the device: it looks at the loss once per
+epoch. It knows neither test labels nor true labels; `sop_classify.training.evaluation` compares its
+predictions with them.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -44,6 +46,8 @@ __all__ = ["DivergedError", "TrainedEpoch", "Training", "TrainingLoop"]
 # The strong views of this many batches are made together: each operation of the policy then costs
 # one call for all of them.
 _STRONG_VIEWS_TOGETHER = 16
+# Counts of images were chosen at 32x32. Of larger ones there are fewer, so that memory stays.
+_USUAL_PIXELS = 32 * 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +101,15 @@ class TrainingLoop:
     network : Module or sequence of Module, optional
         Your own, from images (B, 3, H, W) to logits (B, C), instead of the recipe's; a sequence for
         a method with several networks.
+    statistics : pair of array_like, shape (3,), optional
+        Mean and standard deviation of each channel by which images are normalised, of values in
+        [0, 1]; a pretrained network needs its own. By default those of the training images.
+    balanced : bool
+        Add the logarithm of each class's share of the labels to the logits in training, so that
+        predictions are those for classes of equal size (Menon et al., "Long-tail learning via logit
+        adjustment", ICLR 2021, arXiv 2007.07314, equation 10 with τ = 1).
     seed : int
-        Seeds the weights, the order of the examples and the views.
+        Seeds the weights, the order of the examples, the views and dropout.
     device : str
         As in `overparam.devices.pick_device`.
     compile : bool
@@ -119,6 +130,8 @@ class TrainingLoop:
         3, ...
     disagreements : Tensor, int64, shape (N,)
         Number of epochs in which the prediction was not the given label.
+    mean, std : Tensor, float32, shape (3,)
+        What images are normalised by, of values in [0, 1].
     epoch, steps : int
         Number of completed epochs; number of batches before the present one, over all epochs, as
         `batches` counts them.
@@ -140,12 +153,15 @@ class TrainingLoop:
         recipe: Recipe,
         *,
         network: nn.Module | Sequence[nn.Module] | None = None,
+        statistics: tuple[ArrayLike, ArrayLike] | None = None,
+        balanced: bool = False,
         seed: int = 0,
         device: str = "auto",
         compile: bool = False,
     ) -> None:
         check_type("data", data, ImageData)
         check_type("recipe", recipe, Recipe)
+        check_type("balanced", balanced, bool)
         check_type("compile", compile, bool)
         self.recipe, self.epoch, self.steps = recipe, 0, 0
         self.device = pick_device(check_type("device", device, str))
@@ -153,14 +169,17 @@ class TrainingLoop:
         self.generator = torch.Generator("cpu").manual_seed(
             check_count("seed", seed, most=LARGEST_SEED)
         )
+        self._seed = seed
         with own_modes(self.device):
-            self._build(data, given_labels, network, compile)
+            self._build(data, given_labels, network, statistics, balanced, compile)
 
     def _build(
         self,
         data: ImageData,
         given_labels: ArrayLike,
         network: nn.Module | Sequence[nn.Module] | None,
+        statistics: tuple[ArrayLike, ArrayLike] | None,
+        balanced: bool,
         compile: bool,
     ) -> None:
         recipe, number, classes = self.recipe, len(data.train_images), len(data.class_names)
@@ -170,14 +189,23 @@ class TrainingLoop:
         if recipe.pad >= min(height, width):
             raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
         self.images = as_tensor(data.train_images).to(self.device)
-        self._mean, self._std = (
-            torch.tensor(values / 255, dtype=torch.float32, device=self.device)
-            for values in channel_statistics(data.train_images)
+        if statistics is None:
+            mean, std = channel_statistics(data.train_images)
+            statistics = mean / 255, std / 255
+        self.mean, self.std = (
+            torch.tensor(np.asarray(values), dtype=torch.float32, device=self.device)
+            for values in statistics
         )
+        self._adjustment = None
+        if balanced:
+            share = torch.bincount(self.given, minlength=classes) / number
+            # A class that no label names is as rare as one label.
+            self._adjustment = share.clamp(min=1 / number).log()
 
-        sample = torch.randperm(number, generator=self.generator)[:5000].to(self.device)
+        sample = torch.randperm(number, generator=self.generator)
+        sample = sample[: self._fewer(5000)].to(self.device)
         if network is None:
-            start = normalise(self.images[sample], self._mean, self._std, dtype=torch.float32)
+            start = normalise(self.images[sample], self.mean, self.std, dtype=torch.float32)
             network = [
                 build_network(recipe.network, classes, images=start.cpu(), generator=self.generator)
                 for _ in range(self.num_networks)
@@ -307,7 +335,7 @@ class TrainingLoop:
             begin = time.perf_counter()
             self._passes = [0, 0]
             try:
-                with own_modes(self.device):
+                with own_modes(self.device), self._dropout():
                     loss, predicted = self.train_once(on_batch)
             except torch.OutOfMemoryError as error:
                 raise NotEnoughMemoryError(
@@ -456,8 +484,9 @@ class TrainingLoop:
         batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
         for network in self.networks:
             network.train()
-        for start in range(0, len(batches), _STRONG_VIEWS_TOGETHER):
-            group = batches[start : start + _STRONG_VIEWS_TOGETHER]
+        together_at_once = self._fewer(_STRONG_VIEWS_TOGETHER)
+        for start in range(0, len(batches), together_at_once):
+            group = batches[start : start + together_at_once]
             sizes = [len(index) for index in group]
             together = {
                 i: self._strong_view(torch.cat(group), views).split(sizes)
@@ -513,20 +542,21 @@ class TrainingLoop:
     def inputs(self, images: Tensor) -> Tensor:
         """Views, uint8 (B, H, W, 3), as a network needs them: normalised, of this epoch's size."""
         images = shrink(images, scale=image_scale(self.recipe, self.epoch))
-        return normalise(images, self._mean, self._std, dtype=self.precision)
+        return normalise(images, self.mean, self.std, dtype=self.precision)
 
     def plain_inputs(self, images: NDArray[np.uint8] | Tensor) -> Iterator[Tensor]:
         """Images, uint8 (n, H, W, 3), as a network needs them, in batches and of full size."""
-        size = 512 if self.device.type == "cpu" else 2500
+        size = self._fewer(512 if self.device.type == "cpu" else 2500)
         for start in range(0, len(images), size):
             part = as_tensor(images[start : start + size]).to(self.device)
-            yield normalise(part, self._mean, self._std, dtype=self.precision)
+            yield normalise(part, self.mean, self.std, dtype=self.precision)
 
     def logits(self, x: Tensor, *, network: int = 0) -> Tensor:
         """The logits of a network, (B, C). In float32, because losses and small states need it."""
         self.count_passes(len(x), backward=torch.is_grad_enabled())
         with self.autocast():
-            return self._compiled[network](x).float()
+            logits = self._compiled[network](x).float()
+        return logits if self._adjustment is None else logits + self._adjustment
 
     def count_passes(self, number: int, *, backward: bool) -> None:
         """Add images that are sent through a network without `logits` to the epoch's count."""
@@ -591,6 +621,19 @@ class TrainingLoop:
         # may be the caller's, and would hold the weights of an earlier step.
         return torch.autocast(self.device.type, self.precision, cache_enabled=False)
 
+    def _fewer(self, number: int) -> int:
+        """As many images of this size as take the memory of `number` of 32x32; at least one."""
+        height, width = self.images.shape[1:3]
+        return max(1, min(number, number * _USUAL_PIXELS // (height * width)))
+
+    @contextmanager
+    def _dropout(self) -> Generator[None, None, None]:
+        """Seed torch's global generator, which dropout draws from, by this epoch; restore it."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed((self._seed + self.epoch) % 2**63)
+            yield
+
     def _groups(self) -> Iterator[dict[str, Any]]:
         return (group for o in chain.from_iterable(self.optimizers) for group in o.param_groups)
 
@@ -600,7 +643,7 @@ class Training(TrainingLoop):
 
     Parameters
     ----------
-    data, given_labels, recipe, network, seed, device, compile
+    data, given_labels, recipe, network, statistics, balanced, seed, device, compile
         As in `TrainingLoop`. `training_for` makes a training with the loss of the recipe's method.
     loss : Loss
 
@@ -622,13 +665,23 @@ class Training(TrainingLoop):
         *,
         loss: Loss,
         network: nn.Module | Sequence[nn.Module] | None = None,
+        statistics: tuple[ArrayLike, ArrayLike] | None = None,
+        balanced: bool = False,
         seed: int = 0,
         device: str = "auto",
         compile: bool = False,
     ) -> None:
         self.loss = check_type("loss", loss, Loss)
         super().__init__(
-            data, given_labels, recipe, network=network, seed=seed, device=device, compile=compile
+            data,
+            given_labels,
+            recipe,
+            network=network,
+            statistics=statistics,
+            balanced=balanced,
+            seed=seed,
+            device=device,
+            compile=compile,
         )
 
     def setup(self) -> None:

@@ -4,6 +4,7 @@ Every network takes normalised images (B, 3, H, W) and returns logits (B, num_cl
 drawn from the generator given, never from PyTorch's global one.
 """
 
+import difflib
 import math
 import pkgutil
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sop_classify.recipes import NETWORKS
+from overparam.files import one_line
+from sop_classify.recipes import NETWORKS, TORCHVISION
 
 __all__ = [
     "CNN7",
@@ -141,7 +143,8 @@ class FastNet(nn.Module):
     def initialise(self, images: Tensor, *, generator: torch.Generator) -> None:
         """Set the whitening from normalised images (n, 3, H, W), the rest at random."""
         covariance, number = torch.zeros(12, 12, dtype=torch.float64), 0
-        for part in images.split(100):  # patches are twelve times the size of their image
+        # Patches are twelve times the size of their image, in doubles: 10 MB at a time.
+        for part in images.split(max(1, min(100, 100 * 32 * 32 // images[0, 0].numel()))):
             patches = part.double().unfold(2, 2, 1).unfold(3, 2, 1).movedim(1, 3).reshape(-1, 12)
             covariance += patches.T @ patches
             number += len(patches)
@@ -238,13 +241,21 @@ def build_network(
     Parameters
     ----------
     name : str
-        A key of `sop_classify.recipes.NETWORKS`.
+        A key of `sop_classify.recipes.NETWORKS`, or ``torchvision/`` and the name of a classifier
+        of torchvision.
     num_classes : int
     images : Tensor, shape (n, 3, H, W)
         Some normalised training images; `fast` whitens by them, the others ignore them.
     generator : torch.Generator
         On the CPU.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or it cannot take images of this size.
     """
+    if name.startswith(TORCHVISION):
+        return _of_torchvision(name.removeprefix(TORCHVISION), num_classes, images, generator)
     if name not in NETWORKS:
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     height, width = images.shape[2:]
@@ -267,6 +278,39 @@ def build_network(
     if isinstance(network, FastNet):
         network.initialise(images, generator=generator)
     return network
+
+
+def _of_torchvision(
+    name: str, num_classes: int, images: Tensor, generator: torch.Generator
+) -> nn.Module:
+    from torchvision import models  # seconds to import
+
+    known = models.list_models(module=models)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or ["resnet18", "mobilenet_v3_small"]
+        raise ValueError(f"torchvision has no classifier {name!r}; it has {', '.join(near)} ...")
+    # Of these two only one answer is wanted, and their own initialisation, which they ask for.
+    options = {"aux_logits": False, "init_weights": True}
+    seed = int(torch.randint(2**31, (), generator=generator))
+    # torchvision's initialisation draws from the global generator: it is put back afterwards.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = models.get_model(
+            name,
+            weights=None,
+            num_classes=num_classes,
+            **(options if name in ("googlenet", "inception_v3") else {}),
+        ).float()
+    try:
+        with torch.no_grad():
+            network.eval()(images[:1])
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = images.shape[2:]
+        raise ValueError(
+            f"torchvision's {name} cannot take images of {width}x{height} ({one_line(error)}); "
+            "choose another size or network"
+        ) from error
+    return network.train()
 
 
 def preact_resnet18(num_classes: int) -> PreActResNet:

@@ -64,6 +64,8 @@ def test_a_run_is_a_folder(npz, tmp_path):
         "checkpoint.safetensors",
         "label_issues.csv",
         "transition_matrix.csv",
+        "confusion_matrix.csv",
+        "model.safetensors",
     }
     labels = np.load(out / "labels.npz")
     assert (labels["given_labels"] != labels["true_labels"]).sum() == 24

@@ -38,7 +38,8 @@ from sop_classify.training.evaluation import Epoch
 from tests.helpers.labels import TINY_NETWORK
 
 FILES = ["checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json"]
-NOT_DRAWN = sorted([*FILES, "label_issues.csv", "transition_matrix.csv"])
+TABLES = ["confusion_matrix.csv", "label_issues.csv", "transition_matrix.csv"]
+NOT_DRAWN = sorted([*FILES, *TABLES, "model.safetensors"])
 AT_THE_END = sorted([*NOT_DRAWN, "curves.png"])
 
 # Between them every part of a state: Muon and SGD, averaged weights, u and v, none of them.

@@ -1,0 +1,100 @@
+"""What `find-label-errors` and `train` share: your own images as an argument, read and described.
+
+Only typer and lists of names are imported here: `--help` answers before torch could be loaded.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sop_classify.recipes import Recipe, resized
+
+if TYPE_CHECKING:
+    from sop_classify.data.images import LabelledImages
+
+__all__ = [
+    "Holdout",
+    "Mirror",
+    "OwnImages",
+    "Size",
+    "cache_of",
+    "check_places",
+    "describe",
+    "fitted",
+]
+
+OwnImages = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder of classes, a folder with train/CLASS and val/CLASS, a table "
+        "path,label, an .npz file, or a folder with CIFAR or MNIST.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        max=224,
+        help="Side in pixels to which image files are resized and cropped.",
+        show_default="their own, if they are small squares of one size, or 32",
+    ),
+]
+Holdout = Annotated[
+    float,
+    typer.Option(help="Fraction of the training images to hold out if there is no val."),
+]
+Mirror = Annotated[
+    bool,
+    typer.Option(
+        "--mirror/--no-mirror",
+        help="Whether a mirror image shows the same class: not so for digits and text.",
+    ),
+]
+
+
+def check_places(data: Path, out: Path, *, resume: bool) -> None:
+    """Raise FileError unless there is data, and a run can start, or resume, outside of it."""
+    from overparam.files import FileError, file_errors
+    from sop_classify.runs.run import require_new
+
+    with file_errors("read", data):
+        data.stat()
+    with file_errors("write to", out):
+        if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+            raise FileError("it is inside the data, where it would be read as a class")
+    if not resume:
+        require_new(out)
+
+
+def fitted(recipe: Recipe, images: "LabelledImages", *, epochs: int | None, mirror: bool) -> Recipe:
+    """The recipe for so many training images: the fewer there are, the more epochs."""
+    if epochs is None:
+        # 11 of the recipe for 50,000 images, 24 for 5,000, 32 for 2,000.
+        number = len(images.index("train"))
+        epochs = round(recipe.epochs * min(4.0, max(1.0, (50_000 / number) ** (1 / 3))))
+    recipe = resized(recipe, epochs)
+    return recipe if mirror else recipe.changed(flip="none", flips=False)
+
+
+def cache_of(images: "LabelledImages") -> dict[str, Any] | None:
+    """Place and bytes of the pixels that are kept; None for arrays."""
+    path = images.cache
+    return None if path is None else {"path": str(path), "bytes": path.stat().st_size}
+
+
+def describe(images: "LabelledImages") -> None:
+    """Say on stderr what was read and what was left out."""
+    height, width = images.images.shape[1:3]
+    parts = {split: len(images.index(split)) for split in ("train", "val", "test")}
+    said = ", ".join(f"{number:,} {split}" for split, number in parts.items() if number)
+    typer.echo(f"{len(images.class_names)} classes, {said}, at {width}x{height}", err=True)
+    if cache := cache_of(images):
+        typer.echo(f"pixels: {cache['bytes'] / 1e6:.1f} MB in {cache['path']!r}", err=True)
+    if images.holdout is not None:
+        typer.echo(f"held out {images.holdout:.0%} of each class: see split.csv", err=True)
+    for skipped in images.skipped[:3]:
+        typer.echo(f"skipped {skipped.path!r}: {skipped.reason}", err=True)
+    if len(images.skipped) > 3:
+        typer.echo(f"skipped {len(images.skipped) - 3} more: see skipped.csv", err=True)
