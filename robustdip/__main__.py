@@ -29,8 +29,10 @@ def commands() -> "typer.Typer":
     from robustdip.cli.options import Version
     from sop_classify.cli.apply_corrections import apply_corrections
     from sop_classify.cli.compare_methods import compare_methods
+    from sop_classify.cli.export import export
     from sop_classify.cli.find_label_errors import find_label_errors
     from sop_classify.cli.make_example_labels import make_example_labels
+    from sop_classify.cli.predict import predict
     from sop_classify.cli.train import train
     from sop_classify.cli.train_cifar import train_cifar
 
@@ -50,7 +52,8 @@ def commands() -> "typer.Typer":
 
     for command in (
         *(denoise, corrupt, compare, train_cifar, compare_methods),
-        *(find_label_errors, apply_corrections, make_example_labels, train),
+        *(find_label_errors, apply_corrections, make_example_labels),
+        *(train, predict, export),
     ):
         app.command(command.__name__.replace("_", "-"))(command)
     return app

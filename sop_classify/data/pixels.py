@@ -103,19 +103,27 @@ def common_side(files: Sequence[Path]) -> int:
     return max(width, SMALLEST) if width == height <= _LARGEST_KEPT else _USUAL
 
 
-def decode(file: Path, side: int) -> NDArray[np.uint8]:
+def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint8]:
     """Read an image as `upright` does, the short side resized, the rest cut off.
+
+    Parameters
+    ----------
+    file : Path
+    height, width : int
+        In pixels; by default a square.
 
     Returns
     -------
-    ndarray, shape (side, side, 3), uint8
+    ndarray, shape (height, width, 3), uint8
 
     Raises
     ------
     FileError
         If it is no image, damaged, or has other samples than 8 or 16 bits.
     """
-    fitted = ImageOps.fit(upright(file, side), (side, side), Image.Resampling.BICUBIC)
+    width = height if width is None else width
+    picture = upright(file, max(height, width))
+    fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted)
 
 

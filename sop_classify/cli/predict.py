@@ -1,0 +1,165 @@
+"""The command `predict`: images in, their classes out, by the model of a run.
+
+Only typer is imported here: `--help` answers before torch could be loaded.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from overparam.terminal import exit_on_error, progress
+from sop_classify.cli.options import Device
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sop_classify.runs.model import Model
+
+__all__ = ["RunFolder", "predict"]
+
+_TOGETHER = 64  # images that are read before the network sees them
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run of train or train-cifar.")
+]
+
+
+def predict(
+    run: RunFolder,
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES...", help="Image files, and folders with images in them."),
+    ],
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", help="Write a table: path, and classes with their probabilities."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", min=1, help="Number of classes to show for each image.")
+    ] = 3,
+    device: Device = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON list instead of lines.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Replace an existing --csv.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print no progress on stderr.")
+    ] = False,
+) -> None:
+    """Say which class images are of, by the network of a run.
+
+    Images are resized, cropped and normalised as those of the training were. A file
+    that cannot be read costs a line on stderr, and status 1 at the end; all others
+    are predicted.
+    """
+    with exit_on_error():
+        from overparam.files import check_target, replace_file
+        from sop_classify.runs.model import read_model
+
+        if table is not None:
+            check_target(table, force=force)
+        model = read_model(run)
+        top = min(top, len(model.class_names))
+        files = _files(images)
+        found: list[dict[str, Any]] = []
+        failed = 0
+        with progress("predict", unit="image", quiet=quiet or len(files) <= _TOGETHER) as show:
+            for start in range(0, len(files), _TOGETHER):
+                show(start, len(files))
+                paths, pixels = [], []
+                for path, read in _read(files[start : start + _TOGETHER], model.image_size):
+                    if isinstance(read, str):
+                        failed += 1
+                        typer.echo(f"error: {read}", err=True)
+                    else:
+                        paths.append(path)
+                        pixels.append(read)
+                found += _predicted(model, paths, pixels, top, device)
+        if table is not None:
+            replace_file(table, _table(found, top))
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            for each in found:
+                typer.echo(_line(each))
+        if failed:
+            raise typer.Exit(1)
+
+
+def _files(places: Sequence[Path]) -> list[Path]:
+    """The files, and those in the folders at any depth, sorted; what is hidden is left out."""
+    found: list[Path] = []
+    for place in places:
+        if place.is_dir():
+            inside = (path for path in sorted(place.rglob("*")) if path.is_file())
+            found += [
+                path
+                for path in inside
+                if not any(part.startswith(".") for part in path.relative_to(place).parts)
+            ]
+        else:
+            found.append(place)
+    if not found:
+        raise ValueError(f"there is no file in {', '.join(repr(str(place)) for place in places)}")
+    return found
+
+
+def _read(
+    files: Sequence[Path], size: tuple[int, int]
+) -> "Iterator[tuple[Path, NDArray[np.uint8] | str]]":
+    """Every file with its pixels, or with the reason why there are none."""
+    from overparam.files import FileError, file_errors
+    from sop_classify.data.pixels import decode
+
+    for file in files:
+        try:
+            with file_errors("read", file):
+                yield file, decode(file, *size)
+        except FileError as error:
+            yield file, str(error)
+
+
+def _predicted(
+    model: "Model", paths: list[Path], pixels: "list[NDArray[np.uint8]]", top: int, device: str
+) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from sop_classify.data.listing import shown
+
+    if not paths:
+        return []
+    rows = []
+    for path, p in zip(paths, model.predict(np.stack(pixels), device=device), strict=True):
+        order = np.argsort(-p, kind="stable")[:top]
+        rows.append(
+            {
+                "path": shown(str(path)),
+                "classes": [model.class_names[label] for label in order],
+                "probabilities": [round(float(p[label]), 6) for label in order],
+            }
+        )
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    pairs = zip(row["classes"], row["probabilities"], strict=True)
+    return f"{row['path']}: {', '.join(f'{name} {p:.1%}' for name, p in pairs)}"
+
+
+def _table(rows: Sequence[dict[str, Any]], top: int) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    places = range(1, top + 1)
+    text.write(",".join(["path", *(f"class_{i},p_{i}" for i in places)]) + "\n")
+    for row in rows:
+        pairs = zip(row["classes"], row["probabilities"], strict=True)
+        writer.writerow([row["path"], *(value for pair in pairs for value in pair)])
+    return text.getvalue().encode("utf-8", "backslashreplace")

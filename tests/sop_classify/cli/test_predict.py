@@ -1,0 +1,171 @@
+"""The commands `predict` and `export`: they answer as the training would."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sop_classify.data.image_data import ImageData
+from sop_classify.methods.catalogue import recipe_for
+from sop_classify.recipes import with_settings
+from sop_classify.runs.model import read_model
+from sop_classify.runs.run import Job, Run
+from tests.helpers.command_line import done, refused, run
+from tests.helpers.labels import small_data
+
+
+@pytest.fixture(scope="module")
+def data():
+    return small_data(96)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    recipe = with_settings(recipe_for("cpu", "ce"), ["epochs=3", "batch_size=32"])
+    started = Run(Job(data, data.train_labels, recipe, device="cpu"), folder)
+    started.start()
+    list(started.epochs())
+    return started
+
+
+@pytest.fixture
+def pictures(data, tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "deep").mkdir(parents=True)
+    for at, image in enumerate(data.test_images):
+        place = folder / ("deep" if at % 2 else "") / f"{at:02}.png"
+        Image.fromarray(image).save(place)
+    (folder / ".hidden.png").write_bytes(b"x")
+    return folder
+
+
+def at(path):
+    return int(path.rpartition("/")[2].removesuffix(".png"))
+
+
+def test_predict_says_what_the_training_predicts(trained, pictures, data, tmp_path, one_thread):
+    table = tmp_path / "table.csv"
+    result = done("predict", trained.folder, pictures, "--csv", table, "--top", 2, "--json")
+    found = json.loads(result.stdout)
+    assert len(found) == len(data.test_images)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = trained.training.predict(data.test_images).numpy()
+    for row, line in zip(rows, found, strict=True):
+        p = expected[at(row["path"])]
+        assert row["path"] == line["path"]
+        assert row["class_1"] == line["classes"][0] == data.class_names[p.argmax()]
+        # bfloat16 in training on some processors, float32 here.
+        assert float(row["p_1"]) == pytest.approx(p.max(), abs=0.05)
+        assert float(row["p_1"]) >= float(row["p_2"])
+        assert set(row) == {"path", "class_1", "p_1", "class_2", "p_2"}
+    lines = done("predict", trained.folder, pictures / "00.png", "--top", 9).stdout.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"{pictures / '00.png'}: c")
+    assert lines[0].count("%") == 3
+    assert "exists already" in refused("predict", trained.folder, pictures, "--csv", table)
+
+
+def test_other_sizes_and_modes_are_resized_as_for_the_training(trained, data, tmp_path, one_thread):
+    """A class is a colour, so a picture of twice the size, of 16 bits or with alpha keeps it."""
+    images = {}
+    for label in range(3):
+        image = Image.fromarray(data.test_images[label]).resize((32, 48), Image.Resampling.NEAREST)
+        image.putalpha(255)
+        images[label] = tmp_path / f"{label}.png"
+        image.save(images[label])
+    result = done("predict", trained.folder, *images.values(), "--json")
+    sizes = [len(line["classes"]) for line in json.loads(result.stdout)]
+    assert sizes == [3, 3, 3]
+
+
+def test_a_bad_file_costs_a_line_and_the_status(trained, pictures, tmp_path):
+    (pictures / "broken.png").write_bytes(b"no image")
+    table = tmp_path / "table.csv"
+    result = run("predict", trained.folder, pictures, "missing.png", "--csv", table)
+    assert result.exit_code == 1
+    errors = result.stderr.splitlines()
+    assert len(errors) == 2
+    assert all(line.startswith("error: cannot read ") for line in errors)
+    assert len(result.stdout.splitlines()) == 30
+    assert len(table.read_text().splitlines()) == 31
+
+
+def test_a_run_without_a_model_and_no_run(trained, pictures, tmp_path):
+    message = refused("predict", tmp_path, pictures)
+    assert "no model yet" in message
+    assert "No such file" in refused("predict", tmp_path / "none", pictures)
+    (tmp_path / "empty").mkdir()
+    assert "there is no file in" in refused("predict", trained.folder, tmp_path / "empty")
+    for content in (b"junk", trained.folder.joinpath("checkpoint.safetensors").read_bytes()):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        assert "model.safetensors" in refused("predict", tmp_path, pictures)
+    damaged = bytearray(trained.folder.joinpath("model.safetensors").read_bytes())
+    damaged[-10] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(damaged)
+    assert "damaged" in refused("predict", tmp_path, pictures)
+
+
+def test_images_of_two_sides(tmp_path, one_thread):
+    """Arrays need not be squares; then files are cropped to what the network knows."""
+    square = small_data(48)
+    parts = (square.train_images[:, 2:14], square.test_images[:, 2:14])
+    data = ImageData(
+        parts[0], square.train_labels, parts[1], square.test_labels, square.class_names, "x"
+    )
+    recipe = with_settings(recipe_for("cpu", "ce"), ["epochs=1", "batch_size=32"])
+    started = Run(Job(data, data.train_labels, recipe, device="cpu"), tmp_path / "run")
+    started.start()
+    list(started.epochs())
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.png")
+    done("predict", tmp_path / "run", tmp_path / "x.png")
+    assert read_model(tmp_path / "run").image_size == (12, 16)
+
+
+def test_onnx_equals_pytorch_for_any_number_of_images(trained, data, tmp_path, one_thread):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    file = tmp_path / "model.onnx"
+    assert "of PyTorch" in done("export", trained.folder, "--onnx", file).stdout
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    model = read_model(trained.folder)
+    for number in (1, 2, 7):
+        images = data.test_images[:number]
+        x = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+        (there,) = session.run(None, {"images": x})
+        np.testing.assert_allclose(there, model.predict(images), atol=1e-4)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["class_names"]) == ["c0", "c1", "c2"]
+    assert json.loads(metadata["image_size"]) == [16, 16]
+    assert "exists already" in refused("export", trained.folder, "--onnx", file)
+    assert "unknown suffix" in refused("export", trained.folder, "--onnx", tmp_path / "model.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network", ["efficientnet-lite0", "torchvision/mobilenet_v3_small", "preact-resnet18"]
+)
+def test_onnx_of_other_networks(network, tmp_path, one_thread):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    data = small_data(40, tests=6, side=32)
+    recipe = with_settings(
+        recipe_for("cpu", "ce"),
+        [f"network={network}", "epochs=1", "batch_size=20", "optimizer=sgd"],
+    )
+    started = Run(Job(data, data.train_labels, recipe, device="cpu"), tmp_path / "run")
+    started.start()
+    list(started.epochs())
+    done("export", tmp_path / "run", "--onnx", tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
+def test_onnx_without_its_packages(trained, tmp_path, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    message = refused("export", trained.folder, "--onnx", tmp_path / "model.onnx")
+    assert "pip install 'robustdip[onnx]'" in message
+    assert not (tmp_path / "model.onnx").exists()
