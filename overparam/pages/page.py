@@ -22,7 +22,8 @@ def html_page(folder: Path, values: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     folder : Path
-        Holds page.html.jinja, which extends base.html.jinja of this package, page.css and page.js.
+        Holds page.html.jinja, which extends base.html.jinja of this package, page.css, and page.js
+        if the page does something.
     values : mapping of str to object
         For the template, all of it data: it is escaped. Strings with characters that UTF-8 does not
         have get escape sequences in their place.
@@ -48,7 +49,7 @@ def html_page(folder: Path, values: Mapping[str, Any]) -> bytes:
         lstrip_blocks=True,
     )
     style = _text(_BASE / "base.css") + _text(folder / "page.css")
-    script = _text(folder / "page.js")
+    script = _text(folder / "page.js") if (folder / "page.js").exists() else ""
     policy = (
         f"default-src 'none'; img-src data:; style-src {_source(style)}; "
         f"script-src {_source(script)}; base-uri 'none'; form-action 'none'"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from sop_classify.reports.confusion import (
 )
 from sop_classify.reports.curves import CURVES, draw_curves
 from sop_classify.reports.issues_table import issues_csv, transitions_csv
+from sop_classify.reports.training_report import REPORT, training_page
 from sop_classify.runs.model import Model
+from sop_classify.runs.record import RunRecord
 from sop_classify.training.evaluation import Epoch
 from sop_classify.training.loop import TrainingLoop
 
@@ -32,12 +35,14 @@ def write_results(
     history: Sequence[Epoch],
     *,
     data: ImageData,
+    record: RunRecord,
     true_labels: NDArray[np.int64] | None = None,
     model: Model | None = None,
 ) -> dict[str, Any]:
-    """Write the tables and the figure, and return the results.
+    """Write the tables, the figure and the page, and return the results.
 
-    These are label_issues.csv, transition_matrix.csv, confusion_matrix.csv and curves.png.
+    These are label_issues.csv, transition_matrix.csv, confusion_matrix.csv, curves.png and
+    report.html.
 
     Parameters
     ----------
@@ -48,6 +53,8 @@ def write_results(
         All its epochs.
     data : ImageData
         What was trained on and tested with.
+    record : RunRecord
+        For the page.
     true_labels : ndarray of int64, shape (N,), optional
     model : Model, optional
         The network of the epoch that was chosen; by default that of the last.
@@ -83,7 +90,7 @@ def write_results(
 
     chosen = history[-1] if model is None else history[model.epoch - 1]
     training_seconds = sum(epoch.seconds for epoch in history)
-    return {
+    results = {
         "accuracy": last.test_accuracy,
         "best_accuracy": max(e.test_accuracy for e in history if e.test_accuracy is not None),
         "accuracy_flips": last.test_accuracy_flips,
@@ -103,6 +110,11 @@ def write_results(
         "selected_accuracy": chosen.test_accuracy,
         "balanced_accuracy": balanced_accuracy(confusion),
     }
+    page = training_page(
+        replace(record, results=results), history, confusion, data=data, issues=issues
+    )
+    replace_file(folder / REPORT, page)
+    return results
 
 
 def best_epoch(history: Sequence[Epoch]) -> int | None:

@@ -6,8 +6,8 @@
 - ``metrics.csv``: a row for each epoch, the fields of `Epoch`.
 - ``checkpoint.safetensors``: everything that changes, after the last completed epoch.
 - ``model.safetensors``: the network alone, to predict with, see `sop_classify.runs.model`.
-- ``label_issues.csv``, ``transition_matrix.csv``, ``confusion_matrix.csv`` and ``curves.png``,
-  written at the end.
+- ``label_issues.csv``, ``transition_matrix.csv``, ``confusion_matrix.csv``, ``curves.png`` and
+  ``report.html``, written at the end.
 
 Each file is written whole or not at all. run.json is the first, with the status "starting" until
 all others are there: such a folder can be resumed, from the first epoch on, and started again.
@@ -390,6 +390,7 @@ class Run:
                 self.training,
                 self.history,
                 data=self.job.data,
+                record=self.record,
                 true_labels=self._true,
                 model=None if self.job.select == "last" else read_model(self.folder),
             )

@@ -22,7 +22,7 @@ SMALL = ["--epochs", "2", "--set", "batch_size=32", "--device", "cpu", "-q"]
 FILES = {
     *("run.json", "metrics.csv", "labels.npz", "checkpoint.safetensors", "model.safetensors"),
     *("label_issues.csv", "transition_matrix.csv", "confusion_matrix.csv", "curves.png"),
-    *("split.csv", "skipped.csv", "summary.json", ".lock"),
+    *("split.csv", "skipped.csv", "summary.json", "report.html", ".lock"),
 }
 
 

@@ -66,6 +66,7 @@ def test_a_run_is_a_folder(npz, tmp_path):
         "transition_matrix.csv",
         "confusion_matrix.csv",
         "model.safetensors",
+        "report.html",
     }
     labels = np.load(out / "labels.npz")
     assert (labels["given_labels"] != labels["true_labels"]).sum() == 24

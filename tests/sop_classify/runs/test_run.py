@@ -39,7 +39,7 @@ from tests.helpers.labels import TINY_NETWORK
 
 FILES = ["checkpoint.safetensors", "labels.npz", "metrics.csv", "run.json"]
 TABLES = ["confusion_matrix.csv", "label_issues.csv", "transition_matrix.csv"]
-NOT_DRAWN = sorted([*FILES, *TABLES, "model.safetensors"])
+NOT_DRAWN = sorted([*FILES, *TABLES, "model.safetensors", "report.html"])
 AT_THE_END = sorted([*NOT_DRAWN, "curves.png"])
 
 # Between them every part of a state: Muon and SGD, averaged weights, u and v, none of them.
