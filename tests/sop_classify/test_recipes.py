@@ -366,7 +366,10 @@ def test_settings_are_checked_together():
         ("start_scale=0", "start_scale is 0.0; a finite number above 0 and at most 1 is needed"),
         ("start_scale=1.5", "start_scale is 1.5; a finite number above 0 and at most 1 is needed"),
         ("ema=1.5", "ema is 1.5; a finite number at least 0 and below 1 is needed"),
-        ("network=vgg", "network is 'vgg'; use one of " + ", ".join(NETWORKS)),
+        (
+            "network=vgg",
+            "network is 'vgg'; use one of " + ", ".join((*NETWORKS, "or torchvision/NAME")),
+        ),
         ("form=code", "form is 'code'; use one of projected, released, paper"),
         ("fill=grey", "fill is 'grey'; use one of black, reflect"),
         (
@@ -436,7 +439,7 @@ def test_the_table_of_settings_has_every_setting_with_type_range_and_value(metho
     assert table["lr"] == ["number above 0", str(recipe.lr)]
     assert table["momentum"] == ["number at least 0 and below 1", "0.9"]
     assert table["start_scale"] == ["number above 0 and at most 1", "1.0"]
-    assert table["network"] == [" | ".join(NETWORKS), recipe.network]
+    assert table["network"] == [" | ".join((*NETWORKS, "torchvision/NAME")), recipe.network]
     assert table["nesterov"] == ["true or false", "false"]
     assert table["optimizer"][0] == "sgd | adam | muon"
     # What the table says is what is accepted.

@@ -1,5 +1,6 @@
 """Training: what it reports is what happened, the truth guides nothing, one seed is one result."""
 
+import copy
 import dataclasses
 import math
 
@@ -363,3 +364,69 @@ def test_tests_may_be_rare_and_change_nothing():
     for few, many in zip(some, all_of_them, strict=True):
         assert few.train_loss == many.train_loss
         assert few.test_accuracy in (None, many.test_accuracy)
+
+
+def test_balanced_training_adds_the_logarithm_of_the_shares():
+    """By the formula: what the loss sees are the logits plus log π, what is predicted is not."""
+    data = small_data(96)
+    given = np.repeat([0, 1, 2], [64, 24, 8]).astype(np.int64)
+    plain, balanced = (
+        training_for(data, given, small_recipe("ce"), balanced=flag, device="cpu")
+        for flag in (False, True)
+    )
+    x = next(plain.plain_inputs(data.train_images[:8]))
+    share = torch.tensor([64, 24, 8]) / 96
+    with torch.no_grad():
+        difference = balanced.logits(x) - plain.logits(x)
+    torch.testing.assert_close(difference, share.log().expand(8, 3), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        balanced.predict(data.test_images), plain.predict(data.test_images), atol=0, rtol=0
+    )
+
+
+class Random(nn.Module):
+    """A network with dropout, which draws from torch's global generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(8, 3)
+        )
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+def test_dropout_depends_on_the_seed_and_leaves_the_callers_numbers_alone():
+    data, recipe = small_data(), small_recipe("ce", "optimizer=sgd", "lr=0.1")
+    torch.manual_seed(5)
+    network = Random()
+
+    def losses(seed, *, noise):
+        torch.manual_seed(noise)
+        before = torch.get_rng_state()
+        training = training_for(
+            data,
+            data.train_labels,
+            recipe,
+            network=copy.deepcopy(network),
+            seed=seed,
+            device="cpu",
+        )
+        found = [epoch.loss for epoch in training.epochs()]
+        assert torch.equal(torch.get_rng_state(), before)
+        return found
+
+    assert losses(0, noise=1) == losses(0, noise=2)
+
+
+def test_large_images_need_no_more_floats_than_small_ones():
+    """Predictions are made in parts, by the shapes that pass through the network."""
+    data = small_data(48, tests=20, side=128)
+    recipe = small_recipe("sop+", "batch_size=8", "epochs=1")
+    training = training_for(data, data.train_labels, recipe, device="cpu")
+    sizes = []
+    training.network.register_forward_pre_hook(lambda _, x: sizes.append(x[0].numel()))
+    training.predict(np.repeat(data.test_images, 5, axis=0))
+    # 512 images of 32x32; a hundred of these are predicted in four parts.
+    assert sizes == [3 * 512 * 32 * 32] * 3 + [3 * 4 * 128 * 128]

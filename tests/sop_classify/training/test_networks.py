@@ -45,7 +45,7 @@ def networks() -> dict[str, nn.Module]:
 
 
 def test_names():
-    assert sorted(NETWORKS) == NAMES
+    assert sorted(NETWORKS) == sorted([*NAMES, "efficientnet-lite0"])
 
 
 def test_parameter_counts(networks):
@@ -266,3 +266,43 @@ def test_preact_resnet_of_other_depth():
 def test_unknown_name():
     with pytest.raises(ValueError, match=r"'resnet50'.*fast, preact-resnet18, resnet34"):
         build("resnet50")
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (224, 224), (33, 47)])
+def test_efficientnet_lite_pads_as_tensorflow_does(height, width):
+    """Of 224 rows 112, 56, 28, 14 and 7 remain; of an odd number the larger half."""
+    network = _build("efficientnet-lite0", side=(height, width)).eval()
+    sizes = []
+    network._conv_head.register_forward_pre_hook(
+        lambda _, inputs: sizes.append(inputs[0].shape[2:])
+    )
+    with torch.no_grad():
+        network(torch.zeros(1, 3, height, width))
+    assert sizes == [(-(-height // 32), -(-width // 32))]
+    # 4.65 million weights as published, of them 1,281,000 in the head for 1,000 classes.
+    count = sum(p.numel() for p in network.parameters())
+    assert count - 10 * 1281 + 1_281_000 == 4_652_008
+
+
+def test_networks_of_torchvision_depend_on_the_seed_alone():
+    images = torch.zeros(1, 3, 32, 32)
+    before = torch.get_rng_state()
+
+    def weights(seed):
+        generator = torch.Generator().manual_seed(seed)
+        network = build_network(
+            "torchvision/mobilenet_v3_small", 5, images=images, generator=generator
+        )
+        assert network.training
+        return next(network.parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(ValueError, match="no classifier 'resnet19'; it has resnet1"):
+        build_network("torchvision/resnet19", 5, images=images, generator=torch.Generator())
+
+
+def _build(name, *, side):
+    images = torch.zeros(1, 3, *side)
+    return build_network(name, 10, images=images, generator=torch.Generator().manual_seed(0))
