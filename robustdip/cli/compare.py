@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | N
     return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
 
 
-def quality_lines(quality: dict[str, float | None]) -> str:
+def quality_lines(quality: Mapping[str, float | None]) -> str:
     """The result of `quality_of` as two lines of text."""
     psnr, ssim = quality["psnr"], quality["ssim"]
     return "PSNR {}\nSSIM {}".format(

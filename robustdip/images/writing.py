@@ -15,7 +15,7 @@ from overparam.files import FileError, check_target, file_errors, replace_file
 from robustdip.images import sixteen_bit
 from robustdip.images.picture import Picture
 
-__all__ = ["check_output", "image_bytes", "write_image"]
+__all__ = ["SUFFIXES", "check_output", "image_bytes", "write_image"]
 
 StrPath = str | os.PathLike[str]
 
@@ -45,6 +45,8 @@ _FORMATS = {
     ".bmp": _Format("BMP", profile=False),
     ".ppm": _Format("PPM", profile=False),
 }
+SUFFIXES = (*_FORMATS, ".pgm", ".pbm")
+"""What the names of files that are read end in, in small letters; PPM has further names."""
 
 
 def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:

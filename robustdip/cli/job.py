@@ -1,0 +1,262 @@
+"""One picture of `denoise`: how it is restored, with which masks, and what is said of it."""
+
+import os
+import shlex
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from robustdip.cli.compare import clean_floats, quality_of
+from robustdip.cli.options import picture_from
+from robustdip.cli.outputs import Outputs, place_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from robustdip.images.picture import Picture
+    from robustdip.recovery import Denoised, Step
+
+__all__ = [
+    "Job",
+    "MaskFiles",
+    "Masks",
+    "Task",
+    "default_path",
+    "pages_from",
+    "read_job",
+    "record_of",
+    "recovered",
+    "require_file",
+    "without_earlier_results",
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """How to restore, for all pictures: values that JSON knows."""
+
+    method: str
+    steps: int | None
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The files that say where all pictures are damaged; None for one that is not given."""
+
+    mask: Path | None = None
+    add_mask: Path | None = None
+    protect: Path | None = None
+    defects: Path | None = None
+    exact: bool = False
+    """Whether `defects` join `mask`, else `add_mask`."""
+
+    def paths(self) -> dict[str, Path]:
+        """The files that are given, by the names of their options."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: path for name, path in named.items() if isinstance(path, Path)}
+
+    def read(self, remarks: list[str]) -> "Masks":
+        """Read the files; what a person should know of them is added to `remarks`."""
+        from robustdip.images.masks import read_defects
+
+        return Masks(
+            mask=_marked(self.mask, remarks),
+            add_mask=_marked(self.add_mask, remarks),
+            protect=_marked(self.protect, remarks),
+            defects=None if self.defects is None else read_defects(self.defects),
+            exact=self.exact,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Where samples are damaged exactly, damaged certainly, and certainly not damaged."""
+
+    mask: "np.ndarray | None"
+    add_mask: "np.ndarray | None"
+    protect: "np.ndarray | None"
+    defects: "np.ndarray | None" = None
+    """Joined to `mask` if that is `exact`, else to `add_mask`."""
+    exact: bool = False
+
+    def fitted_to(self, picture: "Picture") -> "Masks":
+        """The masks in the shape of a picture; refused before torch is loaded if sizes differ."""
+        shape = picture.pixels.shape
+
+        def fitted(name: str) -> "np.ndarray | None":
+            marked: np.ndarray | None = getattr(self, name)
+            if marked is None:
+                return None
+            if marked.shape[:2] != shape[:2]:
+                which = "" if name == "mask" else f" of --{name.replace('_', '-')}"
+                raise ValueError(
+                    f"the mask{which} has shape {marked.shape}, the image {shape}; make them agree"
+                )
+            # Many programs save grey as RGB.
+            return marked.max(axis=2) if marked.ndim > len(shape) else marked
+
+        mask, add_mask, protect, defects = map(fitted, ("mask", "add_mask", "protect", "defects"))
+        if defects is None:
+            return Masks(mask, add_mask, protect)
+        if self.exact:
+            return Masks(_either(mask, defects), add_mask, protect)
+        return Masks(mask, _either(add_mask, defects), protect)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file, as it was read and checked, and where its results go."""
+
+    source: Path
+    pages: "list[Picture]"
+    masks: list[Masks]
+    """Of each page."""
+    clean: "np.ndarray | None"
+    outputs: Outputs
+
+
+def default_path(image: Path, folder: Path | None) -> Path:
+    """NAME_denoised.png beside the input or in the folder."""
+    return (folder or image.parent) / f"{image.stem}_denoised.png"
+
+
+def without_earlier_results(
+    images: list[Path], outputs: list[Outputs]
+) -> Iterator[tuple[Path, Outputs]]:
+    """Leave out each image that is the default result of another: ``denoise *.png`` once more."""
+    sources = {place_of(made.result): image for image, made in zip(images, outputs, strict=True)}
+    for image, made in zip(images, outputs, strict=True):
+        source = sources.get(place_of(image))
+        if source is None or source == image:
+            yield image, made
+        else:
+            typer.echo(f"skipped {str(image)!r}: it is the result of {str(source)!r}", err=True)
+
+
+def require_file(image: Path) -> None:
+    """Refuse what is no file before the outputs are looked at, and those before it is decoded."""
+    from overparam.files import FileError, file_errors, require_regular_file
+
+    with file_errors("read", image):
+        mode = os.stat(image).st_mode
+        if stat.S_ISDIR(mode):
+            folder = shlex.quote(str(image))
+            raise FileError(
+                "it is a folder; say where its results go: "
+                f"robustdip denoise {folder} --out-dir OUT"
+            )
+        require_regular_file(mode)
+
+
+def pages_from(path: Path) -> "list[Picture]":
+    """Read a file for a command: its one picture, or each of its pages."""
+    return [picture_from(path)]
+
+
+def read_job(
+    source: Path,
+    outputs: Outputs,
+    masks: Masks,
+    *,
+    inputs: list[Path],
+    force: bool,
+    reference: Path | None = None,
+) -> Job:
+    """Read a file and check all that could stop the writing of its results after the computation.
+
+    Parameters
+    ----------
+    source : Path
+    outputs : Outputs
+    masks : Masks
+    inputs : list of Path
+        Files that must survive.
+    force : bool
+        Allow replacing results that exist.
+    reference : Path, optional
+        The clean picture.
+
+    Raises
+    ------
+    FileError, ValueError
+        If the file cannot be read, a result not be written, or sizes differ.
+    """
+    require_file(source)
+    outputs.check(inputs, force=force)
+    pages = pages_from(source)
+    outputs.check(inputs, force=force, picture=pages[0])
+    clean = None if reference is None else clean_floats(picture_from(reference), pages[0])
+    return Job(source, pages, [masks.fitted_to(page) for page in pages], clean, outputs)
+
+
+def recovered(
+    job: Job, task: Task, *, page: int = 0, on_step: "Callable[[Step], None] | None" = None
+) -> "Denoised":
+    """Restore one page of a job."""
+    # Only now, when no cheap check is left that could fail: torch takes seconds to import.
+    from robustdip.recovery import denoise
+
+    masks = job.masks[page]
+    return denoise(
+        job.pages[page].pixels,
+        method=task.method,
+        mask=masks.mask,
+        add_mask=masks.add_mask,
+        protect=masks.protect,
+        reference=job.clean,
+        steps=task.steps,
+        seed=task.seed,
+        device=task.device,
+        on_step=on_step,
+    )
+
+
+def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) -> dict[str, Any]:
+    """What `--json` prints of a finished file."""
+    quality: dict[str, float | None] = {"psnr": None, "ssim": None}
+    if job.clean is not None:
+        quality = quality_of(job.clean, results[0].image)
+    last = results[-1]
+    samples = sum(result.mask.size for result in results)
+    record = {
+        "output": str(written),
+        "status": last.status,
+        "steps": last.steps,
+        "seconds": round(sum(result.seconds for result in results), 3),
+        **quality,
+        "method": task.method,
+        "recipe": None if last.recipe is None else last.recipe.name,
+        "seed": last.seed,
+        "device": last.device,
+        "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
+    }
+    return record if len(results) == 1 else record | {"pages": len(results)}
+
+
+def _either(mask: "np.ndarray | None", defects: "np.ndarray") -> "np.ndarray":
+    """A mask (H, W) or (H, W, 3) together with defects (H, W)."""
+    if mask is None:
+        return defects
+    return mask | (defects if mask.ndim == 2 else defects[..., None])
+
+
+def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
+    """Read a mask. Remark what counts as marked if it is most of the picture, or not the usual."""
+    from overparam.program import quiet_libraries
+    from robustdip.images.masks import read_mask
+
+    if path is None:
+        return None
+    with quiet_libraries():
+        mask = read_mask(path)
+    fraction = float(mask.marked.mean())
+    if 0.5 < fraction < 1 or mask.rule != "what is not black":
+        advice = "; invert it if that is wrong" if fraction > 0.5 else ""
+        remarks.append(f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}{advice}")
+    return mask.marked

@@ -1,0 +1,257 @@
+"""The run of `denoise` over many pictures: none stops the others, what is finished stays so."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from overparam.program import interrupted_status, interruptible
+from overparam.terminal import progress
+from robustdip.cli.job import MaskFiles, Task, require_file
+from robustdip.cli.machine import free_cores, worker_count
+from robustdip.cli.manifest import Manifest, settings_hash
+from robustdip.cli.outputs import Outputs
+from robustdip.cli.pool import Pool
+from robustdip.cli.worker import settings_message
+
+__all__ = ["restore_many"]
+
+# What a user can correct; see `overparam.terminal.exit_on_error`.
+_EXPECTED = (ValueError, OSError)
+
+
+@dataclass
+class _Report:
+    """What is said of one picture when it is its turn."""
+
+    record: dict[str, Any] | None = None
+    errors: list[str] = field(default_factory=list)
+    skipped: bool = False
+
+
+def restore_many(
+    pictures: list[tuple[Path, Outputs]],
+    task: Task,
+    masks: MaskFiles,
+    *,
+    out_dir: Path | None,
+    make_folders: bool,
+    workers: int | None,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+    passed_over: str = "",
+) -> None:
+    """Restore pictures by several processes; print each result in the order of the pictures.
+
+    Parameters
+    ----------
+    pictures : list of (Path, Outputs)
+    task, masks
+        For all pictures.
+    out_dir : Path or None
+        The folder that gets the manifest; without it nothing is known of earlier runs.
+    make_folders : bool
+        Make the folders of the results.
+    workers : int or None
+        Processes at most; None decides by the machine.
+    as_json, force, quiet : bool
+        The options of the command.
+    passed_over : str
+        What the summary says of files that are no pictures.
+
+    Raises
+    ------
+    typer.Exit
+        With status 1 if a picture failed, and 128 plus the signal's number if one was received.
+    """
+    run = _Run(pictures, force=force, make_folders=make_folders, as_json=as_json)
+    with ExitStack() as stack:
+        if out_dir is not None:
+            if make_folders:
+                _make_folder(out_dir)
+            run.manifest = Manifest(out_dir, settings_hash(task, masks))
+            stack.callback(run.manifest.close)
+        to_do = run.without_finished()
+        interruption = stack.enter_context(interruptible())
+        try:
+            interruption.check()  # from now on a signal ends the processes first
+            if to_do:
+                pool = stack.enter_context(Pool(settings_message(task, masks)))
+                devices = _devices(pool, [pictures[number][0] for number in to_do], workers, quiet)
+                name = f"{len(pictures)} pictures"
+                begun = len(pictures) - len(to_do)
+                show = stack.enter_context(progress(name, unit="picture", start=begun, quiet=quiet))
+                fractions: dict[int, float] = {}
+                for number, answer in pool.work(run.messages(to_do), devices=devices):
+                    fractions[number] = answer.get("progress", 1)
+                    if "progress" not in answer:
+                        run.take(number, answer)
+                    done = len(run.reports) + sum(
+                        part for key, part in fractions.items() if key not in run.reports
+                    )
+                    show(round(done, 1), len(pictures))
+        except KeyboardInterrupt:
+            stack.close()  # the processes are gone and the bar is, before anything is said
+            typer.echo(f"interrupted: {run.summary(passed_over)}", err=True)
+            raise typer.Exit(interrupted_status()) from None
+    run.print_ready()
+    if not quiet:
+        typer.echo(run.summary(passed_over), err=True)
+    if any(report.errors for report in run.reports.values()):
+        raise typer.Exit(1)
+
+
+@dataclass
+class _Run:
+    """What has become of each picture, by its number."""
+
+    pictures: list[tuple[Path, Outputs]]
+    force: bool
+    make_folders: bool
+    as_json: bool
+    manifest: Manifest | None = None
+    reports: dict[int, _Report] = field(default_factory=dict)
+    printed: int = 0
+
+    def without_finished(self) -> list[int]:
+        """The numbers of the pictures that are to be restored."""
+        for number, (source, outputs) in enumerate(self.pictures):
+            found = self.manifest and self.manifest.finished(source, outputs.result)
+            if found:
+                record = {**found, "output": str(outputs.result), "status": "skipped"}
+                self.reports[number] = _Report(record, skipped=True)
+        return [number for number in range(len(self.pictures)) if number not in self.reports]
+
+    def messages(self, to_do: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Check each picture when it is its turn, and say what a process has to do."""
+        inputs = {_identity(source) for source, _ in self.pictures} - {None}
+        for number in to_do:
+            source, outputs = self.pictures[number]
+            try:
+                require_file(source)
+                if self.make_folders:
+                    _make_folder(outputs.result.parent)
+                begun = self.manifest is not None and self.manifest.was_begun(
+                    source, outputs.result
+                )
+                others = [outputs.result] if _identity(outputs.result) in inputs else []
+                outputs.check([source, *others], force=self.force or begun)
+                if self.manifest is not None:
+                    self.manifest.begin(source, outputs.result)
+            except _EXPECTED as error:
+                self._fail(number, error)
+            else:
+                message = {"source": str(source), "result": str(outputs.result)}
+                yield number, {**message, "force": self.force or begun}
+
+    def take(self, number: int, answer: dict[str, Any]) -> None:
+        """Note the last answer about a picture, enter it in the manifest, and print what may be."""
+        source, outputs = self.pictures[number]
+        if "died" in answer:
+            errors = [f"cannot restore {str(source)!r}: {answer['died']}, twice"]
+        elif "error" in answer:
+            errors = [answer["error"]]
+            if "traceback" in answer:
+                typer.echo(answer["traceback"], err=True, nl=False)
+        else:
+            errors = answer["failures"]
+        report = self.reports[number] = _Report(answer.get("record"), errors)
+        if self.manifest is not None:
+            try:
+                if report.record is not None and report.record["output"] == str(outputs.result):
+                    self.manifest.finish(source, outputs.result, report.record)
+                else:  # also where its name was taken meanwhile
+                    self.manifest.fail(source, outputs.result)
+            except _EXPECTED as error:
+                report.errors.append(str(error))
+        self.print_ready()
+
+    def print_ready(self) -> None:
+        """Print what is known of the next pictures, in their order."""
+        while report := self.reports.get(self.printed):
+            self.printed += 1
+            if report.record is not None and (self.as_json or not report.skipped):
+                output = report.record["output"]
+                typer.echo(json.dumps(report.record) if self.as_json else os.fsencode(output))
+            for error in report.errors:
+                typer.echo(f"error: {error}", err=True)
+
+    def summary(self, passed_over: str) -> str:
+        """How many were done, skipped and failed."""
+        reports = self.reports.values()
+        failed = sum(bool(report.errors) for report in reports)
+        skipped = sum(report.skipped for report in reports)
+        left = len(self.pictures) - len(reports)
+        parts = [
+            f"{len(reports) - failed - skipped} done",
+            f"{skipped} skipped",
+            f"{failed} failed",
+        ]
+        parts += [f"{left} not done"] if left else []
+        text = ", ".join(parts)
+        if skipped:
+            text += " (skipped: finished by an earlier run)"
+        return f"{text}; passed over: {passed_over}" if passed_over else text
+
+    def _fail(self, number: int, error: Exception) -> None:
+        from overparam.files import one_line
+
+        self.reports[number] = _Report(errors=[one_line(error)])
+        self.print_ready()
+
+
+def _devices(pool: Pool, paths: list[Path], workers: int | None, quiet: bool) -> list[str]:
+    """What each process computes on, one entry a process."""
+    from overparam.memory import memory_free
+
+    # The process tells, because this one has not imported torch.
+    needs = pool.ask({"shape": _largest(paths)})
+    if "error" in needs:
+        raise ValueError(needs["error"])
+    names: list[str] = needs["devices"]
+    cores = workers or (len(names) if needs["gpu"] else free_cores())
+    memory = None if needs["gpu"] else memory_free()
+    count, limited = worker_count(
+        pictures=len(paths), cores=cores, memory_each=needs["bytes"], memory_free=memory
+    )
+    if limited and not quiet:
+        typer.echo(f"memory allows {count} of these pictures at a time", err=True)
+    return [names[number % len(names)] for number in range(count)]
+
+
+def _largest(paths: list[Path]) -> tuple[int, int, int]:
+    """The shape of the largest picture, from the headers; what cannot be read does not count."""
+    from overparam.files import FileError
+    from overparam.image_files import open_image
+
+    largest = 1, 1
+    for path in paths:
+        try:
+            with open_image(path, header_only=True) as image:
+                size = (image.height, image.width)
+        except FileError:
+            continue
+        largest = max(largest, size, key=lambda sides: sides[0] * sides[1])
+    return largest[0], largest[1], 3
+
+
+def _make_folder(folder: Path) -> None:
+    from overparam.files import file_errors
+
+    with file_errors("write into", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The same for every name of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,174 @@
+"""Which pictures do the arguments of `denoise` name? Files, folders, patterns, and lists."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robustdip.cli.job import require_file
+from robustdip.cli.outputs import place_of
+
+__all__ = ["Source", "Sources", "find_sources"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that is to be restored.
+
+    Attributes
+    ----------
+    path : Path
+    folder : Path
+        The sub-folder of the results' folder that its result goes to; the same as the folder that
+        it was found in, below the one that was named.
+    """
+
+    path: Path
+    folder: Path = Path()
+
+
+@dataclass
+class Sources:
+    """All pictures, in the order in which they are restored.
+
+    Attributes
+    ----------
+    pictures : list of Source
+    collected : bool
+        Whether a folder, a pattern or a list was given, however many pictures it holds.
+    hidden, others : int
+        Files of folders that were passed over: names that begin with a dot, and files whose
+        suffix is that of no picture.
+    """
+
+    pictures: list[Source] = field(default_factory=list)
+    collected: bool = False
+    hidden: int = 0
+    others: int = 0
+
+    def passed_over(self) -> str:
+        """Those two numbers in words; empty if there is nothing to say."""
+        counts = ((self.hidden, "hidden"), (self.others, "not pictures"))
+        return ", ".join(f"{count} {what}" for count, what in counts if count)
+
+
+def find_sources(
+    arguments: list[Path], *, listed: Path | None = None, out_dir: Path | None = None
+) -> Sources:
+    """Find the pictures that are named.
+
+    Parameters
+    ----------
+    arguments : list of Path
+        A file; a folder, of which all pictures are taken, also those of its folders (links to
+        folders are not followed); or, where no such file exists, a pattern with ``*``, ``?``,
+        ``[...]`` or ``**``.
+    listed : Path, optional
+        A file with one further argument a line, patterns excepted; ``-`` is standard input.
+    out_dir : Path, optional
+        The folder of the results, needed if a folder is named. It is left out where it lies inside
+        that folder.
+
+    Raises
+    ------
+    FileError
+        If a folder is named without `out_dir`, nothing matches, or the list cannot be read.
+    """
+    from overparam.files import FileError, file_errors
+
+    found = Sources()
+    collected: set[str] = set()
+
+    def add(source: Source) -> None:
+        """Take a picture that was collected, unless it was before."""
+        place = place_of(source.path)
+        if place not in collected:
+            collected.add(place)
+            found.pictures.append(source)
+
+    def add_path(path: Path) -> None:
+        if os.path.isdir(path) and out_dir is not None:
+            found.collected = True
+            before = len(found.pictures)
+            for source in _below(path, found, without=out_dir):
+                add(source)
+            if len(found.pictures) == before and not collected:
+                with file_errors("read", path):
+                    raise FileError("it is a folder without pictures")
+        else:
+            found.pictures.append(Source(path))
+
+    for path in arguments:
+        if not os.path.lexists(path) and glob.has_magic(str(path)):
+            found.collected = True
+            base = _fixed_part(path)
+            matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
+            files = [match for match in matches if not os.path.isdir(match)]
+            if not files:
+                raise FileError(f"no file matches {str(path)!r}")
+            for match in files:
+                add(Source(match, match.parent.relative_to(base)))
+        else:
+            add_path(path)
+    if listed is not None:
+        found.collected = True
+        for line in _lines(listed):
+            add_path(Path(line))
+        if not found.pictures:
+            raise FileError(f"{str(listed)!r} lists no file")
+    return found
+
+
+def _below(folder: Path, found: Sources, *, without: Path) -> Iterator[Source]:
+    """Pictures of a folder and its folders, sorted; what is passed over is counted."""
+    from robustdip.images.writing import SUFFIXES
+
+    result = os.path.realpath(without)
+    if os.path.realpath(folder) == result:
+        result = ""  # results beside the pictures: they are told apart by their names
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) != result
+        )
+        for name in sorted(files):
+            path = Path(place, name)
+            if name.startswith("."):
+                found.hidden += 1
+            elif path.suffix.lower() not in SUFFIXES:
+                found.others += 1
+            else:
+                yield Source(path, path.parent.relative_to(folder))
+
+
+def _raise(error: OSError) -> None:
+    from overparam.files import file_errors
+
+    with file_errors("read", error.filename):
+        raise error
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder of a pattern up to the first part with a special character."""
+    fixed = Path()
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    return fixed
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a list, without empty ones, with names of any bytes."""
+    from overparam.files import file_errors
+
+    with file_errors("read", path):
+        if path == Path("-"):
+            data = sys.stdin.buffer.read()
+        else:
+            require_file(path)
+            data = path.read_bytes()
+    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]

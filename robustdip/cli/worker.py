@@ -1,0 +1,139 @@
+"""What one process of a `Pool` does: it restores the pictures that it is told of, one by one.
+
+It reads lines of JSON from standard input: first the settings, then questions and pictures. It
+ends at once when standard input does, so that it never outlives the program that started it.
+"""
+
+import dataclasses
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from overparam.files import discard_unfinished, one_line
+from robustdip.cli.job import MaskFiles, Masks, Task, read_job, record_of, recovered
+from robustdip.cli.outputs import Outputs
+
+if TYPE_CHECKING:
+    from robustdip.recovery import Denoised, Step
+
+__all__ = ["main", "settings_message"]
+
+Message = dict[str, Any]
+
+_SECONDS_BETWEEN_REPORTS = 0.2
+# Bytes a sample that a classical method takes, some arrays of float64.
+_CLASSICAL = 200
+# What a user can correct; see `overparam.terminal.exit_on_error`.
+_EXPECTED = (ValueError, MemoryError, ArithmeticError, OSError)
+
+
+def settings_message(task: Task, masks: MaskFiles) -> Message:
+    """What `main` reads first."""
+    named = {name: str(path) for name, path in masks.paths().items()}
+    return {"task": dataclasses.asdict(task), "masks": named, "exact": masks.exact}
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    for name in ("SIGINT", "SIGHUP"):  # sent to all processes of a terminal: the program decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+
+    def answer(message: Message) -> None:
+        print(json.dumps(message), file=answers, flush=True)
+
+    settings = requests.get()
+    task = Task(**settings["task"])
+    files = MaskFiles(
+        **{name: Path(path) for name, path in settings["masks"].items()}, exact=settings["exact"]
+    )
+    masks: Masks | None = None
+    while True:
+        request = requests.get()
+        try:
+            if "shape" in request:
+                answer(_needs(task, tuple(request["shape"])))
+                continue
+            masks = masks or files.read([])
+            device = request["device"] if task.device == "auto" else task.device
+            answer(_restored(request, dataclasses.replace(task, device=device), masks, answer))
+        except _EXPECTED as error:
+            answer({"error": _named(one_line(error), request)})
+        except Exception as error:  # a bug costs its picture, not the run
+            reason = _named(f"a bug: {one_line(error)}", request)
+            answer({"error": reason, "traceback": traceback.format_exc()})
+
+
+def _listen(requests: "queue.SimpleQueue[Message]") -> None:
+    for line in sys.stdin.buffer:
+        requests.put(json.loads(line))
+    discard_unfinished()
+    os._exit(0)
+
+
+def _named(reason: str, request: Message) -> str:
+    """A reason with the name of the picture; those of files have it already."""
+    source = request.get("source")
+    if source is None or repr(source) in reason:
+        return reason
+    return f"cannot restore {source!r}: {reason}"
+
+
+def _needs(task: Task, shape: tuple[int, ...]) -> Message:
+    """The devices that there are for the task, and the bytes that a picture of a shape needs."""
+    from robustdip.methods import METHODS
+
+    method = METHODS[task.method]
+    if method.kind != "fit":
+        size = 1
+        for length in shape:
+            size *= length
+        return {"devices": ["auto"], "bytes": _CLASSICAL * size, "gpu": False}
+    import torch
+
+    from overparam.devices import pick_device
+    from robustdip.fitting.memory import memory_needed
+
+    device = pick_device(task.device)
+    needed = memory_needed(shape, method.load(), device=device)
+    if device.type == "cuda" and task.device == "auto":
+        names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        return {"devices": names, "bytes": needed, "gpu": True}
+    return {"devices": [str(device)], "bytes": needed, "gpu": device.type != "cpu"}
+
+
+def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Message:
+    source = Path(request["source"])
+    outputs = Outputs(Path(request["result"]))
+    # The program has looked whether the result may replace what is there.
+    job = read_job(source, outputs, masks, inputs=[source], force=request["force"])
+    pages, said = len(job.pages), 0.0
+    results: list[Denoised] = []
+
+    def on_step(step: "Step") -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > _SECONDS_BETWEEN_REPORTS:
+            said = now
+            answer({"progress": (len(results) + step.number / step.steps) / pages})
+
+    for page in range(pages):
+        results.append(recovered(job, task, page=page, on_step=on_step))
+    written, failures = outputs.write(
+        job.pages[0], results[0], method=task.method, force=request["force"]
+    )
+    record = None if written is None else record_of(job, task, results, written)
+    return {"record": record, "failures": failures}

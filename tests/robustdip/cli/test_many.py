@@ -1,0 +1,346 @@
+"""`denoise` over many pictures: what is found, what is made, and what a stopped run leaves."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robustdip import read_image, write_image
+from robustdip.cli.machine import free_cores, worker_count
+from robustdip.cli.sources import find_sources
+from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
+
+MEDIAN = ("--method", "median")
+
+
+def noise(side=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 255, (side, side, 3), np.uint8, endpoint=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures in two folders, and what is none."""
+    root = tmp_path / "in"
+    for number, name in enumerate(("a.png", "sub/b.png", "sub/deep/c.tif")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(root / name, noise(seed=number))
+    (root / ".hidden.png").write_text("no picture")
+    (root / "notes.txt").write_text("no picture")
+    (root / ".cache").mkdir()
+    write_image(root / ".cache" / "x.png", noise())
+    return root
+
+
+def results(folder):
+    """The bytes of all results, by their places; the manifest is none."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".robustdip.jsonl"
+    }
+
+
+NAMES = ["a_denoised.png", "sub/b_denoised.png", "sub/deep/c_denoised.png"]
+
+
+# --- what is found -------------------------------------------------------------------------
+
+
+def test_a_folder_is_taken_whole_without_what_is_hidden_or_no_picture(folder, tmp_path):
+    found = find_sources([folder], out_dir=tmp_path / "out")
+    assert [str(source.path.relative_to(folder)) for source in found.pictures] == [
+        "a.png", "sub/b.png", "sub/deep/c.tif",
+    ]  # fmt: skip
+    assert [str(source.folder) for source in found.pictures] == [".", "sub", "sub/deep"]
+    assert (found.hidden, found.others, found.collected) == (1, 1, True)
+    # Results inside of it are no pictures of it, unless the folder is both.
+    (folder / "out").mkdir()
+    write_image(folder / "out" / "a_denoised.png", noise())
+    assert len(find_sources([folder], out_dir=folder / "out").pictures) == 3
+    assert len(find_sources([folder], out_dir=folder).pictures) == 4
+
+
+def test_patterns_lists_and_names_with_brackets(folder, tmp_path, monkeypatch):
+    def names(*arguments, **options):
+        return [source.path.name for source in find_sources(list(arguments), **options).pictures]
+
+    assert names(folder / "*.png") == ["a.png"]
+    assert names(folder / "**" / "*.[pt][ni]*") == ["a.png", "b.png", "c.tif"]
+    found = find_sources([folder / "**" / "*.png"])
+    assert [str(source.folder) for source in found.pictures] == [".", "sub"]
+    assert names(folder / "*.png", folder / "a*") == ["a.png"]  # once
+    write_image(tmp_path / "[x].png", noise())  # is a name, because it exists
+    assert not find_sources([tmp_path / "[x].png"]).collected
+    listed = tmp_path / "list"
+    listed.write_text(f"{folder / 'a.png'}\n\n{folder / 'sub' / 'b.png'}\n")
+    assert names(listed=listed) == ["a.png", "b.png"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.read_bytes())))
+    assert names(listed=Path("-")) == ["a.png", "b.png"]
+
+
+def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
+    out = ("--out-dir", tmp_path / "out")
+    assert "no file matches" in refused("denoise", folder / "*.bmp", *out)
+    assert "say where its results go" in refused("denoise", folder)
+    (tmp_path / "empty").mkdir()
+    assert "it is a folder without pictures" in refused("denoise", tmp_path / "empty", *out)
+    (tmp_path / "list").write_text("\n")
+    assert "lists no file" in refused("denoise", "--from-file", tmp_path / "list")
+    assert "none.txt" in refused("denoise", "--from-file", tmp_path / "none.txt")
+    write_image(folder / "a.bmp", noise())
+    assert "two results would be written" in refused("denoise", folder, *out)
+    assert not (tmp_path / "out").exists()
+    for wrong in (("-o", "x.png"), ("--report", "x.html"), ("--reference", folder / "a.png")):
+        result = run("denoise", folder, *out, *wrong) if wrong[0] != "-o" else run(
+            "denoise", folder / "*.png", *wrong
+        )  # fmt: skip
+        assert result.exit_code == 2
+        assert "take one IMAGE" in result.stderr
+
+
+# --- how many at a time --------------------------------------------------------------------
+
+
+def test_workers_are_as_many_as_pictures_cores_and_memory_allow():
+    many = {"pictures": 9, "cores": 4, "memory_each": 500_000_000}
+    assert worker_count(**many, memory_free=None) == (4, False)
+    assert worker_count(**many | {"pictures": 3}, memory_free=10**12) == (3, False)
+    assert worker_count(**many, memory_free=2_999_999_999) == (2, True)
+    assert worker_count(**many, memory_free=0) == (1, True)
+    assert 1 <= free_cores() <= (os.cpu_count() or 1)
+
+
+# --- what is made --------------------------------------------------------------------------
+
+
+def test_one_bad_file_does_not_stop_a_folder_and_a_second_run_skips_the_rest(folder, tmp_path):
+    out, bad = tmp_path / "new" / "out", folder / "bad.png"
+    bad.write_text("no picture")
+    result = run("denoise", folder, "--out-dir", out, *MEDIAN, "--workers", 2)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [str(out / name) for name in NAMES]
+    assert sorted(results(out)) == NAMES
+    lines = result.stderr.splitlines()
+    assert [line for line in lines if line.startswith("error: ")] == [
+        f"error: cannot read {str(bad)!r}: not an image, or a damaged one "
+        "(PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
+    ]
+    assert lines[-1] == "3 done, 0 skipped, 1 failed; passed over: 1 hidden, 1 not pictures"
+    assert any(line.startswith("4 pictures: picture 4/4, 0 s left") for line in lines)
+    # The bytes are those that each picture gives alone.
+    done("denoise", folder / "a.png", "-o", tmp_path / "alone.png", *MEDIAN)
+    assert (tmp_path / "alone.png").read_bytes() == (out / NAMES[0]).read_bytes()
+
+    before = {name: (out / name).stat().st_mtime_ns for name in NAMES}
+    bad.write_bytes((folder / "a.png").read_bytes())
+    (out / NAMES[1]).unlink()
+    result = done("denoise", folder, "--out-dir", out, *MEDIAN, "--workers", 1, "--json", "-q")
+    assert result.stderr == ""
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["status"] for record in records] == [
+        "skipped", "completed", "completed", "skipped",
+    ]  # fmt: skip
+    kept = {name: (out / name).stat().st_mtime_ns for name in NAMES}
+    assert [kept[name] == before[name] for name in NAMES] == [True, False, True]
+
+
+def test_other_settings_masks_or_pictures_are_no_earlier_result(folder, tmp_path):
+    out, mask = tmp_path / "out", tmp_path / "mask.png"
+    marked = np.zeros((32, 32), np.uint8)
+    marked[3:5] = 255
+    write_image(mask, marked)
+    one = ("denoise", folder / "*.png", "--out-dir", out, "--method", "linear", "--mask", mask)
+    first = done(*one)
+    assert first.stderr.splitlines()[-1] == "1 done, 0 skipped, 0 failed"
+    assert "0 done, 1 skipped, 0 failed (skipped: finished by" in done(*one).stderr
+    marked[9] = 255
+    write_image(mask, marked)
+    result = run(*one)
+    assert result.exit_code == 1
+    assert "it exists already" in result.stderr
+    assert "1 done, 0 skipped" in done(*one, "--force").stderr
+    assert "0 done, 1 skipped" in done(*one, "--force").stderr  # a run that was begun by force
+    write_image(folder / "a.png", noise(seed=7))
+    assert run(*one).exit_code == 1
+    # A last line that is cut short is no line, and does not spoil the next.
+    manifest = out / ".robustdip.jsonl"
+    with manifest.open("ab") as stream:
+        stream.write(b'{"result": "a_deno')
+    assert "1 done, 0 skipped" in done(*one, "--force").stderr
+    assert "0 done, 1 skipped" in done(*one).stderr
+
+
+def test_a_folder_of_results_takes_one_run_at_a_time(folder, tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / ".robustdip.jsonl").open("wb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        line = refused("denoise", folder, "--out-dir", out, *MEDIAN)
+    assert "another run is writing into this folder" in line
+
+
+# --- processes that end --------------------------------------------------------------------
+
+
+def started(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "robustdip", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **LONG},
+    )
+
+
+def children(process):
+    """The processes that a process has started; only Linux tells."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        return [int(word) for word in path.read_text().split()]
+    except OSError:
+        return []
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.02)
+    return found
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the processes")
+
+
+@linux
+@pytest.mark.slow
+def test_a_process_that_is_killed_costs_a_retry_and_then_one_line(folder, tmp_path):
+    steps = ("--steps", 60, "--device", "cpu", "--workers", 1)
+    expected = tmp_path / "expected"
+    done("denoise", folder, "--out-dir", expected, *steps)
+    for kills in (1, 2):
+        out = tmp_path / f"out{kills}"
+        with started("denoise", folder, "--out-dir", out, *steps) as process:
+            wait_for((out / ".robustdip.jsonl").exists)
+            wait_for(lambda made=out: '"begun"' in (made / ".robustdip.jsonl").read_text())
+            gone = None
+            for _ in range(kills):
+                pid = wait_for(lambda old=gone: set(children(process)) - {old}).pop()
+                time.sleep(0.3)  # in the middle of the first picture, or of its start
+                os.kill(pid, signal.SIGKILL)
+                gone = pid
+            stdout, stderr = process.communicate(timeout=120)
+        failed = [line for line in stderr.splitlines() if line.startswith("error: ")]
+        if kills == 1:
+            assert (process.returncode, failed) == (0, []), stderr
+            assert results(out) == results(expected)
+        else:
+            assert process.returncode == 1
+            assert failed == [
+                f"error: cannot restore {str(folder / 'a.png')!r}: its process was ended by "
+                "signal 9 (out of memory?), twice"
+            ]
+            assert stdout.splitlines() == [str(out / name) for name in NAMES[1:]]
+            assert results(out) == {name: results(expected)[name] for name in NAMES[1:]}
+
+
+@linux
+@pytest.mark.slow
+def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
+    out = tmp_path / "out"
+    options = ("--out-dir", out, "--workers", 1, "--steps", 60, "--device", "cpu", "--json")
+    with started("denoise", folder, *options) as process:
+        record = json.loads(process.stdout.readline())  # the first is finished
+        assert record["status"] == "completed"
+        pids = children(process)
+        assert len(pids) == 1
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    finished = 1 + len(stdout.splitlines())
+    assert f"interrupted: {finished} done, 0 skipped, 0 failed, {3 - finished} not done" in stderr
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert sorted(results(out)) == NAMES[:finished]
+    result = done("denoise", folder, *options, "-q")
+    statuses = [json.loads(line)["status"] for line in result.stdout.splitlines()]
+    assert statuses == ["skipped"] * finished + ["completed"] * (3 - finished)
+
+
+@linux
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
+    root = tmp_path / "in"
+    root.mkdir()
+    for number in range(8):
+        write_image(root / f"{number}.png", noise(seed=number))
+    options = (*MEDIAN, "--workers", 2, "-q")
+    expected = tmp_path / "expected"
+    done("denoise", root, "--out-dir", expected, *options)
+    rng = np.random.default_rng(0)
+    out, moments, kills = tmp_path / "out", [], 0
+    begin = time.monotonic()
+    done("denoise", root, "--out-dir", tmp_path / "timed", *options)
+    seconds = time.monotonic() - begin
+    for _ in range(12):
+        with started("denoise", root, "--out-dir", out, *options) as process:
+            # Between the first picture and the last, which all come within a moment at the end.
+            wait = rng.uniform(0.5, 1.1) * seconds
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(wait)
+            pids = children(process)
+            process.kill()
+            process.communicate()
+        wait_for(lambda pids=pids: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        kills += process.returncode == -signal.SIGKILL
+        moments.append(len(results(out)) if out.exists() else 0)
+        # Everything that is there is whole.
+        made = results(out) if out.exists() else {}
+        whole = results(expected)
+        assert all(data == whole[name] for name, data in made.items() if name in whole)
+        if len(made) >= 8:
+            for path in out.glob("*.png"):  # begin anew for the next moments
+                path.unlink()
+            (out / ".robustdip.jsonl").unlink()
+    assert kills >= 3
+    done("denoise", root, "--out-dir", out, *options)
+    assert results(out) == results(expected), moments
+
+
+# --- standard streams ----------------------------------------------------------------------
+
+
+def test_a_picture_through_standard_input_and_output(tmp_path):
+    write_image(tmp_path / "in.png", noise())
+    data = (tmp_path / "in.png").read_bytes()
+    done("denoise", tmp_path / "in.png", "-o", tmp_path / "out.png", *MEDIAN)
+    expected = (tmp_path / "out.png").read_bytes()
+
+    def piped(*arguments, given=data):
+        return python(
+            "-m", "robustdip", "denoise", *arguments, *MEDIAN, input=given, text=False,
+            cwd=tmp_path,
+        )  # fmt: skip
+
+    result = piped("-", "-o", "-", "--json")
+    assert (result.returncode, result.stdout) == (0, expected)
+    record = json.loads(result.stderr)
+    assert (record["output"], record["status"]) == ("-", "completed")
+    assert piped("-").stdout == expected
+    assert piped("in.png", "-o", "-", given=None).stdout == expected
+    result = piped("-", "-o", "named.png")
+    assert result.stdout == b"named.png\n"
+    assert read_image(tmp_path / "named.png").pixels.shape == (32, 32, 3)
+    result = piped("-", given=b"")
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert b"standard input is empty" in result.stderr
+    assert piped("-", "in.png", given=data).returncode == 2
