@@ -16,6 +16,7 @@ SHARED_DEFECTS = Log(
     RESULTS / "images" / "shared_defects.jsonl",
     ("photos", "side", "frames", "amount", "then", "seed"),
 )
+FOLDER = Log(RESULTS / "images" / "folder.jsonl")
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 
 ACCURACY = Log(

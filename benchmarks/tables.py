@@ -192,6 +192,27 @@ def step_time(lines: list[Line]) -> str:
     return table(["image", "width", "on", "published, s", "default, s", "ratio"], rows)
 
 
+def folder(lines: list[Line]) -> str:
+    """Seconds of one command for a folder, and of one command a picture."""
+    rows = []
+    for line in lines:
+        settings, results = line["settings"], line["results"]
+        numbers = (
+            f"{results['folder']:.0f}",
+            f"{results['single']:.0f}",
+            f"{results['ratio']:.2f}",
+        )
+        rows.append(
+            [
+                f"{settings['pictures']} of {settings['side']}x{settings['side']}",
+                settings["method"],
+                str(settings["workers"]),
+                *(Cell(text, [line]) for text in numbers),
+            ]
+        )
+    return table(["pictures", "method", "workers", "folder, s", "single, s", "ratio"], rows)
+
+
 def seconds_to_quality(lines: list[Line]) -> str:
     """Seconds and steps until a PSNR is reached."""
     rows = []
@@ -492,6 +513,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/ablation": (logs.ABLATION, ablation.tabulate),
     "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),
     "images/step-time": (logs.STEP_TIME, step_time),
+    "images/folder": (logs.FOLDER, folder),
     "images/seconds-to-quality": (logs.SECONDS_TO_QUALITY, seconds_to_quality),
     "images/shared-defects": (logs.SHARED_DEFECTS, shared_defects),
     "images/memory": (logs.MEMORY, memory),

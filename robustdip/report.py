@@ -173,6 +173,8 @@ def _brightest(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype == np.float32:
+        return from_float(pixels, np.uint8)
     return pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
 
 

@@ -27,12 +27,12 @@ def compare(
     """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
     with exit_on_error():
         truth, picture = picture_from(clean), picture_from(image)
-        quality = quality_of(clean_floats(truth, picture), picture.pixels)
+        quality = quality_of(truth, picture)
         typer.echo(json.dumps(quality) if as_json else quality_lines(quality))
 
 
 def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
-    """The pixels of a clean image as floats; ValueError if the other image has another shape."""
+    """A clean image as floats in the units of another; ValueError if that has another shape."""
     from robustdip.images.picture import to_float
 
     if clean.pixels.shape != image.pixels.shape:
@@ -40,20 +40,27 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
             f"the clean image has shape {clean.pixels.shape}, the other {image.pixels.shape}; "
             "they must agree in size and in being grey or colour"
         )
+    if image.measured and image.numbers is not None:
+        return image.numbers.units.to_unit(clean.values())
     return to_float(clean.pixels)
 
 
-def quality_of(clean: "np.ndarray", pixels: "np.ndarray") -> dict[str, float | None]:
-    """Measure `psnr` and `ssim` of samples as a file holds them.
+def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
+    """Measure `psnr` and `ssim` of an image as a file holds it.
 
-    PSNR is None for equal images, because JSON has no infinity; SSIM is None below 11 pixels.
+    Values in units of their own count relative to the range of the clean image. PSNR is None for
+    equal images, because JSON has no infinity; SSIM is None below 11 pixels.
     """
     from robustdip.images.picture import to_float
     from robustdip.quality import psnr, ssim
 
-    image = to_float(pixels)
-    value = psnr(clean, image)
-    return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(clean, image)}
+    truth, values = clean_floats(clean, image), to_float(image.pixels)
+    measured = next((p for p in (clean, image) if p.measured and p.numbers is not None), None)
+    if measured is not None and measured.numbers is not None:
+        units = measured.numbers.units
+        truth, values = units.to_unit(clean.values()), units.to_unit(image.values())
+    value = psnr(truth, values)
+    return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(truth, values)}
 
 
 def quality_lines(quality: Mapping[str, float | None]) -> str:

@@ -64,8 +64,8 @@ def denoise(
         list[Path] | None,
         path_argument(
             metavar="IMAGE...",
-            help="PNG, JPEG, TIFF, WebP, BMP or PPM; a folder, for all that is in it; a pattern in "
-            "quotes, such as 'scans/*.png'; or '-', standard input.",
+            help="PNG, JPEG, TIFF, WebP, BMP, PPM, .npy or FITS; a folder, for all that is in it; "
+            "a pattern in quotes, such as 'scans/*.png'; or '-', standard input.",
         ),
     ] = None,
     output: Annotated[
@@ -152,6 +152,14 @@ def denoise(
         float,
         typer.Option(min=1, max=200, help="Width in pixels of the largest defects of that map."),
     ] = 3.0,
+    extension: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|NAME",
+            help="Of a FITS file: which image, by number or name.",
+            show_default="the first",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Gradient steps of a fit.", show_default="the method's"),
@@ -215,7 +223,7 @@ def denoise(
         raise typer.BadParameter("--save-defects saves what --shared-mask finds; give both")
     if shared_mask and defects is not None:
         raise typer.BadParameter("give --shared-mask or --defects, not both")
-    task = Task(method=recipe or method, steps=steps, seed=seed, device=device)
+    task = Task(method=recipe or method, steps=steps, seed=seed, device=device, extension=extension)
     with exit_on_error(), ExitStack() as stack:
         found = find_sources(named, listed=from_file, out_dir=out_dir)
         many = found.collected or len(found.pictures) > 1
@@ -249,7 +257,7 @@ def denoise(
         exact = mask is not None or not METHODS[task.method].takes_certain
         check_method(
             task.method,
-            mask=mask is not None or (mapped and exact),
+            mask=mask is not None or (mapped and exact) or _mask_may_follow(task, paths),
             certain=not (add_mask is None and protect is None) or (mapped and not exact),
             steps=steps,
             device=device,
@@ -295,7 +303,9 @@ def denoise(
             )
             return
         for image, made in jobs:
-            job = read_job(image, made, masks, inputs=inputs, force=force, reference=reference)
+            job = read_job(
+                image, made, task, masks, inputs=inputs, force=force, reference=reference
+            )
             _say(remarks, quiet=quiet)
             _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 
@@ -315,6 +325,13 @@ def _shared_defects(
     return shared_defects([picture_from(image).pixels for image, _ in jobs], max_size=max_size)
 
 
+def _mask_may_follow(task: Task, paths: list[Path]) -> bool:
+    """Whether a method that needs a mask may find one in the files: values that are not finite."""
+    from robustdip.images.numeric import may_hold_nan
+
+    return METHODS[task.method].needs_mask and any(map(may_hold_nan, paths))
+
+
 def _say(remarks: list[str], *, quiet: bool) -> None:
     if not quiet:
         for remark in remarks:
@@ -330,9 +347,7 @@ def _restore_and_save(
     with interruptible() as interruption:
         results = _restored(job, task, interruption, quiet=quiet)
         interruption.hold()
-        written, failures = job.outputs.write(
-            job.pages[0], results[0], method=task.method, force=force
-        )
+        written, failures = job.outputs.write(job.pages, results, method=task.method, force=force)
         if written is not None and printed:
             print_file(written)
         if written is not None and (as_json or not printed):

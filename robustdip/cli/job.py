@@ -4,7 +4,7 @@ import os
 import shlex
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class Task:
     steps: int | None
     seed: int
     device: str
+    extension: str | None = None
+    """Of FITS files: the number or name."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,13 @@ class Masks:
         mask, add_mask, protect, defects = map(fitted, ("mask", "add_mask", "protect", "defects"))
         if defects is None:
             return Masks(mask, add_mask, protect)
-        if self.exact:
-            return Masks(_either(mask, defects), add_mask, protect)
-        return Masks(mask, _either(add_mask, defects), protect)
+        return Masks(mask, add_mask, protect).joined(defects, exact=self.exact)
+
+    def joined(self, marked: "np.ndarray", *, exact: bool) -> "Masks":
+        """With further damage, joined to `mask` if that is `exact`, else to `add_mask`."""
+        if exact:
+            return replace(self, mask=_either(self.mask, marked))
+        return replace(self, add_mask=_either(self.add_mask, marked))
 
 
 @dataclass(frozen=True)
@@ -117,13 +123,18 @@ class Job:
     pages: "list[Picture]"
     masks: list[Masks]
     """Of each page."""
-    clean: "np.ndarray | None"
+    clean: "Picture | None"
     outputs: Outputs
 
 
 def default_path(image: Path, folder: Path | None) -> Path:
-    """NAME_denoised.png beside the input or in the folder."""
-    return (folder or image.parent) / f"{image.stem}_denoised.png"
+    """NAME_denoised.png beside the input or in the folder.
+
+    The suffix is the input's if only its format holds what is in it.
+    """
+    from robustdip.images.writing import natural_suffix
+
+    return (folder or image.parent) / f"{image.stem}_denoised{natural_suffix(image)}"
 
 
 def without_earlier_results(
@@ -154,14 +165,21 @@ def require_file(image: Path) -> None:
         require_regular_file(mode)
 
 
-def pages_from(path: Path) -> "list[Picture]":
+def pages_from(path: Path, task: Task) -> "list[Picture]":
     """Read a file for a command: its one picture, or each of its pages."""
-    return [picture_from(path)]
+    from overparam.program import quiet_libraries
+    from robustdip.images.reading import read_pages
+
+    name = task.extension
+    extension = int(name) if name is not None and name.isdecimal() else name
+    with quiet_libraries():
+        return read_pages(path, extension=extension)
 
 
 def read_job(
     source: Path,
     outputs: Outputs,
+    task: Task,
     masks: Masks,
     *,
     inputs: list[Path],
@@ -174,6 +192,7 @@ def read_job(
     ----------
     source : Path
     outputs : Outputs
+    task : Task
     masks : Masks
     inputs : list of Path
         Files that must survive.
@@ -189,10 +208,16 @@ def read_job(
     """
     require_file(source)
     outputs.check(inputs, force=force)
-    pages = pages_from(source)
-    outputs.check(inputs, force=force, picture=pages[0])
-    clean = None if reference is None else clean_floats(picture_from(reference), pages[0])
-    return Job(source, pages, [masks.fitted_to(page) for page in pages], clean, outputs)
+    pages = pages_from(source, task)
+    outputs.check(inputs, force=force, pages=pages)
+    if reference is not None and len(pages) > 1:
+        raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
+    fitted = [_with_bad(masks.fitted_to(page), page, task) for page in pages]
+    pages = [_in_clean_units(page, known) for page, known in zip(pages, fitted, strict=True)]
+    clean = None if reference is None else picture_from(reference)
+    if clean is not None:
+        clean_floats(clean, pages[0])  # refuses another shape
+    return Job(source, pages, fitted, clean, outputs)
 
 
 def recovered(
@@ -209,7 +234,7 @@ def recovered(
         mask=masks.mask,
         add_mask=masks.add_mask,
         protect=masks.protect,
-        reference=job.clean,
+        reference=None if job.clean is None else clean_floats(job.clean, job.pages[page]),
         steps=task.steps,
         seed=task.seed,
         device=task.device,
@@ -221,7 +246,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
     """What `--json` prints of a finished file."""
     quality: dict[str, float | None] = {"psnr": None, "ssim": None}
     if job.clean is not None:
-        quality = quality_of(job.clean, results[0].image)
+        quality = quality_of(job.clean, replace(job.pages[0], pixels=results[0].image))
     last = results[-1]
     samples = sum(result.mask.size for result in results)
     record = {
@@ -236,14 +261,53 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "device": last.device,
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
     }
+    numbers = job.pages[0].numbers
+    if numbers is not None and job.pages[0].measured:
+        record["units"] = [numbers.units.low, numbers.units.high]
     return record if len(results) == 1 else record | {"pages": len(results)}
 
 
-def _either(mask: "np.ndarray | None", defects: "np.ndarray") -> "np.ndarray":
-    """A mask (H, W) or (H, W, 3) together with defects (H, W)."""
+def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
+    """What is not finite is known to be damaged."""
+    from robustdip.methods import METHODS
+
+    bad = None if picture.numbers is None else picture.numbers.bad
+    if bad is None:
+        return masks
+    method = METHODS[task.method]
+    if not method.takes_mask:
+        raise ValueError(
+            f"{int(bad.sum())} values are not finite, which a mask has to tell, and method "
+            f"{task.method!r} takes none; use another"
+        )
+    return masks.joined(bad, exact=masks.mask is not None or not method.takes_certain)
+
+
+def _in_clean_units(picture: "Picture", masks: Masks) -> "Picture":
+    """With a range that what is known to be damaged has no part in."""
+    import numpy as np
+
+    damaged = masks.add_mask if masks.mask is None else masks.mask
+    if picture.numbers is None or not picture.measured or damaged is None:
+        return picture
+    values = picture.numbers.values
+    ignored = damaged if damaged.ndim == values.ndim else damaged[..., None]
+    ignored = np.broadcast_to(ignored, values.shape)
+    if ignored.all():
+        return picture  # refused later, in words that say so
+    numbers = picture.numbers.without(ignored)
+    return replace(picture, numbers=numbers, pixels=numbers.pixels())
+
+
+def _either(mask: "np.ndarray | None", marked: "np.ndarray") -> "np.ndarray":
+    """Two masks, (H, W) or (H, W, 3), as one."""
     if mask is None:
-        return defects
-    return mask | (defects if mask.ndim == 2 else defects[..., None])
+        return marked
+    if mask.ndim == marked.ndim:
+        return mask | marked
+    return (mask if mask.ndim == 3 else mask[..., None]) | (
+        marked if marked.ndim == 3 else marked[..., None]
+    )
 
 
 def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":

@@ -1,6 +1,7 @@
 """The run of `denoise` over many pictures: none stops the others, what is finished stays so."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -226,16 +227,23 @@ def _devices(pool: Pool, paths: list[Path], workers: int | None, quiet: bool) ->
 
 
 def _largest(paths: list[Path]) -> tuple[int, int, int]:
-    """The shape of the largest picture, from the headers; what cannot be read does not count."""
+    """The shape of the largest picture, from the headers; what cannot be read does not count.
+
+    Of files of numbers the size tells, as if they were square and of 32 bits.
+    """
     from overparam.files import FileError
     from overparam.image_files import open_image
+    from robustdip.images.numeric import FITS, NPY
 
     largest = 1, 1
     for path in paths:
         try:
-            with open_image(path, header_only=True) as image:
-                size = (image.height, image.width)
-        except FileError:
+            if path.suffix.lower() in (*NPY, *FITS):
+                size = (math.isqrt(path.stat().st_size // 4),) * 2
+            else:
+                with open_image(path, header_only=True) as image:
+                    size = image.height, image.width
+        except (FileError, OSError):
             continue
         largest = max(largest, size, key=lambda sides: sides[0] * sides[1])
     return largest[0], largest[1], 3

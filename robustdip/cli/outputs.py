@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,17 +55,23 @@ class Outputs:
         extras = (*maps, self.compare, self.overlay, self.report)
         return [self.result, *(path for path in extras if path is not None)]
 
-    def check(self, inputs: list[Path], *, force: bool, picture: "Picture | None" = None) -> None:
+    def check(
+        self, inputs: list[Path], *, force: bool, pages: "Sequence[Picture] | None" = None
+    ) -> None:
         """Raise FileError now for what would stop the writing after the computation.
 
-        With a `picture` also if the result's format cannot hold its depth, alpha or profile.
-        ValueError if the report is not named .html.
+        With `pages` also if the result's format cannot hold them. ValueError if the report is not
+        named .html, or if there are several pages and more than the result is wanted.
         """
         from overparam.files import check_target
         from robustdip.images.writing import check_output
 
         refuse_standard_streams(self.paths())
-        check_output(self.result, inputs=inputs, force=force, image=picture)
+        check_output(self.result, inputs=inputs, force=force, image=pages)
+        if pages is not None and len(pages) > 1 and len(self.paths()) > 1:
+            raise ValueError(
+                f"it has {len(pages)} pages; --save-..., --compare and --report take files of one"
+            )
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"the report is {str(self.report)!r}; name it .html")
         for path in self.paths()[1:]:
@@ -77,9 +83,24 @@ class Outputs:
                 check_output(path, inputs=inputs, force=force)
 
     def write(
-        self, picture: "Picture", result: "Denoised", *, method: str, force: bool
+        self,
+        pages: "Sequence[Picture]",
+        results: "Sequence[Denoised]",
+        *,
+        method: str,
+        force: bool,
     ) -> tuple[Path | None, list[str]]:
         """Write all files, the restored image first. One that fails does not stop the rest.
+
+        Parameters
+        ----------
+        pages : sequence of Picture
+        results : sequence of Denoised
+            One of each page.
+        method : str
+            The name of the method.
+        force : bool
+            Replace files that exist.
 
         Returns
         -------
@@ -88,27 +109,32 @@ class Outputs:
         failures : list of str
             What could not be written where it should be, and where it is.
         """
-        files = self._contents(picture, result, method)
-        written, failures = save_all(files, force=force, source=picture.path)
+        files = self._contents(pages, results, method)
+        written, failures = save_all(files, force=force, source=pages[0].path)
         return written[0], failures
 
     def _contents(
-        self, picture: "Picture", result: "Denoised", method: str
+        self, pages: "Sequence[Picture]", results: "Sequence[Denoised]", method: str
     ) -> Iterator[tuple[Path, bytes]]:
         import numpy as np
 
         from robustdip.images.masks import overlay
         from robustdip.images.picture import from_float, side_by_side
-        from robustdip.images.writing import image_bytes
+        from robustdip.images.writing import image_bytes, pages_bytes
 
-        # With the alpha and profile of the input.
-        restored = dataclasses.replace(picture, pixels=result.image)
-        yield self.result, image_bytes(self.result, restored)
+        # With the alpha, profile and units of the input.
+        restored = [
+            dataclasses.replace(page, pixels=result.image)
+            for page, result in zip(pages, results, strict=True)
+        ]
+        yield self.result, pages_bytes(self.result, restored)
+        picture, result = pages[0], results[0]
+        units = picture.numbers.units.span if picture.measured and picture.numbers else 1
         size = from_float(np.abs(result.corruption), np.uint8)
         if self.corruption is not None:
             yield (
                 self.corruption,
-                map_bytes(self.corruption, "corruption", result.corruption, size),
+                map_bytes(self.corruption, "corruption", units * result.corruption, size),
             )
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
@@ -117,7 +143,10 @@ class Outputs:
             if values is None:  # refused by check_method
                 raise ValueError("this method gives no uncertainty")
             shown = from_float((10 * values).clip(0, 1), np.uint8)
-            yield self.uncertainty, map_bytes(self.uncertainty, "uncertainty", values, shown)
+            yield (
+                self.uncertainty,
+                map_bytes(self.uncertainty, "uncertainty", units * values, shown),
+            )
         if self.compare is not None:
             strip = side_by_side([picture.pixels, result.image, size])
             yield self.compare, image_bytes(self.compare, strip)

@@ -10,7 +10,12 @@ __all__ = ["STREAM", "print_file", "require_no_terminal", "scratch_folder", "sta
 STREAM = Path("-")
 
 # How formats begin that are known by the suffix of their name; all others by their contents.
-_BEGINNINGS = {b"\x93NUMPY": ".npy", b"SIMPLE  =": ".fits"}
+_BEGINNINGS = {
+    b"\x93NUMPY": ".npy",
+    b"SIMPLE  =": ".fits",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
 
 
 @contextmanager

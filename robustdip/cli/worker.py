@@ -119,7 +119,7 @@ def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Messag
     source = Path(request["source"])
     outputs = Outputs(Path(request["result"]))
     # The program has looked whether the result may replace what is there.
-    job = read_job(source, outputs, masks, inputs=[source], force=request["force"])
+    job = read_job(source, outputs, task, masks, inputs=[source], force=request["force"])
     pages, said = len(job.pages), 0.0
     results: list[Denoised] = []
 
@@ -133,7 +133,7 @@ def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Messag
     for page in range(pages):
         results.append(recovered(job, task, page=page, on_step=on_step))
     written, failures = outputs.write(
-        job.pages[0], results[0], method=task.method, force=request["force"]
+        job.pages, results, method=task.method, force=request["force"]
     )
     record = None if written is None else record_of(job, task, results, written)
     return {"record": record, "failures": failures}

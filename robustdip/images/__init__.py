@@ -1,4 +1,4 @@
-"""Image files: file -> `Picture` -> file, with bit depth, alpha and colour profile."""
+"""Image files: file -> `Picture`s -> file, with depth, alpha, colour profile and units."""
 
 import lazy_loader
 

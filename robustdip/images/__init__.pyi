@@ -7,6 +7,10 @@ from .picture import from_float as from_float
 from .picture import side_by_side as side_by_side
 from .picture import to_float as to_float
 from .reading import read_image as read_image
+from .reading import read_pages as read_pages
+from .units import Numbers as Numbers
+from .units import Units as Units
 from .writing import check_output as check_output
 from .writing import image_bytes as image_bytes
+from .writing import pages_bytes as pages_bytes
 from .writing import write_image as write_image

@@ -56,9 +56,11 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
         See `robustdip.images.read_image`.
     """
     picture = read_image(path)
-    with file_errors("read", path), open_image(Path(path)) as image:
-        compressed = image.format in ("JPEG", "MPO")
-    pixels, alpha = picture.pixels, picture.alpha
+    compressed = False
+    if picture.numbers is None:
+        with file_errors("read", path), open_image(Path(path)) as image:
+            compressed = image.format in ("JPEG", "MPO")
+    pixels, alpha = picture.values(), picture.alpha
     if alpha is not None and np.ptp(alpha) and not np.ptp(pixels, axis=(0, 1)).any():
         return MaskFile(alpha > 0, "what is not transparent")
     if compressed:

@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Picture", "from_float", "side_by_side", "to_float"]
+from robustdip.images.units import Numbers
+
+__all__ = ["Picture", "from_float", "side_by_side", "to_float", "upright"]
+
+# Orientation of EXIF and TIFF -> (transpose, then flip up-down, then flip left-right) to stand
+# upright.
+_UPRIGHT = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,19 +31,22 @@ class Picture:
 
     Attributes
     ----------
-    pixels : ndarray, shape (H, W) or (H, W, 3), uint8 or uint16
-        Grey or RGB, upright, at the file's own bit depth.
+    pixels : ndarray, shape (H, W) or (H, W, 3), uint8 or uint16; with `numbers` also float32
+        Grey or RGB, upright, at the file's own bit depth. Floats are in [0, 1].
     alpha : ndarray, shape (H, W), dtype of `pixels`, or None
         Opacity, 0 is transparent; None when the file has none.
     icc_profile : bytes or None
         The embedded colour profile. The pixels are never converted with it.
     path : Path or None
         Where it was read from.
+    numbers : Numbers or None
+        The values in the units of the file, of which float pixels are a linear map. `pixels` may be
+        newer.
 
     Raises
     ------
     TypeError
-        If the arrays are not uint8 or uint16, or alpha has another dtype than the pixels.
+        If the arrays are not as above, or alpha has another dtype than the pixels.
     ValueError
         If a shape is none of the above, or the image is empty.
     """
@@ -38,10 +55,11 @@ class Picture:
     alpha: NDArray[Any] | None = None
     icc_profile: bytes | None = None
     path: Path | None = None
+    numbers: Numbers | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
-        if dtype not in (np.uint8, np.uint16):
+        if dtype not in (np.uint8, np.uint16) and not (self.measured and dtype == np.float32):
             raise TypeError(f"pixels are {dtype}; uint8 or uint16 is needed, see from_float")
         if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
             raise ValueError(f"pixels have shape {shape}; (H, W) or (H, W, 3) is needed")
@@ -51,9 +69,23 @@ class Picture:
             if self.alpha.shape != shape[:2]:
                 raise ValueError(f"alpha has shape {self.alpha.shape}; {shape[:2]} is needed")
 
+    @property
+    def measured(self) -> bool:
+        """Whether the file has units of its own."""
+        return self.numbers is not None and self.numbers.values.dtype.newbyteorder("=") not in (
+            np.uint8,
+            np.uint16,
+        )
+
+    def values(self) -> NDArray[Any]:
+        """The pixels in the units of the file: what is written."""
+        if self.numbers is None or self.pixels.dtype != np.float32:
+            return self.pixels
+        return self.numbers.restored(self.pixels)
+
 
 def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Map uint8 or uint16 samples of any shape to float32 in [0, 1].
+    """Map uint8 or uint16 samples of any shape to float32 in [0, 1]; float32 stays as it is.
 
     Raises
     ------
@@ -65,18 +97,20 @@ def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
     >>> to_float(np.array([0, 255], np.uint8))
     array([0., 1.], dtype=float32)
     """
+    if pixels.dtype == np.float32:
+        return pixels
     return pixels.astype(np.float32) / np.float32(_white(pixels.dtype))
 
 
 def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
-    """Map floats to uint8 or uint16: clipped to [0, 1], scaled, rounded to the nearest.
+    """Map floats to uint8 or uint16: clipped to [0, 1], scaled, rounded; to float32: clipped.
 
     ``from_float(to_float(pixels), pixels.dtype)`` is `pixels`, exactly.
 
     Raises
     ------
     TypeError
-        If `dtype` is not uint8 or uint16, or `array` is not floating point.
+        If `dtype` is not uint8, uint16 or float32, or `array` is not floating point.
     ValueError
         If `array` holds a NaN or an infinity.
 
@@ -85,7 +119,7 @@ def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     >>> from_float([-0.1, 0.5, 2.0], np.uint8)
     array([  0, 128, 255], dtype=uint8)
     """
-    white = _white(np.dtype(dtype))
+    white = 1 if np.dtype(dtype) == np.float32 else _white(np.dtype(dtype))
     values = np.asarray(array)
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"the array is {values.dtype}; floating point in [0, 1] is needed")
@@ -93,7 +127,16 @@ def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
         raise ValueError("the array holds NaN or infinite values; an image needs finite ones")
     # float32 at least: half precision has too few digits for 65535.
     values = values.astype(np.promote_types(values.dtype, np.float32))
-    return np.rint(values.clip(0, 1) * white).astype(dtype)
+    values = values.clip(0, 1)
+    return (values if white == 1 else np.rint(values * white)).astype(dtype)
+
+
+def upright(samples: NDArray[Any], orientation: Any) -> NDArray[Any]:
+    """Turn samples (H, W, ...) as the orientation tag of their file says; None says nothing."""
+    transpose, flip_rows, flip_columns = _UPRIGHT.get(orientation, (False, False, False))
+    if transpose:
+        samples = samples.swapaxes(0, 1)
+    return samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
 def side_by_side(images: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:

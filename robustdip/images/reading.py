@@ -1,4 +1,4 @@
-"""Image file to `Picture`: 8- and 16-bit grey or RGB, with alpha and colour profile.
+"""Image file to `Picture`s: grey or RGB of any depth, with alpha, colour profile and units.
 
 Everything else a file may carry (EXIF with its GPS position, XMP, comments) is dropped.
 """
@@ -11,57 +11,90 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from overparam.files import FileError, file_errors
+from overparam.files import FileError, file_errors, require_regular_file
 from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
-from robustdip.images.picture import Picture
+from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
+from robustdip.images.picture import Picture, upright
+from robustdip.images.tiff_pages import has_pages, read_tiff
 
-__all__ = ["read_image"]
+__all__ = ["read_image", "read_pages"]
 
 _GREY_MODES = ("1", "L", "LA", "La")
 _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
 _GREY_SCALES = {"L;2": 85, "L;4": 17}
 _GREY16_MODES = ("I;16", "I;16B", "I;16L")
 
-_ORIENTATION = 274  # tag of EXIF and TIFF
-# Orientation -> (transpose, then flip up-down, then flip left-right) to stand upright.
-_UPRIGHT = {
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
+_ORIENTATION = 274  # tag of EXIF
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:
-    """Read a PNG, JPEG, TIFF, WebP, BMP or PPM file of 1x1 pixels or more.
+    """Read a file of one picture: PNG, JPEG, TIFF, WebP, BMP, PPM, NumPy (.npy) or FITS.
 
-    Bilevel and grey images stay grey, palettes become RGB, 16-bit samples stay 16-bit, and the EXIF
-    orientation is applied. From a camera's multi-picture JPEG the first picture is read, because
-    the others are previews.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        A regular file; a pipe or a device is refused unopened, so the call never hangs.
-
-    Returns
-    -------
-    Picture
-        Pixels, alpha and colour profile.
+    See `read_pages`, which reads files of several too.
 
     Raises
     ------
     FileError
-        If the file is missing, unreadable, not an image, damaged, animated, of several pages,
-        in CMYK, LAB or floating point, or claims more pixels than Pillow's safety limit
-        (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million), which is checked before decoding.
+        As of `read_pages`, and if there are several pages.
+    """
+    pages = read_pages(path)
+    with file_errors("read", path):
+        if len(pages) > 1:
+            raise FileError(
+                f"it has {len(pages)} frames or pages; save the one wanted as its own file"
+            )
+    return pages[0]
+
+
+def read_pages(
+    path: str | os.PathLike[str], *, extension: int | str | None = None
+) -> list[Picture]:
+    """Read all pages of a file of 1x1 pixels or more.
+
+    Bilevel and grey images stay grey, palettes become RGB, 16-bit samples stay 16-bit, and the EXIF
+    orientation is applied. From a camera's multi-picture JPEG the first picture is read, because
+    the others are previews. Floats, and whole numbers with sign or of 32 bits and more (.npy, FITS,
+    TIFF), keep their units, see `robustdip.images.units`.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A regular file; a pipe or a device is refused unopened, so the call never hangs. ``.npy``
+        and ``.fits``, ``.fit`` or ``.fts`` are known by their names, all others by their contents.
+    extension : int, str or None
+        Of a FITS file: the number or name of the extension; None takes the first with an image.
+
+    Returns
+    -------
+    list of Picture
+        One for each page of a TIFF, plane of a FITS cube, or array in a stack (N, H, W) of a .npy.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, unreadable, not an image, damaged, animated, in CMYK or LAB, or
+        claims more pixels than Pillow's safety limit (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million),
+        which is checked before decoding. If it is a FITS file and astropy is not installed, or
+        `extension` is given and it is none.
     """
     source = Path(path)
-    with file_errors("read", path), open_image(source) as image:
+    suffix = source.suffix.lower()
+    with file_errors("read", path):
+        require_regular_file(source.stat().st_mode)
+        if suffix in FITS:
+            return read_fits(source, extension)
+        if extension is not None:
+            raise FileError("it is no FITS file, which alone has extensions")
+        if suffix in NPY:
+            return read_npy(source)
+        if has_pages(source):
+            return read_tiff(source)
+        return [_read_by_pillow(source)]
+
+
+def _read_by_pillow(source: Path) -> Picture:
+    with open_image(source) as image:
         _refuse_unsupported(image)
         layout = sixteen_bit.sample_layout(image)
         image.load()
@@ -69,7 +102,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         if samples is None:
             samples = _eight_bit(image, layout)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
-        samples = _upright(samples, image.getexif().get(_ORIENTATION))
+        samples = upright(samples, image.getexif().get(_ORIENTATION))
         icc_profile = image.info.get("icc_profile") or None
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])
@@ -101,10 +134,3 @@ def _eight_bit(image: Image.Image, layout: str | None) -> NDArray[Any]:
         bands += "A"
     samples = np.asarray(image.convert(bands))
     return samples[..., np.newaxis] if samples.ndim == 2 else samples
-
-
-def _upright(samples: NDArray[Any], orientation: Any) -> NDArray[Any]:
-    transpose, flip_rows, flip_columns = _UPRIGHT.get(orientation, (False, False, False))
-    if transpose:
-        samples = samples.swapaxes(0, 1)
-    return samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]

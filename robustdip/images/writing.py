@@ -1,8 +1,8 @@
-"""`Picture` to image file, with bit depth, alpha and colour profile, or a reason why not."""
+"""`Picture`s to an image file, with depth, alpha, profile and units, or a reason why not."""
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from overparam.files import FileError, check_target, file_errors, replace_file
-from robustdip.images import sixteen_bit
+from robustdip.images import numeric, sixteen_bit, tiff_pages
 from robustdip.images.picture import Picture
 
-__all__ = ["SUFFIXES", "check_output", "image_bytes", "write_image"]
+__all__ = [
+    "SUFFIXES",
+    "check_output",
+    "image_bytes",
+    "natural_suffix",
+    "pages_bytes",
+    "write_image",
+]
 
 StrPath = str | os.PathLike[str]
 
@@ -28,13 +35,24 @@ class _Format:
     profile: bool = True
     max_side: int = 2**31 - 1  # pixels
     options: tuple[tuple[str, Any], ...] = ()
+    measured: bool = False  # holds floats and whole numbers of any depth, in any units
+    pages: bool = False  # holds several
 
 
-_TIFF = _Format("TIFF", deep=True, alpha=True, options=(("compression", "tiff_adobe_deflate"),))
+_TIFF = _Format(
+    "TIFF",
+    deep=True,
+    alpha=True,
+    measured=True,
+    pages=True,
+    options=(("compression", "tiff_adobe_deflate"),),
+)
 # Chroma at full resolution, because details are what was restored. The side is libjpeg's limit.
 _JPEG = _Format("JPEG", max_side=65500, options=(("quality", 95), ("subsampling", 0)))
 # exact: keep the colour under transparent pixels.
 _WEBP = _Format("WEBP", alpha=True, max_side=16383, options=(("lossless", True), ("exact", True)))
+_NPY = _Format("NPY", deep=True, profile=False, measured=True, pages=True)
+_FITS = _Format("FITS", deep=True, profile=False, measured=True, pages=True)
 _FORMATS = {
     ".png": _Format("PNG", deep=True, alpha=True),
     ".tif": _TIFF,
@@ -44,6 +62,8 @@ _FORMATS = {
     ".webp": _WEBP,
     ".bmp": _Format("BMP", profile=False),
     ".ppm": _Format("PPM", profile=False),
+    **dict.fromkeys(numeric.NPY, _NPY),
+    **dict.fromkeys(numeric.FITS, _FITS),
 }
 SUFFIXES = (*_FORMATS, ".pgm", ".pbm")
 """What the names of files that are read end in, in small letters; PPM has further names."""
@@ -58,8 +78,8 @@ def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:
     Parameters
     ----------
     path : str or PathLike
-        Ends in .png, .tif, .tiff, .jpg, .jpeg, .webp, .bmp or .ppm. A link is replaced, not
-        followed.
+        Ends in .png, .tif, .tiff, .jpg, .jpeg, .webp, .bmp, .ppm, .npy, .fits, .fit or .fts. A
+        link is replaced, not followed.
     image : Picture or ndarray
         An array is pixels alone: (H, W) or (H, W, 3), uint8 or uint16.
 
@@ -80,9 +100,42 @@ def image_bytes(path: StrPath, image: Picture | NDArray[Any]) -> bytes:
     FileError
         If the format that the suffix names cannot hold the image.
     """
-    picture = image if isinstance(image, Picture) else Picture(image)
+    return pages_bytes(path, [image if isinstance(image, Picture) else Picture(image)])
+
+
+def pages_bytes(path: StrPath, pages: Sequence[Picture]) -> bytes:
+    """The contents of a file of one or several pages.
+
+    Raises
+    ------
+    FileError
+        If the format that the suffix of `path` names cannot hold them.
+    """
     with file_errors("write", path):  # and Pillow's own errors, for a profile or size too big
-        return _encode(picture, _format_for(Path(path), picture))
+        form = _format_for(Path(path), pages)
+        if form is _NPY:
+            return numeric.npy_bytes(pages)
+        if form is _FITS:
+            return numeric.fits_bytes(pages)
+        if form is _TIFF and (len(pages) > 1 or pages[0].measured):
+            return tiff_pages.tiff_bytes(pages)
+        return _encode(pages[0], form)
+
+
+def natural_suffix(path: StrPath) -> str:
+    """What the name of a result ends in if none is given.
+
+    It is that of the file where only this format holds what is in it: for .npy, FITS, and TIFF
+    files of several pages or of values in their own units. For all others it is .png.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() in (*numeric.NPY, *numeric.FITS):
+        return suffix
+    try:
+        own = suffix.lower() in (".tif", ".tiff") and tiff_pages.has_pages(Path(path))
+    except OSError:  # whoever reads it will say so
+        own = False
+    return suffix if own else ".png"
 
 
 def check_output(
@@ -90,23 +143,30 @@ def check_output(
     *,
     inputs: Iterable[StrPath] = (),
     force: bool = False,
-    image: Picture | None = None,
+    image: Picture | Sequence[Picture] | None = None,
 ) -> None:
     """Raise FileError now for what would stop `write_image` after a long computation.
 
-    As `overparam.files.check_target` for image formats, and with an `image` also if `path` cannot
-    hold its bit depth, alpha, profile or size.
+    As `overparam.files.check_target` for image formats, and with an `image`, or its pages, also if
+    `path` cannot hold its bit depth, alpha, profile, units, size or number of pages.
     """
     check_target(path, inputs=inputs, force=force, suffixes=_FORMATS)
     if image is not None:
         with file_errors("write", path):
-            _format_for(Path(path), image)
+            _format_for(Path(path), [image] if isinstance(image, Picture) else image)
 
 
-def _format_for(target: Path, picture: Picture) -> _Format:
+def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
+    picture = pages[0]
     form = _FORMATS.get(target.suffix.lower())
     if form is None:
         raise FileError(f"unknown suffix {target.suffix!r}; use one of {', '.join(_FORMATS)}")
+    if len(pages) > 1 and not form.pages:
+        raise FileError(f"{form.name} holds one picture and there are {len(pages)}; use .tif")
+    if picture.measured and not form.measured:
+        raise FileError(f"{form.name} cannot hold the image's units; use .npy, .fits or .tif")
+    if form is not _TIFF and len({page.pixels.shape for page in pages}) > 1:
+        raise FileError(f"{form.name} holds pages of one size, and these differ; use .tif")
     deep = picture.pixels.dtype == np.uint16
     if deep and not form.deep:
         raise FileError(f"{form.name} holds 8 bits a sample and the image has 16; use .png")

@@ -351,7 +351,7 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
         ((image, "-o", tmp_path / "none" / "x.png"), "does not exist; make it first"),
         ((image, "-o", folder, "--force"), "it is a folder"),
         ((deep, "-o", tmp_path / "x.jpg"), "JPEG holds 8 bits a sample and the image has 16"),
-        ((image, "--save-mask", tmp_path / "x.npy"), "unknown suffix '.npy'"),
+        ((image, "--save-mask", tmp_path / "x.npz"), "unknown suffix '.npz'"),
         ((image, "--save-corruption", tmp_path / "x.pt"), "unknown suffix '.pt'"),
         ((image, "--compare", tmp_path / "none" / "x.png"), "does not exist; make it first"),
     ]:

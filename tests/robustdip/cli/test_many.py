@@ -224,7 +224,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the proc
 @linux
 @pytest.mark.slow
 def test_a_process_that_is_killed_costs_a_retry_and_then_one_line(folder, tmp_path):
-    steps = ("--steps", 60, "--device", "cpu", "--workers", 1)
+    steps = ("--steps", 15, "--device", "cpu", "--workers", 1)
     expected = tmp_path / "expected"
     done("denoise", folder, "--out-dir", expected, *steps)
     for kills in (1, 2):
@@ -257,7 +257,7 @@ def test_a_process_that_is_killed_costs_a_retry_and_then_one_line(folder, tmp_pa
 @pytest.mark.slow
 def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
     out = tmp_path / "out"
-    options = ("--out-dir", out, "--workers", 1, "--steps", 60, "--device", "cpu", "--json")
+    options = ("--out-dir", out, "--workers", 1, "--steps", 15, "--device", "cpu", "--json")
     with started("denoise", folder, *options) as process:
         record = json.loads(process.stdout.readline())  # the first is finished
         assert record["status"] == "completed"

@@ -396,9 +396,8 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     for form in ("JPEG", "TIFF"):
         Image.new("CMYK", (4, 4)).save(path, form)
         assert "CMYK" in refused(path)
-    for mode in ("F", "I", "LAB"):
-        Image.new(mode, (4, 4)).save(path, "TIFF")
-        assert f"pixels are {mode};" in refused(path)
+    Image.new("LAB", (4, 4)).save(path, "TIFF")
+    assert "pixels are LAB;" in refused(path)
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
     assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
 

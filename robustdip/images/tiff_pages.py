@@ -1,0 +1,150 @@
+"""TIFF files that Pillow reads in part or not at all: several pages, floats, 32 bits.
+
+Single pages of 8 and 16 bits are read by Pillow, see `robustdip.images.reading`.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from overparam.files import FileError, one_line
+from overparam.image_files import open_image
+from robustdip.images.numeric import pictures_of
+from robustdip.images.picture import Picture, upright
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+__all__ = ["has_pages", "read_tiff", "tiff_bytes"]
+
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations
+_ORIENTATION, _PROFILE = 274, 34675
+
+
+def has_pages(path: Path) -> bool:
+    """Whether a file is a TIFF that `read_tiff` is for; damaged files are not."""
+    with path.open("rb") as stream:
+        if stream.read(4) not in _SIGNATURES:
+            return False
+    try:
+        with open_image(path, header_only=True) as image:
+            return getattr(image, "n_frames", 1) > 1 or image.mode in ("F", "I")
+    except Exception:  # Pillow knows no floats in colour, nor 64 bits
+        return _holds_numbers(path)
+
+
+def _holds_numbers(path: Path) -> bool:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            dtype = file.pages[0].dtype
+            return dtype is not None and (dtype.kind in "if" or dtype.itemsize > 2)
+    except Exception:  # damaged: Pillow's words say why
+        return False
+
+
+def read_tiff(path: Path) -> list[Picture]:
+    """Read all pages, without reduced copies of others.
+
+    Raises
+    ------
+    FileError
+        If the file is damaged, or a page has colours that are not read, or too many pixels.
+    """
+    import tifffile  # takes a quarter of a second to import, and nothing else needs it
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            pages = [page.aspage() for page in file.pages]
+            pages = [page for page in pages if not page.is_reduced]
+            for page in pages:
+                _refuse(page)
+            # The pixels of all of them, because all are held at once.
+            _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
+            arrays = [_upright(page) for page in pages]
+            profiles = [_tag(page, _PROFILE) for page in pages]
+            inverted = [page.photometric == _WHITE_IS_ZERO for page in pages]
+    except FileError:
+        raise
+    except Exception as error:  # damaged bytes make the decoders raise nearly anything
+        if getattr(error, "errno", None):
+            raise
+        raise FileError(f"damaged or cut short ({one_line(error)})") from error
+    dtypes = {array.dtype.newbyteorder("=") for array in arrays}
+    if dtypes <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        return [
+            _picture(~array if white else array, profile, path)
+            for array, profile, white in zip(arrays, profiles, inverted, strict=True)
+        ]
+    if len(dtypes) > 1 or any(array.shape[2] not in (1, 3) for array in arrays):
+        raise FileError("its pages have alpha or differ in their kind of numbers; save them apart")
+    values = [array[..., 0] if array.shape[2] == 1 else array for array in arrays]
+    return pictures_of(values, path, shape=(len(values), *values[0].shape))
+
+
+def tiff_bytes(pages: Sequence[Picture]) -> bytes:
+    """A TIFF file of all pages, compressed without loss."""
+    import tifffile
+
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        for page in pages:
+            values = page.values()
+            bands = [values] if page.alpha is None else [values, page.alpha]
+            samples = np.dstack(bands)
+            file.write(
+                samples.squeeze(2) if samples.shape[2] == 1 else samples,
+                photometric="rgb" if samples.shape[2] > 2 else "minisblack",
+                extrasamples=None if page.alpha is None else ["unassalpha"],
+                compression="zlib",
+                iccprofile=page.icc_profile,
+                metadata=None,
+            )
+    return buffer.getvalue()
+
+
+def _refuse(page: "TiffPage") -> None:
+    if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        name = getattr(page.photometric, "name", page.photometric)
+        raise FileError(f"a page has {name} colours; save it as grey or RGB")
+    if page.imagedepth != 1 or page.samplesperpixel > 4 or page.bitspersample < 8:
+        raise FileError(
+            f"a page has {page.samplesperpixel} samples of {page.bitspersample} bits a pixel; "
+            "save it as grey or RGB with 8 bits or more"
+        )
+
+
+def _refuse_bomb(pixels: int) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > limit:
+        raise FileError(f"its pages have {pixels} pixels, the limit is {limit}; save them apart")
+
+
+def _upright(page: "TiffPage") -> NDArray[Any]:
+    """The samples of a page as (H, W, 1 to 4)."""
+    samples = page.asarray()
+    if samples.ndim == 2:
+        samples = samples[..., np.newaxis]
+    elif page.planarconfig == 2:  # one plane a colour
+        samples = np.moveaxis(samples, 0, 2)
+    return np.ascontiguousarray(upright(samples, _tag(page, _ORIENTATION)))
+
+
+def _tag(page: "TiffPage", number: int) -> Any:
+    tag = page.tags.get(number)
+    return None if tag is None else tag.value
+
+
+def _picture(samples: NDArray[Any], profile: bytes | None, path: Path) -> Picture:
+    native = samples.astype(samples.dtype.newbyteorder("="))
+    colours = 1 if native.shape[2] < 3 else 3
+    pixels = native[..., 0] if colours == 1 else np.ascontiguousarray(native[..., :3])
+    alpha = native[..., colours] if native.shape[2] > colours else None
+    return Picture(pixels, alpha, profile or None, path)

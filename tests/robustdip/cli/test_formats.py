@@ -1,0 +1,164 @@
+"""`denoise` on files of numbers, with pages, units and values that are not finite."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from robustdip import RECIPES, read_image, write_image
+from robustdip.images import read_pages
+from tests.helpers.command_line import done, refused, run
+from tests.helpers.images import small
+
+MEDIAN = ("--method", "median")
+FIT = ("--steps", 3, "--device", "cpu", "-q")
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch):
+    monkeypatch.setitem(RECIPES, "default", small())
+
+
+def scene(shape=(24, 20), dtype="f4", seed=0):
+    """A ramp from 300 to 900 in which a tenth of the values is wrong."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(300, 900, int(np.prod(shape))).reshape(shape)
+    return np.where(rng.random(shape) < 0.1, rng.uniform(300, 900, shape), ramp).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", ">f4", "u2"])
+def test_units_and_dtype_are_those_of_the_file(tmp_path, dtype):
+    values = scene(dtype=dtype)
+    np.save(tmp_path / "x.npy", values)
+    result = done("denoise", tmp_path / "x.npy", *MEDIAN, "--json")
+    record = json.loads(result.stdout)
+    assert record["output"] == str(tmp_path / "x_denoised.npy")
+    restored = np.load(tmp_path / "x_denoised.npy")
+    assert restored.dtype.newbyteorder("=") == values.dtype.newbyteorder("=")
+    assert values.min() <= restored.min() <= restored.max() <= values.max()
+    # The oracle: the median filter knows no units.
+    from robustdip import denoise
+
+    low, high = (0, 65535) if dtype == "u2" else (float(values.min()), float(values.max()))
+    unit = (values.astype("f8") - low) / (high - low)
+    expected = low + (high - low) * denoise(unit.astype("f4"), method="median").image.astype("f8")
+    allowed = 0.5 if restored.dtype.kind in "iu" else 1e-4
+    assert np.abs(restored - expected).max() <= allowed + 1e-4
+    assert record.get("units") == (None if dtype == "u2" else [low, high])
+    assert (restored == values).mean() > 0.1  # what did not change is that of the file, exactly
+
+
+def test_what_is_removed_is_told_in_the_units_of_the_file(tmp_path):
+    values = scene()
+    np.save(tmp_path / "x.npy", values)
+    s, out = tmp_path / "s.npy", tmp_path / "y.npy"
+    done("denoise", tmp_path / "x.npy", "-o", out, *MEDIAN, "--save-corruption", s,
+         "--save-mask", tmp_path / "m.png", "--compare", tmp_path / "c.png",
+         "--save-overlay", tmp_path / "o.png", "--report", tmp_path / "r.html")  # fmt: skip
+    np.testing.assert_allclose(values - np.load(s), np.load(out), atol=1e-3)
+    assert read_image(tmp_path / "c.png").pixels.shape == (24, 3 * 20 + 8, 3)
+
+
+@pytest.mark.parametrize("method", ["default", "linear", "dip-l2"])
+def test_values_that_are_not_finite_are_restored(tmp_path, method):
+    values = scene()
+    values[3, 4:9], values[10, 2], values[11, 3] = np.nan, np.inf, -np.inf
+    bad = ~np.isfinite(values)
+    np.save(tmp_path / "x.npy", values)
+    steps = FIT if method != "linear" else ("-q",)
+    mask = ("--save-mask", tmp_path / "m.png")
+    done("denoise", tmp_path / "x.npy", "--method", method, *steps, *mask)
+    restored = np.load(tmp_path / "x_denoised.npy")
+    assert np.isfinite(restored).all()
+    assert restored.min() >= 299
+    assert restored.max() <= 901
+    found = read_image(tmp_path / "m.png").pixels == 255
+    assert found[bad].all()
+    if method != "default":  # the mask is exact: all else is kept
+        np.testing.assert_array_equal(found, bad)
+        np.testing.assert_array_equal(restored[~bad], values[~bad])
+    if method == "linear":
+        line = refused("denoise", tmp_path / "x.npy", "-o", tmp_path / "y.npy", *MEDIAN)
+        assert "7 values are not finite" in line
+        assert "method 'median' takes none" in line
+
+
+def test_a_mask_joins_them_and_its_garbage_sets_no_range(tmp_path):
+    values = scene()
+    values[3, 4], values[5, 5:8] = np.nan, 1e20
+    marked = np.zeros((24, 20), np.uint8)
+    marked[5, 5:8] = 255
+    np.save(tmp_path / "x.npy", values)
+    write_image(tmp_path / "m.png", marked)
+    options = ("--mask", tmp_path / "m.png", "--method", "linear", "--json")
+    record = json.loads(done("denoise", tmp_path / "x.npy", *options).stdout)
+    clean = (marked == 0) & np.isfinite(values)
+    assert record["units"] == [values[clean].min(), values[clean].max()]
+    restored = np.load(tmp_path / "x_denoised.npy")
+    np.testing.assert_array_equal(restored[clean], values[clean])
+    assert restored[5, 5:8] == pytest.approx(scene()[5, 4:9].mean(), abs=300)
+    assert np.isfinite(restored).all()
+
+
+def test_quality_is_told_in_the_range_of_the_clean_file(tmp_path):
+    clean = np.linspace(300, 900, 24 * 20).reshape(24, 20)
+    np.save(tmp_path / "clean.npy", clean)
+    np.save(tmp_path / "x.npy", clean + 6)
+    record = json.loads(
+        done("compare", tmp_path / "clean.npy", tmp_path / "x.npy", "--json").stdout
+    )
+    assert record["psnr"] == pytest.approx(40, abs=1e-3)  # a hundredth of the range
+    done("denoise", tmp_path / "x.npy", *MEDIAN, "--reference", tmp_path / "x.npy", "-q")
+    done("corrupt", tmp_path / "clean.npy", "-o", tmp_path / "y.npy", "--amount", 0.2)
+    damaged = np.load(tmp_path / "y.npy")
+    assert 0.1 < (damaged != clean).mean() < 0.3
+    assert set(np.unique(damaged[damaged != clean])) <= {300, 900}
+
+
+def test_tiff_pages_stay_pages(tmp_path):
+    pages = np.random.default_rng(0).integers(0, 255, (3, 16, 12, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", pages, photometric="rgb", metadata=None)
+    record = json.loads(done("denoise", tmp_path / "x.tif", *MEDIAN, "--json").stdout)
+    assert record["pages"] == 3
+    assert record["output"] == str(tmp_path / "x_denoised.tif")
+    restored = read_pages(tmp_path / "x_denoised.tif")
+    for number, page in enumerate(restored):  # each as if it were alone
+        write_image(tmp_path / "page.png", pages[number])
+        done("denoise", tmp_path / "page.png", *MEDIAN, "--force")
+        alone = read_image(tmp_path / "page_denoised.png").pixels
+        np.testing.assert_array_equal(page.pixels, alone, strict=True)
+    result = run("denoise", tmp_path / "x.tif", "-o", tmp_path / "y.png", *MEDIAN)
+    assert "one picture and there are 3" in result.stderr
+    for option in ("--save-mask", "--report", "--reference"):
+        there = tmp_path / "x.html" if option == "--report" else tmp_path / "page.png"
+        line = refused("denoise", tmp_path / "x.tif", "-o", tmp_path / "y.tif", option, there,
+                       *MEDIAN, "--force")  # fmt: skip
+        assert "it has 3 pages" in line
+    # In a folder too.
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "x.tif").rename(folder / "x.tif")
+    done("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "-q")
+    again = (tmp_path / "out" / "x_denoised.tif").read_bytes()
+    assert again == (tmp_path / "x_denoised.tif").read_bytes()
+
+
+def test_fits_with_header_extension_and_bad_values(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    values = scene()
+    values[4, 4] = np.nan
+    image = fits.ImageHDU(values, name="SCI")
+    image.header["EXPTIME"] = 30.0
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(scene(seed=1)), image]).writeto(
+        tmp_path / "x.fits"
+    )
+    options = ("--extension", "SCI", "--method", "linear")
+    done("denoise", tmp_path / "x.fits", *options)
+    with fits.open(tmp_path / "x_denoised.fits") as file:
+        assert file["SCI"].header["EXPTIME"] == 30.0
+        restored = file["SCI"].data
+        np.testing.assert_array_equal(restored[np.isfinite(values)], values[np.isfinite(values)])
+        assert np.isfinite(restored).all()
+    line = refused("denoise", tmp_path / "x.fits", "--extension", "7", *MEDIAN, "--force")
+    assert "no image in extension 7; there is 1, 2 SCI" in line
