@@ -54,6 +54,32 @@ class Given:
         """Shape of the caller's image: (H, W) or (H, W, C)."""
         return self.original.shape
 
+    def part(self, place: tuple[slice, slice]) -> "Given":
+        """Cut out a rectangle.
+
+        Parameters
+        ----------
+        place : tuple of slice
+            Rows and columns.
+
+        Returns
+        -------
+        Given
+            Its arrays are views.
+        """
+        mask, add_mask, protect = (
+            None if marked is None else marked[place]
+            for marked in (self.mask, self.add_mask, self.protect)
+        )
+        return Given(self.values[place], self.original[place], mask, add_mask, protect)
+
+    def normalised(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Convert an image of the caller's shape and dtype to float32, shape (H, W, C), in [0, 1].
+
+        The inverse of `as_given`.
+        """
+        return _normalised(_shaped(image, "image"), "image", unread=None)
+
     def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert a method's result to the caller's shape, dtype and byte order.
 

@@ -20,12 +20,18 @@ from robustdip.inputs import Given, check_image, check_reference
 from robustdip.methods import DEFAULT, METHODS, Method, check_method
 from robustdip.quality import psnr
 from robustdip.recipes import Recipe
+from robustdip.tiling.canvas import Canvas
+from robustdip.tiling.plan import Tile, plan
+from robustdip.tiling.quality import TiledQuality
+from robustdip.tiling.survey import survey
 
 __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 
 Status = Literal["completed", "interrupted"]
 
-_ADVICE = "make the image smaller, cut it into parts, or use a machine with more memory"
+_ADVICE = "give a smaller tile, or use a machine with more memory"
+# Of an element: s and uncertainty in float32, what was found, and a mask for detectors.
+_RESULT_BYTES = 10
 # |s| above which an element counts as changed by a classical method: a tenth of the range.
 _CHANGED_ABOVE = 0.1
 # Steps between two checks of the loss, each of which waits for the device. A fit that has diverged
@@ -52,7 +58,8 @@ class Denoised:
         for methods that do not estimate it.
     history : list of dict
         `step`, `loss`, and `psnr` if a reference was given, for about 100 steps and the last one.
-        Empty for a classical method.
+        Of several tiles it is the last step of each, counted over all tiles, and the PSNR of the
+        whole picture at that time. Empty for a classical method.
     recipe : Recipe or None
         Settings of the fit; None for a classical method.
     seed : int
@@ -60,11 +67,18 @@ class Denoised:
     device : str
         Where the method ran.
     steps : int
-        Gradient steps taken; 0 for a classical method.
+        Gradient steps taken, in all tiles together; 0 for a classical method.
     seconds : float
         Wall-clock time of the method.
     status : {"completed", "interrupted"}
-        "interrupted": Ctrl-C ended the fit, and this is its last finished step.
+        "interrupted": Ctrl-C ended the fit, and this is its last finished step; of several tiles
+        it has those that were finished, and the input elsewhere.
+    tiles, fitted : int
+        Number of tiles of the picture, and of those that were fitted. In the others nothing wrong
+        was seen, or there was no time for them: they are the input, bit for bit.
+    disagreement : float or None
+        Root mean square difference of neighbouring tiles where they overlap, in units of the range
+        of values. None if there are no neighbours.
     """
 
     image: np.ndarray
@@ -78,6 +92,9 @@ class Denoised:
     steps: int
     seconds: float
     status: Status
+    tiles: int = 1
+    fitted: int = 1
+    disagreement: float | None = None
 
 
 def denoise(
@@ -91,6 +108,8 @@ def denoise(
     seed: int = 0,
     device: str = "auto",
     reference: ArrayLike | None = None,
+    tile: int | None = None,
+    every_tile: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> Denoised:
     """Recover an image in which an unknown, sparse part of the elements is wrong.
@@ -123,6 +142,12 @@ def denoise(
         run on the CPU.
     reference : array_like, optional
         The clean image, of the same shape. It is used only to record PSNR in the history.
+    tile : int, optional
+        Largest side in pixels, from 64, of what is fitted at once. A larger picture is fitted in
+        overlapping tiles. None chooses: up to 1024x1024 pixels at once, larger pictures in tiles
+        of 512x512. Classical methods take the picture as a whole.
+    every_tile : bool
+        Fit tiles in which nothing wrong is seen too. Without it they are returned unchanged.
     on_step : callable, optional
         Called after every step of a fit with its `Step`, for example to show progress.
 
@@ -176,74 +201,182 @@ def denoise(
         recipe: Recipe = entry.load()
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    return _fitted(given, recipe, clean, seed=seed, device=pick_device(device), on_step=on_step)
+    tiles = plan(given.values.shape[:2], side=tile)
+    task = _Task(given, recipe, clean, seed, pick_device(device), on_step)
+    if len(tiles) == 1:
+        return _fitted(task)
+    return _fitted_in_tiles(task, tiles, every_tile=every_tile)
 
 
-def _fitted(
-    given: Given,
-    recipe: Recipe,
-    clean: np.ndarray | None,
-    *,
-    seed: int,
-    device: torch.device,
-    on_step: Callable[[Step], None] | None,
-) -> Denoised:
-    _require_memory(given.values.shape, recipe, device)
-    steps = fit(
-        given.values,
-        recipe,
-        mask=given.mask,
-        add_mask=given.add_mask,
-        protect=given.protect,
-        seed=seed,
-        device=device,
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """What a fit was asked for."""
+
+    given: Given
+    recipe: Recipe
+    clean: np.ndarray | None
+    seed: int
+    device: torch.device
+    on_step: Callable[[Step], None] | None
+
+
+def _fitted(task: _Task) -> Denoised:
+    given, recipe = task.given, task.recipe
+    _require_memory(given.values.shape, recipe, task.device)
+    history: list[dict[str, float]] = []
+
+    def record(step: Step) -> None:
+        history.append(_record(step, task.clean, recipe))
+
+    begin = time.perf_counter()
+    last, status = _last_step(task, given, seed=task.seed, record=record, on_step=task.on_step)
+    if last is None:
+        raise KeyboardInterrupt
+    if not history or history[-1]["step"] != last.number:
+        record(last)
+    uncertainty = last.uncertainty
+    return Denoised(
+        image=given.as_given(last.image),
+        corruption=_corruption(last, given).reshape(given.shape),
+        mask=last.mask.reshape(given.shape),
+        uncertainty=None if uncertainty is None else uncertainty.reshape(given.shape),
+        history=history,
+        recipe=recipe,
+        seed=task.seed,
+        device=str(task.device),
+        steps=last.number,
+        seconds=time.perf_counter() - begin,
+        status=status,
     )
+
+
+def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Denoised:
+    given, recipe = task.given, task.recipe
+    window = given.part(tiles[0].window).values.shape
+    _require_memory(window, recipe, task.device, picture=given)
+    begin = time.perf_counter()
+    surveyed = survey(given, tiles, recipe, every_tile=every_tile)
+    canvas = Canvas(given, surveyed.wrong)
+    quality = None if task.clean is None else TiledQuality(given.values, task.clean, tiles)
     history: list[dict[str, float]] = []
     status: Status = "completed"
-    last: Step | None = None
+    steps = 0
+    for number, tile in enumerate(surveyed.wrong, start=1):
+        part = given.part(tile.window)
+        last, status = _last_step(
+            task,
+            part,
+            seed=tile.seed(task.seed),
+            found=None if surveyed.found is None else surveyed.found[tile.window],
+            record=lambda step: None,
+            on_step=_numbered(task.on_step, number, len(surveyed.wrong)),
+        )
+        steps += 0 if last is None else last.number
+        if status == "interrupted" or last is None:
+            break
+        x = last.image
+        canvas.add(
+            tile,
+            image=x,
+            corruption=_corruption(last, part),
+            mask=last.mask,
+            uncertainty=last.uncertainty,
+        )
+        history.append({"step": float(steps), "loss": _finite_loss(last, recipe)})
+        if quality is not None:
+            quality.update(tile, x[tile.core_in_window])
+            history[-1]["psnr"] = quality.psnr
+    if status == "interrupted" and not history:
+        raise KeyboardInterrupt
+    canvas.finish()
+    if quality is not None and history:  # now with the blends
+        for tile in tiles:
+            quality.update(tile, given.part(tile.core).normalised(canvas.image[tile.core]))
+        history[-1]["psnr"] = quality.psnr
+    uncertainty = canvas.uncertainty
+    if uncertainty is None and not surveyed.wrong:
+        uncertainty = np.zeros(given.shape, np.float32)  # nothing was changed
+    return Denoised(
+        image=canvas.image,
+        corruption=canvas.corruption.reshape(given.shape),
+        mask=canvas.mask.reshape(given.shape),
+        uncertainty=None if uncertainty is None else uncertainty.reshape(given.shape),
+        history=history,
+        recipe=recipe,
+        seed=task.seed,
+        device=str(task.device),
+        steps=steps,
+        seconds=time.perf_counter() - begin,
+        status=status,
+        tiles=len(tiles),
+        fitted=len(history),
+        disagreement=canvas.disagreement,
+    )
+
+
+def _last_step(
+    task: _Task,
+    part: Given,
+    *,
+    seed: int,
+    found: np.ndarray | None = None,
+    record: Callable[[Step], None],
+    on_step: Callable[[Step], None] | None,
+) -> tuple[Step | None, Status]:
+    """Fit a picture, or a part of it. The last step is None if Ctrl-C came before the first."""
+    recipe, device = task.recipe, task.device
+    # `found` is an argument of tiles alone: whatever stands in for `fit` need not know it.
+    extra = {} if found is None else {"found": found}
+    steps = fit(
+        part.values,
+        recipe,
+        mask=part.mask,
+        add_mask=part.add_mask,
+        protect=part.protect,
+        seed=seed,
+        device=device,
+        **extra,
+    )
     # A record waits for the device and copies data, so there are about 100 in a fit of any length.
     every = max(1, recipe.steps // 100)
-    begin = time.perf_counter()
+    last: Step | None = None
     try:
         for step in steps:
             last = step
             if step.number % every == 0:
-                history.append(_record(step, clean, recipe))
+                record(step)
             elif step.number % _LOSS_CHECK_EVERY == 0:
                 _finite_loss(step, recipe)
             if on_step is not None:
                 on_step(step)
     except KeyboardInterrupt:
-        if last is None:
-            raise
-        status = "interrupted"
+        return last, "interrupted"
     except RuntimeError as error:
         # CUDA raises OutOfMemoryError; the CPU and MPS raise RuntimeError with these words.
         if not any(words in str(error) for words in ("out of memory", "allocate memory")):
             raise
         raise NotEnoughMemoryError(
-            f"{device} ran out of memory on an image of shape {given.shape}; {_ADVICE}"
+            f"{device} ran out of memory on an image of shape {part.shape}; {_ADVICE}"
         ) from error
     if last is None:
         raise RuntimeError("the fit made no step")
-    if not history or history[-1]["step"] != last.number:
-        history.append(_record(last, clean, recipe))
-    uncertainty, corruption = last.uncertainty, last.corruption
-    if given.protect is not None:  # y − (x + (y − x)) is rounded
-        corruption = np.where(given.protect, np.float32(0), corruption)
-    return Denoised(
-        image=given.as_given(last.image),
-        corruption=corruption.reshape(given.shape),
-        mask=last.mask.reshape(given.shape),
-        uncertainty=None if uncertainty is None else uncertainty.reshape(given.shape),
-        history=history,
-        recipe=recipe,
-        seed=seed,
-        device=str(device),
-        steps=last.number,
-        seconds=time.perf_counter() - begin,
-        status=status,
-    )
+    return last, "completed"
+
+
+def _numbered(
+    on_step: Callable[[Step], None] | None, tile: int, tiles: int
+) -> Callable[[Step], None] | None:
+    """A callback that is told which tile a step belongs to."""
+    if on_step is None:
+        return None
+    return lambda step: on_step(replace(step, tile=tile, tiles=tiles))
+
+
+def _corruption(step: Step, part: Given) -> np.ndarray:
+    s = step.corruption
+    if part.protect is None:
+        return s
+    return np.where(part.protect, np.float32(0), s)  # y − (x + (y − x)) is rounded
 
 
 def _classical(given: Given, method: Method, *, seed: int) -> Denoised:
@@ -290,10 +423,19 @@ def _finite_loss(step: Step, recipe: Recipe) -> float:
     return loss
 
 
-def _require_memory(shape: tuple[int, ...], recipe: Recipe, device: torch.device) -> None:
+def _require_memory(
+    shape: tuple[int, ...], recipe: Recipe, device: torch.device, *, picture: Given | None = None
+) -> None:
+    """Refuse a fit that does not fit. The results of a picture in tiles take memory as well."""
     needed, free = memory_needed(shape, recipe, device=device), memory_free(device)
+    what = f"an image of {shape[1]}x{shape[0]}"
+    if picture is not None:
+        height, width = picture.shape[:2]
+        what = f"an image of {width}x{height} in tiles of {shape[1]}x{shape[0]}"
+        if device.type == "cpu":
+            needed += picture.values.size * (_RESULT_BYTES + picture.original.itemsize)
     if free is not None and needed > free:
         raise NotEnoughMemoryError(
-            f"an image of {shape[1]}x{shape[0]} needs about {needed / 1e9:.1f} GB with recipe "
+            f"{what} needs about {needed / 1e9:.1f} GB with recipe "
             f"{recipe.name!r} and {device} has {free / 1e9:.1f} GB free; {_ADVICE}"
         )

@@ -99,8 +99,11 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
         "Method": method,
         "Time": f"{result.seconds:.1f} s on {result.device}",
     }
-    if result.recipe is not None:
+    if result.tiles > 1:
+        facts["Tiles"] = f"{result.fitted} fitted of {result.tiles}"
+    elif result.recipe is not None:
         facts["Steps"] = f"{result.steps} of {result.recipe.steps}"
+    if result.recipe is not None:
         facts["Seed"] = str(result.seed)
     if result.history and "psnr" in result.history[-1]:
         facts["PSNR"] = f"{result.history[-1]['psnr']:.2f} dB"

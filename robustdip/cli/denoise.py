@@ -164,6 +164,20 @@ def denoise(
         int | None,
         typer.Option(min=1, help="Gradient steps of a fit.", show_default="the method's"),
     ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=64,
+            metavar="PIXELS",
+            help="Largest side of what is fitted at once. Larger pictures are fitted in tiles that "
+            "overlap, and those in which nothing wrong is seen are kept as they are.",
+            show_default="512 above a megapixel",
+        ),
+    ] = None,
+    every_tile: Annotated[
+        bool,
+        typer.Option("--every-tile", help="Fit tiles in which nothing wrong is seen too."),
+    ] = False,
     seed: Seed = 0,
     device: Annotated[
         str, typer.Option(callback=known_device, help="auto, cpu, cuda, cuda:N or mps.")
@@ -223,7 +237,15 @@ def denoise(
         raise typer.BadParameter("--save-defects saves what --shared-mask finds; give both")
     if shared_mask and defects is not None:
         raise typer.BadParameter("give --shared-mask or --defects, not both")
-    task = Task(method=recipe or method, steps=steps, seed=seed, device=device, extension=extension)
+    task = Task(
+        method=recipe or method,
+        steps=steps,
+        seed=seed,
+        device=device,
+        extension=extension,
+        tile=tile,
+        every_tile=every_tile,
+    )
     with exit_on_error(), ExitStack() as stack:
         found = find_sources(named, listed=from_file, out_dir=out_dir)
         many = found.collected or len(found.pictures) > 1
@@ -354,13 +376,20 @@ def _restore_and_save(
             record = record_of(job, task, results, STREAM if printed else written)
             # The result is alone on standard output.
             typer.echo(json.dumps(record) if as_json else os.fsencode(written), err=printed)
+            if not quiet:
+                for result in results:
+                    if result.tiles > 1 and result.status == "completed":
+                        typer.echo(_tiles_line(result), err=True)
             if job.clean is not None and not quiet and not as_json:
                 typer.echo(quality_lines(record), err=True)
         if failures:
             raise ValueError("; ".join(failures))
     last = results[-1]
     if last.status == "interrupted" and last.recipe is not None:
-        typer.echo(f"interrupted: saved step {last.steps} of {last.recipe.steps}", err=True)
+        saved = f"step {last.steps} of {last.recipe.steps}"
+        if last.tiles > 1:
+            saved = f"{last.fitted} finished tiles of {last.tiles}, the input elsewhere"
+        typer.echo(f"interrupted: saved {saved}", err=True)
         raise typer.Exit(interrupted_status())
     if interruption.received:
         typer.echo(f"interrupted: {str(written)!r} was finished", err=True)
@@ -374,8 +403,8 @@ def _restored(job: Job, task: Task, interruption: Interruption, *, quiet: bool) 
         def on_step(step: "Step") -> None:
             interruption.check()
             pages = len(job.pages)
-            show(len(results) * step.steps + step.number, pages * step.steps)
-            if step.number == step.steps and len(results) + 1 == pages:
+            show(len(results) * step.total + step.done, pages * step.total)
+            if step.done == step.total and len(results) + 1 == pages:
                 interruption.hold()  # a signal now would only lose the last step
 
         for page in range(len(job.pages)):
@@ -384,3 +413,12 @@ def _restored(job: Job, task: Task, interruption: Interruption, *, quiet: bool) 
             if result.status == "interrupted" and len(job.pages) > 1:
                 raise KeyboardInterrupt  # half of the pages are no result
     return results
+
+
+def _tiles_line(result: "Denoised") -> str:
+    line = f"{result.fitted} of {result.tiles} tiles were fitted"
+    if result.fitted < result.tiles:
+        line += "; nothing wrong was seen in the others, which are as they were"
+    if result.disagreement is not None:
+        line += f"; where they overlap they differ by {result.disagreement:.2%} of the range"
+    return line

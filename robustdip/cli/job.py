@@ -45,6 +45,8 @@ class Task:
     device: str
     extension: str | None = None
     """Of FITS files: the number or name."""
+    tile: int | None = None
+    every_tile: bool = False
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,8 @@ def recovered(
         protect=masks.protect,
         reference=None if job.clean is None else clean_floats(job.clean, job.pages[page]),
         steps=task.steps,
+        tile=task.tile,
+        every_tile=task.every_tile,
         seed=task.seed,
         device=task.device,
         on_step=on_step,
@@ -260,6 +264,9 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "seed": last.seed,
         "device": last.device,
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
+        "tiles": last.tiles,
+        "fitted_tiles": last.fitted,
+        "disagreement": last.disagreement,
     }
     numbers = job.pages[0].numbers
     if numbers is not None and job.pages[0].measured:

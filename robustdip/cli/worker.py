@@ -128,7 +128,7 @@ def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Messag
         now = time.monotonic()
         if now - said > _SECONDS_BETWEEN_REPORTS:
             said = now
-            answer({"progress": (len(results) + step.number / step.steps) / pages})
+            answer({"progress": (len(results) + step.done / step.total) / pages})
 
     for page in range(pages):
         results.append(recovered(job, task, page=page, on_step=on_step))

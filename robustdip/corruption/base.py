@@ -103,7 +103,13 @@ class CorruptionModel(Protocol):
 
 
 class Detector(Protocol):
-    """Finds damage that residuals do not show, before the first step; a frozen dataclass."""
+    """Finds damage that residuals do not show, before the first step; a frozen dataclass.
+
+    Notes
+    -----
+    A large picture is examined in parts. A detector that needs the whole picture, such as one of
+    lines from end to end, says so by a class variable ``whole_picture = True``.
+    """
 
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
         """Find elements that are certainly corrupted.
@@ -133,7 +139,9 @@ class CorruptionSettings(Protocol):
     Notes
     -----
     A model that uses `Problem.corrupted` and `Problem.clean` says so by a class variable
-    ``takes_certain = True``; without it such a problem is refused.
+    ``takes_certain = True``; without it such a problem is refused. A model that leaves clean
+    elements as they are, and uses `Problem.found`, says ``keeps_clean = True``: parts of a large
+    picture in which nothing is wrong are then not fitted.
     """
 
     squared_loss_only: ClassVar[bool]
@@ -194,6 +202,9 @@ class Problem:
     corrupted, clean : Tensor, bool, shape (1, C, H, W), or None
         Elements that are certainly corrupted, and certainly clean; none is in both. Others are to
         be judged. None if nothing is certain.
+    found : Tensor, bool, shape (1, C, H, W), or None
+        What detectors have found in a larger picture, of which y is a part. None if they are still
+        to be asked.
     """
 
     y: Tensor
@@ -203,6 +214,7 @@ class Problem:
     generator: torch.Generator
     corrupted: Tensor | None = None
     clean: Tensor | None = None
+    found: Tensor | None = None
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:

@@ -10,6 +10,7 @@ as well; a frame has several along the edge of the picture. Such lines are not r
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,8 @@ class MissingLines:
     max_thickness : float
         Largest number of adjacent missing lines, as a share of the side.
     """
+
+    whole_picture: ClassVar[bool] = True
 
     min_length: int = 32
     min_share: float = 0.75

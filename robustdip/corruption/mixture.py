@@ -112,6 +112,7 @@ class Mixture:
     squared_loss_only: ClassVar[bool] = False
     one_network_only: ClassVar[bool] = False
     takes_certain: ClassVar[bool] = True
+    keeps_clean: ClassVar[bool] = True
 
     onset: float = 0.8  # 205 steps at 256x256
     refresh: float = 0.1
@@ -283,8 +284,11 @@ class MixtureModel:
         self.gain = self.channels.no_gain(y)
         self.corrupted_probability = torch.zeros_like(y)
         found = torch.zeros_like(y, dtype=torch.bool)
-        for detector in settings.detectors:
-            found |= detector.find(y, valid)
+        if problem.found is not None:
+            found |= problem.found
+        else:
+            for detector in settings.detectors:
+                found |= detector.find(y, valid)
         certain = torch.zeros_like(found)
         if problem.corrupted is not None:
             found |= problem.corrupted

@@ -34,6 +34,9 @@ class Step:
     ----------
     number, steps : int
         Number of this step, counted from 1, and of the last step.
+    tile, tiles : int
+        Number of the tile that is fitted, counted from 1, and of the tiles of the picture that are
+        fitted one after the other. See `robustdip.denoise`; `fit` fits one.
     """
 
     number: int
@@ -41,6 +44,18 @@ class Step:
     _loss: Tensor
     _estimate: Estimate
     _size: tuple[int, int]
+    tile: int = 1
+    tiles: int = 1
+
+    @property
+    def done(self) -> int:
+        """Number of steps up to this one, those of the tiles before included."""
+        return (self.tile - 1) * self.steps + self.number
+
+    @property
+    def total(self) -> int:
+        """Number of steps of all tiles, if each takes as many as this."""
+        return self.tiles * self.steps
 
     @property
     def loss(self) -> float:
@@ -84,6 +99,7 @@ def fit(
     mask: np.ndarray | None = None,
     add_mask: np.ndarray | None = None,
     protect: np.ndarray | None = None,
+    found: np.ndarray | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Iterator[Step]:
@@ -101,6 +117,9 @@ def fit(
     add_mask, protect : ndarray of bool, shape (H, W) or (H, W, C), optional
         True where an element is certainly corrupted, and certainly clean; s is estimated of the
         others. See `robustdip.inputs.check_certain`.
+    found : ndarray of bool, shape (H, W) or (H, W, C), optional
+        What the recipe's detectors have found in a larger picture, of which this is a part. They
+        are then not asked again.
     seed : int
         Seed of the network's input, its jitter, the weights and the start of s. All but the jitter
         are drawn on the CPU, so that a seed gives the same start on every device.
@@ -141,7 +160,9 @@ def fit(
     unread = added if known is None else known
     check_floats(image, "image", unread=unread)
     y = fill_unread(image, unread)
-    return _steps(y, recipe, _Masks(known, added, kept), seed, torch.device(device))
+    if found is not None:
+        found = check_mask(found, image.shape, name="found", some_clean=False)
+    return _steps(y, recipe, _Masks(known, added, kept, found), seed, torch.device(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +172,7 @@ class _Masks:
     known: np.ndarray | None
     added: np.ndarray | None
     kept: np.ndarray | None
+    found: np.ndarray | None
 
 
 def _steps(
@@ -188,9 +210,9 @@ class _Fit:
         self.recipe, self.valid = recipe, valid
         self.size = (image.shape[0], image.shape[1])
         self.members = [_Member(recipe, y, generator=generator) for _ in range(recipe.networks)]
-        known, added, kept = (
+        known, added, kept, found = (
             None if mask is None else _padded(mask, scales=recipe.scales)[0].to(device)
-            for mask in (masks.known, masks.added, masks.kept)
+            for mask in (masks.known, masks.added, masks.kept, masks.found)
         )
         problem = Problem(
             y,
@@ -200,6 +222,7 @@ class _Fit:
             generator,
             corrupted=None if added is None else added > 0,
             clean=None if kept is None else kept > 0,
+            found=None if found is None else found > 0,
         )
         self.model: CorruptionModel
         if known is None or recipe.known_mask is None:

@@ -1,0 +1,233 @@
+"""`denoise` in tiles: the same as a fit of each window, blended; what is clean stays as it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import robustdip.recovery
+from robustdip import denoise, fit
+from robustdip.corruption.missing_lines import MissingLines
+from robustdip.corruption.printed_text import PrintedText
+from robustdip.fitting.memory import memory_needed
+from robustdip.recovery import NotEnoughMemoryError
+from robustdip.tiling.detection import detect
+from robustdip.tiling.plan import plan
+from tests.helpers.images import small
+
+DEFAULT, PAPER = (replace(small(name), steps=2) for name in ("default", "paper"))
+
+
+def picture(height, width, channels=3, *, seed=0, dtype=np.float32):
+    """A smooth picture with a tenth of its elements random."""
+    ramps = np.add.outer(np.linspace(0, 2, height), np.linspace(0, 3, width))
+    smooth = 0.5 + 0.3 * np.sin(ramps[..., None] + np.arange(channels))
+    rng = np.random.default_rng(seed)
+    bad = np.where(rng.random(smooth.shape) < 0.1, rng.random(smooth.shape), smooth)
+    if np.issubdtype(dtype, np.floating):
+        return bad.astype(dtype)
+    return np.rint(bad * np.iinfo(dtype).max).astype(dtype)
+
+
+def constant_fits(monkeypatch, *values):
+    """Let the fits give constant images, of these values in turn. Returns a list of the values."""
+    given = []
+
+    def stand_in(image, recipe, **arguments):
+        given.append(values[len(given) % len(values)])
+        for step in fit(image, replace(recipe, steps=1), **arguments):
+            zero = torch.zeros_like(step._estimate.image)
+            estimate = Constant(zero + given[-1], zero, zero > 0, zero + 0.125)
+            yield replace(step, _estimate=estimate)
+
+    monkeypatch.setattr(robustdip.recovery, "fit", stand_in)
+    return given
+
+
+class Constant:
+    def __init__(self, image, corruption, corrupted, uncertainty):
+        self.image, self.corruption = image, corruption
+        self.corrupted, self.uncertainty = corrupted, uncertainty
+
+
+# --- what is joined ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(90, 75), (64, 131)])
+def test_equal_tiles_join_without_a_trace(monkeypatch, size):
+    calls = constant_fits(monkeypatch, 0.25)
+    result = denoise(picture(*size), method=DEFAULT, tile=64, every_tile=True)
+    assert len(calls) == result.tiles == result.fitted > 1
+    np.testing.assert_allclose(result.image, 0.25, atol=2e-7)
+    np.testing.assert_allclose(result.uncertainty, 0.125, atol=1e-7)
+    assert result.disagreement < 1e-6
+
+
+def test_the_disagreement_is_that_of_neighbours_where_both_count(monkeypatch):
+    constant_fits(monkeypatch, 0.25, 0.5)
+    result = denoise(picture(64, 100), method=DEFAULT, tile=64, every_tile=True)
+    assert result.tiles == 2
+    assert result.disagreement == pytest.approx(0.25, abs=1e-6)
+    assert np.all(np.diff(result.image, axis=1) >= -1e-6)  # from one to the other, no step back
+    assert np.abs(np.diff(result.image, axis=1)).max() < 0.25 / 4
+
+
+def test_each_tile_is_the_fit_of_its_window():
+    image = picture(80, 140)
+    result = denoise(image, method=DEFAULT, tile=64, seed=3, every_tile=True)
+    found = np.zeros(image.shape, bool)
+    for tile in plan((80, 140), side=64):
+        alone = tile.weights() == 1
+        *_, last = fit(image[tile.window], DEFAULT, seed=tile.seed(3), found=found[tile.window])
+        np.testing.assert_allclose(result.image[tile.window][alone], last.image[alone], atol=2e-7)
+        assert np.array_equal(result.mask[tile.window][alone], last.mask[alone])
+        assert np.array_equal(result.uncertainty[tile.window][alone], last.uncertainty[alone])
+
+
+def test_a_picture_that_is_not_larger_is_one_fit():
+    image = picture(40, 64)
+    one, other = (denoise(image, method=DEFAULT, tile=tile) for tile in (None, 64))
+    assert (one.tiles, one.fitted, one.disagreement) == (1, 1, None)
+    for name in ("image", "corruption", "mask", "uncertainty"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+    assert one.history == other.history
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2", np.float16, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_types_and_shapes_come_back_as_they_came(dtype, channels):
+    image = picture(70, 70, channels, dtype=np.dtype(dtype).newbyteorder("=")).astype(dtype)
+    image = image[..., 0] if channels == 1 else image
+    image.flags.writeable = False
+    result = denoise(image, method=DEFAULT, tile=64, every_tile=True)
+    assert result.tiles == 4
+    assert result.image.dtype == image.dtype
+    assert result.image.shape == result.mask.shape == result.corruption.shape == image.shape
+    assert result.uncertainty.shape == image.shape
+
+
+def test_other_models_of_s_are_fitted_everywhere():
+    result = denoise(picture(70, 64), method=PAPER, tile=64)
+    assert (result.tiles, result.fitted, result.steps) == (2, 2, 4)
+    assert result.uncertainty is None
+
+
+# --- masks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_only_tiles_with_a_marked_element_are_fitted(dtype):
+    image = picture(64, 300, dtype=dtype)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[10:14, 20:30] = True
+    result = denoise(image, method=DEFAULT, mask=mask, tile=64)
+    assert result.fitted == 1 < result.tiles
+    assert np.array_equal(result.image[~mask], image[~mask])
+    assert not np.array_equal(result.image[mask], image[mask])
+    assert np.array_equal(result.mask[..., 0], mask)
+    none = denoise(image, method=DEFAULT, mask=np.zeros_like(mask), tile=64)
+    assert (none.fitted, none.steps, none.history) == (0, 0, [])
+    assert np.array_equal(none.image, image)
+    assert not none.uncertainty.any()
+
+
+def test_what_is_certain_stays_certain():
+    image = picture(100, 100, dtype=np.uint8)
+    add_mask, protect = np.zeros((2, 100, 100), bool)
+    add_mask[40:60, 40:60], protect[50:, :] = True, True
+    result = denoise(image, method=DEFAULT, add_mask=add_mask, protect=protect, tile=64)
+    assert np.array_equal(result.image[protect], image[protect])
+    assert not result.corruption[protect].any()
+    assert not result.mask[protect].any()
+    assert result.mask[add_mask & ~protect].all()
+
+
+def test_a_window_without_a_clean_element_is_refused():
+    mask = np.zeros((64, 200), bool)
+    mask[:, :80] = True
+    with pytest.raises(ValueError, match=r"columns 0 to 64.*a tile of more than 64 pixels"):
+        denoise(picture(64, 200), method=DEFAULT, mask=mask, tile=64)
+
+
+# --- detectors -----------------------------------------------------------------------------
+
+
+def test_a_line_is_found_from_end_to_end_of_the_picture():
+    image = picture(100, 200)
+    image[60, :] = 0
+    image[60, 100:140] = image[61, 100:140]  # most of the width of some windows
+    found = detect(image, plan((100, 200), side=64), (MissingLines(),))
+    assert found[60, :100].all()
+    assert found[60, 140:].all()
+    assert not found[:60].any()
+    assert not found[61:].any()
+    result = denoise(image, method=DEFAULT, tile=64, steps=1)
+    assert result.mask[found].all()
+
+
+def test_letters_are_found_in_every_window_that_sees_them():
+    rng = np.random.default_rng(0)
+    image = rng.random((100, 160, 3)).astype(np.float32)
+    image[40:44, 20:150] = (0.2, 0.9, 0.4)
+    tiles = plan((100, 160), side=64)
+    found = detect(image, tiles, (PrintedText(),))
+    assert found[40:44, 20:150].all()
+    assert found.sum() == 4 * 130 * 3
+
+
+# --- while it runs -------------------------------------------------------------------------
+
+
+def test_steps_and_history_count_all_tiles():
+    clean = np.full((64, 150, 3), 0.5, np.float32)
+    steps = []
+    result = denoise(
+        picture(64, 150), method=DEFAULT, tile=64, reference=clean, on_step=steps.append
+    )
+    assert result.fitted == result.tiles == 3
+    assert [(step.tile, step.number) for step in steps] == [
+        (tile, number) for tile in (1, 2, 3) for number in (1, 2)
+    ]
+    assert [step.done for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert {step.total for step in steps} == {6}
+    assert [record["step"] for record in result.history] == [2, 4, 6] == [2, 4, result.steps]
+    error = np.mean((result.image.astype(np.float64) - clean) ** 2)
+    assert result.history[-1]["psnr"] == pytest.approx(-10 * np.log10(error), abs=1e-6)
+
+
+def test_finished_tiles_are_kept_when_it_is_interrupted():
+    image = picture(64, 150)
+
+    def stop(step):
+        if step.done == 3:
+            raise KeyboardInterrupt
+
+    whole = denoise(image, method=DEFAULT, tile=64)
+    part = denoise(image, method=DEFAULT, tile=64, on_step=stop)
+    assert (part.status, part.fitted, part.tiles, part.steps) == ("interrupted", 1, 3, 3)
+    first, second, _ = plan((64, 150), side=64)
+    before = slice(0, second.reach[1].start)  # the second tile has no weight there
+    assert np.array_equal(part.image[:, before], whole.image[:, before])
+    after = slice(first.reach[1].stop, None)
+    assert np.array_equal(part.image[:, after], image[:, after])
+    with pytest.raises(KeyboardInterrupt):
+        denoise(image, method=DEFAULT, tile=64, on_step=_interrupt)
+
+
+def _interrupt(step):
+    raise KeyboardInterrupt
+
+
+def test_memory_follows_the_tile(monkeypatch):
+    image = picture(64, 600)
+    enough = memory_needed((64, 64, 3), DEFAULT) + 30 * image.size
+    assert enough < memory_needed(image.shape, DEFAULT)
+    monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: enough)
+    with pytest.raises(NotEnoughMemoryError, match="give a smaller tile"):
+        denoise(image, method=DEFAULT, tile=600)
+    mask = image[..., 0] < 0
+    assert denoise(image, method=DEFAULT, tile=64, mask=mask).tiles > 1
+    monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: 1000)
+    with pytest.raises(NotEnoughMemoryError, match="600x64 in tiles of 64x64"):
+        denoise(image, method=DEFAULT, tile=64, steps=1)
