@@ -14,7 +14,7 @@ from robustdip.inputs import Given
 from robustdip.recipes import Recipe
 from robustdip.tiling.detection import detect
 from robustdip.tiling.plan import Tile
-from robustdip.tiling.suspicion import looks_wrong
+from robustdip.tiling.suspicion import suspects
 
 __all__ = ["Survey", "survey"]
 
@@ -72,11 +72,14 @@ def survey(given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool)
         found &= ~given.protect
     if every_tile:
         return Survey(tiles, found)
-    certain = found if given.add_mask is None else found | given.add_mask
-    wrong = [
-        tile for tile in tiles if certain[tile.reach].any() or looks_wrong(given.part(tile.reach))
-    ]
-    return Survey(wrong, found)
+    wrong = found.any(axis=2)
+    if given.add_mask is not None:
+        wrong |= given.add_mask.any(axis=2)
+    # What is seen in one of two windows that overlap counts in both: the end of a scratch is found
+    # with the rest of it.
+    for tile in tiles:
+        wrong[tile.window] |= suspects(given.part(tile.window))
+    return Survey([tile for tile in tiles if wrong[tile.reach].any()], found)
 
 
 def _require_clean(marked: NDArray[np.bool_] | None, tiles: list[Tile]) -> None:

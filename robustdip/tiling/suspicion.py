@@ -1,10 +1,143 @@
-"""Whether something looks wrong in a part of a picture: a cheap test, without a network."""
+"""What looks wrong in a part of a picture: a cheap test, without a network.
+
+Three things are looked for. Each stands out from its surroundings by more than the surroundings
+vary, so texture is not mistaken for damage:
+
+- *Impulses*: elements beyond all eight neighbours by more than twice the range of these.
+- *Spots*, such as dust: pixels beyond all of the ring of 16 pixels at a distance of two, likewise.
+- *Lines*, such as scratches, hairs and letters: pixels beyond the two sides of this ring, where an
+  eighth of the ring at either end is left out, joined to a line.
+
+Spots and lines are looked for in the picture and in copies at a half, a quarter and an eighth of
+its size. A photograph has thin lines and bright spots of its own; a part that has them is fitted
+for nothing. But what is not looked at is not mended, so the thresholds are low.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from robustdip.inputs import Given
 
-__all__ = ["looks_wrong"]
+__all__ = ["suspects"]
+
+# Smallest contrast: 15 of 255 levels. Weaker damage is hardly seen.
+_FLOOR = 0.06
+# Contrast in units of the range of the surroundings.
+_FACTOR = 2.0
+# Impulses, as a share of the elements. On 9 photographs clean tiles have up to 15e-5 (old scans)
+# and 0 where a camera of 12 megapixels is imitated; 0.1 % random values are found as 22e-5 or more.
+_IMPULSES = 2e-5
+# By the number of halvings: spots, and pixels that a line extends over.
+_SPOTS = (8, 4, 3, 2)
+_LENGTHS = (14, 14, 18)
+# The ring of pixels around a pixel at a distance of two, in order; (rows, columns).
+_RING = (
+    *((-2, column) for column in range(-2, 2)),
+    *((row, 2) for row in range(-2, 2)),
+    *((2, -column) for column in range(-2, 2)),
+    *((-row, -2) for row in range(-2, 2)),
+)
+_SIDE = 5  # pixels of the ring on one side of a line
 
 
-def looks_wrong(given: Given) -> bool:
-    """Judge a part of a picture."""
-    return given.values.size > 0
+def suspects(given: Given) -> NDArray[np.bool_]:
+    """Find what stands out in a part of a picture, if it is enough to be damage.
+
+    Parameters
+    ----------
+    given : Given
+        The part. What stands out does not count where `protect` holds.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+    """
+    values = given.values
+    size = values.shape[:2]
+    judged = np.ones(values.shape, bool) if given.protect is None else ~given.protect
+    found = _impulses(values) & judged
+    found = found.any(axis=2) & (found.sum() > _IMPULSES * values.size)
+    judged = judged.any(axis=2)
+    for halvings, most in enumerate(_SPOTS):
+        if min(values.shape[:2]) < len(_RING):
+            break
+        ring = _ring(values)
+        spots = _beyond(values, ring) & judged
+        here = spots & (spots.sum() > most)
+        if halvings < len(_LENGTHS):
+            here |= _long((spots | _lines(values, ring)) & judged, _LENGTHS[halvings])
+        found |= _enlarged(here, 2**halvings, size)
+        values, judged = _halved(values), _halved(judged[..., None])[..., 0] > 0
+    return found
+
+
+def _impulses(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    around = np.ones((3, 3, 1), bool)
+    around[1, 1] = False
+    high = ndimage.maximum_filter(values, footprint=around, mode="reflect")
+    low = ndimage.minimum_filter(values, footprint=around, mode="reflect")
+    return _outside(values, high, low)
+
+
+def _outside(values: NDArray[Any], high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.bool_]:
+    """Elements beyond the range of their surroundings by far."""
+    contrast = np.maximum(values - high, low - values)
+    return (contrast > _FLOOR) & (contrast > _FACTOR * (high - low))
+
+
+def _ring(values: NDArray[Any]) -> list[NDArray[Any]]:
+    """The picture, shifted to each place of the ring."""
+    height, width = values.shape[:2]
+    padded = np.pad(values, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    return [padded[2 + i : 2 + i + height, 2 + j : 2 + j + width] for i, j in _RING]
+
+
+def _beyond(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Pixels (H, W) of which a channel is beyond all these."""
+    high, low = np.maximum.reduce(ring), np.minimum.reduce(ring)
+    return _outside(values, high, low).any(axis=2)
+
+
+def _lines(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Pixels (H, W) of lines in any of 8 directions."""
+    sides = list(_sides(ring))
+    half = len(ring) // 2
+    found = np.zeros(values.shape[:2], bool)
+    for (high, low), (other_high, other_low) in zip(sides[:half], sides[half:], strict=True):
+        high, low = np.maximum(high, other_high), np.minimum(low, other_low)
+        found |= _outside(values, high, low).any(axis=2)
+    return found
+
+
+def _sides(ring: list[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Largest and smallest value of each arc of the ring."""
+    for first in range(len(ring)):
+        arc = [ring[(first + i) % len(ring)] for i in range(_SIDE)]
+        yield np.maximum.reduce(arc), np.minimum.reduce(arc)
+
+
+def _long(marked: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """The groups of touching pixels that extend over this many rows or columns."""
+    labelled: Any = ndimage.label(marked, np.ones((3, 3)))
+    groups: NDArray[np.int32] = labelled[0]
+    boxes: Any = ndimage.find_objects(groups)
+    sizes = [max(s.stop - s.start for s in box) for box in boxes]
+    return np.array([False, *(size >= length for size in sizes)])[groups]
+
+
+def _enlarged(marked: NDArray[np.bool_], factor: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Each pixel as a square; False in what is missing at the end of the picture."""
+    large = marked.repeat(factor, axis=0).repeat(factor, axis=1)
+    missing = [(0, side - given) for side, given in zip(size, large.shape, strict=True)]
+    return np.pad(large, missing)
+
+
+def _halved(values: NDArray[Any]) -> NDArray[Any]:
+    """Means of 2x2 pixels."""
+    height, width = (side // 2 * 2 for side in values.shape[:2])
+    values = values[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
+    return values.mean(axis=(1, 3))

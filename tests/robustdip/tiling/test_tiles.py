@@ -231,3 +231,65 @@ def test_memory_follows_the_tile(monkeypatch):
     monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: 1000)
     with pytest.raises(NotEnoughMemoryError, match="600x64 in tiles of 64x64"):
         denoise(image, method=DEFAULT, tile=64, steps=1)
+
+
+# --- what is left out ----------------------------------------------------------------------
+
+
+def landscape(height, width, *, seed=0):
+    """Smooth shades, an edge, and the noise of a camera; 8 bits."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[:height, :width]
+    shades = 0.5 + 0.2 * np.sin(down / 40)[..., None] * np.cos(
+        across[..., None] / 60 + np.arange(3)
+    )
+    shades += 0.2 * (across > width // 2 + down / 4)[..., None]
+    return np.rint(255 * (shades + rng.normal(0, 0.01, shades.shape)).clip(0, 1)).astype(np.uint8)
+
+
+DAMAGES = {
+    "scratch": lambda image: np.fill_diagonal(image[100:140, 20:60, 0], 255),
+    "hair": lambda image: image[110, 20:60].fill(30),
+    "dust": lambda image: image[100:109, 25:34].fill(250),
+    "letters": lambda image: image[110:114, 20:60].__setitem__(..., (10, 200, 90)),
+    "impulses": lambda image: image[96:160:8, 0:64:8, 1].fill(255),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_tile_is_fitted_and_the_others_are_kept_bit_for_bit(damage):
+    image = landscape(192, 256)
+    bad = image.copy()
+    DAMAGES[damage](bad)
+    result = denoise(bad, method=DEFAULT, tile=64, steps=1)
+    around = np.zeros(image.shape[:2], bool)
+    for tile in plan((192, 256), side=64):
+        if (image != bad)[tile.reach].any():
+            around[tile.core] = True
+    assert 0 < result.fitted < result.tiles / 2
+    assert np.array_equal(result.image[~around], bad[~around])
+    changed = (result.image != bad).any(axis=2)
+    assert changed[around].any()
+    # All tiles that the damage reaches were fitted: one step changes most of a tile.
+    for tile in plan((192, 256), side=64):
+        assert changed[tile.core].any() == around[tile.core].any()
+
+
+def test_nothing_is_fitted_where_nothing_is_wrong():
+    image = landscape(200, 150)
+    result = denoise(image, method=DEFAULT, tile=64)
+    assert (result.fitted, result.steps, result.status) == (0, 0, "completed")
+    assert result.tiles > 1
+    assert np.array_equal(result.image, image)
+    assert not result.mask.any()
+    assert not result.uncertainty.any()
+    assert denoise(image[:64, :64], method=DEFAULT).fitted == 1  # one tile is always fitted
+
+
+def test_what_is_protected_does_not_look_wrong():
+    image = landscape(64, 192)
+    image[20:50, 30] = 255
+    protect = np.zeros(image.shape[:2], bool)
+    protect[15:55, 25:35] = True
+    assert denoise(image, method=DEFAULT, tile=64, steps=1).fitted >= 1
+    assert denoise(image, method=DEFAULT, tile=64, protect=protect).fitted == 0
