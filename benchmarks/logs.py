@@ -17,6 +17,7 @@ SHARED_DEFECTS = Log(
     ("photos", "side", "frames", "amount", "then", "seed"),
 )
 FOLDER = Log(RESULTS / "images" / "folder.jsonl")
+HARM = Log(RESULTS / "images" / "harm.jsonl", ("picture", "side", "jpeg", "seed"))
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 
 ACCURACY = Log(

@@ -37,6 +37,9 @@ class MissingLines:
         The value of the missing line has less than this share of the nearest good lines.
     max_thickness : float
         Largest number of adjacent missing lines, as a share of the side.
+    max_step, max_step_share : float
+        A line whose value is this close to the nearest good line on one side, also relative to the
+        other side, is the border of an area that is clipped, such as a window on white.
     """
 
     whole_picture: ClassVar[bool] = True
@@ -46,6 +49,8 @@ class MissingLines:
     max_plain_share: float = 0.5
     max_same_share: float = 0.25
     max_thickness: float = 1 / 16
+    max_step: float = 0.1
+    max_step_share: float = 0.25
 
     @torch.no_grad()
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
@@ -85,6 +90,7 @@ class MissingLines:
         after = torch.where(alike, count, place).flip(1).cummin(dim=1).values.flip(1)
         run = after - before - 1
         lost = alike & (run <= max(1, round(self.max_thickness * count)))
+        steps = []
         for beside in (before, after):
             there = (beside >= 0) & (beside < count)
             beside = beside.clamp(0, count - 1)
@@ -92,6 +98,10 @@ class MissingLines:
             same = (row == value[:, :, None]).float().mean(dim=2)
             plain = share.gather(1, beside) >= self.max_plain_share
             lost &= ~there | (~plain & (same < self.max_same_share))
+            step = (row - value[:, :, None]).abs().median(dim=2).values
+            steps.append(torch.where(there, step, torch.inf))
+        near, far = torch.minimum(*steps), torch.maximum(*steps)
+        lost &= (near > self.max_step) | (near > self.max_step_share * far) | far.isinf()
         frame = alike[:, :1] & alike[:, -1:] & (value[:, :1] == value[:, -1:])
         lost &= ~((frame | (run > 1)) & ((before < 0) | (after == count)))
         return lost[:, :, None] & (image == value[:, :, None])

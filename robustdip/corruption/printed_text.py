@@ -7,7 +7,8 @@ and similar colours are rare. In the terms of `robustdip.corruption.mixture`, th
 corrupted values has a spike at this colour that outweighs any residual.
 
 Drawings and scanned pages consist of such colours, for ink and for paper, and must not change. So a
-colour counts as printed only if it forms thin strokes that a photograph surrounds. Smooth edges are
+colour counts as printed only if it forms thin strokes that a photograph surrounds, and if the
+picture without these strokes is not drawn (`robustdip.corruption.drawings`). Smooth edges are
 blends of the printed colour and the picture beside it, and count as printed too. Pure black and
 white are left to the residuals, because highlights and shadows are clipped to them.
 """
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from robustdip.corruption.drawings import is_drawn
 
 __all__ = ["PrintedText"]
 
@@ -55,6 +58,9 @@ class PrintedText:
         0.14 or less with hard ones.
     max_plain : float
         Largest mean share of the rest of the window that other repeated colours may have.
+    ruled_length, max_ruled : int, float
+        A colour of which more than this share lies in straight rows or columns of this many pixels
+        draws frames and rules, not letters.
     """
 
     min_repeats: int = 24
@@ -68,6 +74,8 @@ class PrintedText:
     max_off_line: float = 0.05
     min_blended_border: float = 0.3
     max_plain: float = 0.25
+    ruled_length: int = 24
+    max_ruled: float = 0.8
 
     @torch.no_grad()
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
@@ -127,7 +135,8 @@ class PrintedText:
             far = (_around(own, self.window) / pixels_far)[own]
             near = (_around(own, 3) / pixels_near)[own]
             thin = (far < self.max_filled).float().mean() > 0.9
-            return bool(thin and near.mean() > self.solid * far.mean())
+            ruled = _straight(own, self.ruled_length)[own].float().mean() > self.max_ruled
+            return bool(thin and near.mean() > self.solid * far.mean() and not ruled)
 
         def on_a_photograph(colour: int, drawn: Tensor) -> bool:
             own = index == colour
@@ -136,6 +145,9 @@ class PrintedText:
             return bool(others[own].mean() < self.max_plain)
 
         waiting = {colour for colour in palette.colours if in_strokes(colour)}
+        ink = torch.isin(index, torch.tensor(sorted(waiting), device=index.device))
+        if is_drawn(y[None], (real & ~ink)[None, None]):
+            return found
         while waiting:
             # Letters may cross letters. So colours found in an earlier round are not counted as
             # drawing in the surroundings of the others.
@@ -227,3 +239,17 @@ def _around(mask: Tensor, size: int) -> Tensor:
     ones = mask.float()
     mean = F.avg_pool2d(ones[None, None], size, stride=1, padding=size // 2)[0, 0]
     return (mean * size**2).round() - ones
+
+
+def _straight(mask: Tensor, length: int) -> Tensor:
+    """The pixels of a mask (H, W) in its rows and columns of this many pixels."""
+    found = torch.zeros_like(mask)
+    for size in ((1, length), (length, 1)):
+        if mask.shape[0] < size[0] or mask.shape[1] < size[1]:
+            continue
+        whole = -F.max_pool2d(-mask.float()[None, None], size, stride=1)
+        rows, columns = (side - 1 for side in size)
+        found |= (
+            F.max_pool2d(F.pad(whole, (columns, columns, rows, rows)), size, stride=1)[0, 0] > 0
+        )
+    return found

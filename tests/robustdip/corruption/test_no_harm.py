@@ -1,0 +1,93 @@
+"""Promise: in pictures that no one damaged, no detector finds damage before the first step."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.images.harmless import PICTURES, jpeg
+from robustdip import corrupt
+from robustdip.corruption.drawings import flat_areas, is_drawn
+from robustdip.corruption.mixture import Mixture
+from tests.helpers.images import tensor
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+# Drawn by a program alone; in a magazine, a map or a screenshot some of it is a photograph.
+DRAWN = ("page", "drawing", "poster", "chess board", "barcode")
+TAKEN = ("astronaut", "chelsea", "coffee", "rocket", "camera", "grass", "gravel", "brick")
+
+
+def picture(name: str, *, seed: int = 0, side: int = 96, quality: int = 0) -> np.ndarray:
+    made = PICTURES[name](side, np.random.default_rng(seed))
+    return np.atleast_3d(jpeg(made, quality) if quality else made) / np.float32(255)
+
+
+def found(image: np.ndarray) -> float:
+    y = tensor(image)
+    return sum(float(d.find(y, torch.ones_like(y)).sum()) for d in Mixture().detectors)
+
+
+@pytest.mark.parametrize("quality", [0, 95, 90, 75])
+@pytest.mark.parametrize("name", PICTURES)
+def test_detectors_find_nothing(name, quality):
+    for seed in range(2):
+        assert found(picture(name, seed=seed, quality=quality)) == 0
+
+
+@pytest.mark.parametrize("side", [64, 192])
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_drawing_is_drawn(name, side):
+    for seed in range(3):
+        y = tensor(picture(name, seed=seed, side=side))
+        assert is_drawn(y, torch.ones_like(y))
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_photograph_is_not(name):
+    for side in (64, 96, 192):
+        y = tensor(picture(name, side=side))
+        assert not is_drawn(y, torch.ones_like(y))
+
+
+def test_noise_hides_neither():
+    for name in (*DRAWN, *TAKEN):
+        noisy, _ = corrupt(picture(name), "random-valued", 0.1, rng=np.random.default_rng(0))
+        y = tensor(noisy)
+        assert is_drawn(y, torch.ones_like(y)) == (name in DRAWN), name
+
+
+def test_only_what_counts_decides():
+    y = tensor(np.concatenate([picture("chelsea"), picture("page")]))
+    above, below = torch.ones_like(y), torch.ones_like(y)
+    above[:, :, 96:], below[:, :, :96] = 0, 0
+    assert not is_drawn(y, above)
+    assert is_drawn(y, below)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 9), (9, 2)])
+def test_too_small_to_tell(shape):
+    y = torch.full((1, 3, *shape), 0.5)
+    assert not is_drawn(y, torch.ones_like(y))
+
+
+@given(
+    height=st.integers(1, 12),
+    width=st.integers(1, 12),
+    side=st.integers(1, 5),
+    seed=st.integers(0, 1000),
+)
+def test_flat_areas_are_the_union_of_all_squares_of_one_value(height, width, side, seed):
+    values = np.random.default_rng(seed).integers(2, size=(height, width)).astype(np.float32)
+    values[: height // 2] = 1
+    wanted = np.zeros(values.shape, bool)
+    for top in range(height - side + 1):
+        for left in range(width - side + 1):
+            square = values[top : top + side, left : left + side]
+            wanted[top : top + side, left : left + side] |= np.ptp(square) == 0
+    y = torch.from_numpy(values)[None, None]
+    if min(height, width) < side:
+        assert not wanted.any()
+        return
+    np.testing.assert_array_equal(flat_areas(y, side)[0, 0].numpy(), wanted)
