@@ -7,10 +7,9 @@ colour or a line of one value is no evidence of damage: text on a page is the pa
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["flat_areas", "is_drawn"]
+__all__ = ["is_drawn"]
 
 _LEVEL = 1 / 255
 _ROUNDED = 1.01 * _LEVEL
@@ -19,6 +18,8 @@ _SMOOTH = 12.01 * _LEVEL
 """Second difference above which a pixel is an edge, or has other noise, and does not count."""
 _MOST = 0.6
 """Share of the smooth pixels: 0.5 or less in photographs, 0.85 or more in drawings."""
+_LEAST = 0.05
+"""Share of all pixels that are smooth. In dense salt-and-pepper noise those are few, and noise."""
 _INNER = slice(1, -1)
 _BESIDE = (
     (_INNER, slice(None, -2)),
@@ -26,23 +27,6 @@ _BESIDE = (
     (slice(None, -2), _INNER),
     (slice(2, None), _INNER),
 )
-
-
-def flat_areas(y: Tensor, side: int) -> Tensor:
-    """Find the elements of all squares that have one exact value.
-
-    Parameters
-    ----------
-    y : Tensor, shape (1, C, H, W)
-    side : int
-        Side of the squares in pixels.
-
-    Returns
-    -------
-    Tensor, bool, of the shape of y
-    """
-    same = F.max_pool2d(y, side, stride=1) == -F.max_pool2d(-y, side, stride=1)
-    return F.max_pool2d(F.pad(same.float(), (side - 1,) * 4), side, stride=1) > 0
 
 
 def is_drawn(y: Tensor, valid: Tensor) -> bool:
@@ -58,7 +42,7 @@ def is_drawn(y: Tensor, valid: Tensor) -> bool:
     Returns
     -------
     bool
-        False if no pixel has neighbours on all sides.
+        False if too few pixels are smooth to tell.
     """
     around = ((_INNER, _INNER), *_BESIDE)
     here, left, right, above, below = (y[..., rows, columns] for rows, columns in around)
@@ -66,4 +50,5 @@ def is_drawn(y: Tensor, valid: Tensor) -> bool:
     bend = bend.amax(dim=1)
     real = torch.stack([valid[:, 0, rows, columns] > 0 for rows, columns in around]).all(dim=0)
     smooth = real & (bend < _SMOOTH)
-    return bool((smooth & (bend < _ROUNDED)).sum() > _MOST * smooth.sum())
+    enough = smooth.sum() > _LEAST * real.sum()
+    return bool(enough & ((smooth & (bend < _ROUNDED)).sum() > _MOST * smooth.sum()))

@@ -50,6 +50,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robustdip.corruption.base import Detector, Problem, data_loss
@@ -60,7 +61,6 @@ from robustdip.corruption.channels import (
     LocalScale,
     in_blocks,
 )
-from robustdip.corruption.drawings import flat_areas
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.corruption.scratches import Scratches
@@ -304,7 +304,7 @@ class MixtureModel:
             calls_it_bad = torch.einsum("pc,bchw->bphw", patterns, problem.clean.to(y))
             self.impossible |= calls_it_bad > 0
         self.judged = (~certain.any(dim=1, keepdim=True)).to(y) if certain.any() else None
-        self.flat_area = flat_areas(y, settings.flat_side) & ~found
+        self.flat_area = _flat_area(y, settings.flat_side) & ~found
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
 
@@ -484,3 +484,9 @@ class MixtureModel:
         """
         levels = self.settings.levels
         return 0.98 * levels * counts / counts.sum().clamp(min=1e-6) + 0.02
+
+
+def _flat_area(y: Tensor, side: int) -> Tensor:
+    """The elements of all side x side squares that have one exact value; bool, shape of y."""
+    same = F.max_pool2d(y, side, stride=1) == -F.max_pool2d(-y, side, stride=1)
+    return F.max_pool2d(F.pad(same.float(), (side - 1,) * 4), side, stride=1) > 0

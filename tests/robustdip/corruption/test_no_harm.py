@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks.images.harmless import PICTURES, jpeg
 from robustdip import corrupt
-from robustdip.corruption.drawings import flat_areas, is_drawn
+from robustdip.corruption.drawings import is_drawn
 from robustdip.corruption.mixture import Mixture
 from tests.helpers.images import tensor
 
@@ -70,24 +68,3 @@ def test_only_what_counts_decides():
 def test_too_small_to_tell(shape):
     y = torch.full((1, 3, *shape), 0.5)
     assert not is_drawn(y, torch.ones_like(y))
-
-
-@given(
-    height=st.integers(1, 12),
-    width=st.integers(1, 12),
-    side=st.integers(1, 5),
-    seed=st.integers(0, 1000),
-)
-def test_flat_areas_are_the_union_of_all_squares_of_one_value(height, width, side, seed):
-    values = np.random.default_rng(seed).integers(2, size=(height, width)).astype(np.float32)
-    values[: height // 2] = 1
-    wanted = np.zeros(values.shape, bool)
-    for top in range(height - side + 1):
-        for left in range(width - side + 1):
-            square = values[top : top + side, left : left + side]
-            wanted[top : top + side, left : left + side] |= np.ptp(square) == 0
-    y = torch.from_numpy(values)[None, None]
-    if min(height, width) < side:
-        assert not wanted.any()
-        return
-    np.testing.assert_array_equal(flat_areas(y, side)[0, 0].numpy(), wanted)
