@@ -146,6 +146,7 @@ def check_method(
     *,
     mask: bool = False,
     certain: bool = False,
+    told: bool = False,
     steps: int | None = None,
     device: str = "auto",
     uncertainty: bool = False,
@@ -160,6 +161,8 @@ def check_method(
         Whether a mask is given.
     certain : bool
         Whether elements are given that are certainly corrupted, or certainly clean.
+    told : bool
+        Whether something is told about the damage (`robustdip.told.Told`).
     steps : int or None
         Gradient steps instead of the recipe's; only a fit accepts them.
     device : str
@@ -184,6 +187,15 @@ def check_method(
         able = [other.name for other in METHODS.values() if other.takes_certain]
         raise ValueError(
             f"method {name!r} takes no add-mask and no protected elements; {', '.join(able)} does"
+        )
+    if told and not method.takes_certain:
+        able = [other.name for other in METHODS.values() if other.takes_certain]
+        raise ValueError(
+            f"method {name!r} takes no damage, strength, only and max-size; {', '.join(able)} does"
+        )
+    if told and mask:
+        raise ValueError(
+            "a mask says where the damage is; give it without damage, strength, only and max-size"
         )
     if method.kind != "fit" and steps is not None:
         raise ValueError(f"method {name!r} takes no steps; {', '.join(fits)} do")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -24,6 +24,7 @@ from robustdip.tiling.canvas import Canvas
 from robustdip.tiling.plan import Tile, plan
 from robustdip.tiling.quality import TiledQuality
 from robustdip.tiling.survey import survey
+from robustdip.told import Told
 
 __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 
@@ -104,6 +105,10 @@ def denoise(
     mask: ArrayLike | None = None,
     add_mask: ArrayLike | None = None,
     protect: ArrayLike | None = None,
+    damage: str | Sequence[str] = "auto",
+    strength: float = 0.0,
+    only: Literal["bright", "dark"] | None = None,
+    max_size: float | None = None,
     steps: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -131,6 +136,18 @@ def denoise(
         True where an element is certainly clean: it is returned unchanged, also where a detector or
         `add_mask` says otherwise. `add_mask` and `protect` are taken by "default" and recipes with
         its model of s, without `mask`.
+    damage : str or sequence of str
+        What is wrong, if that is known: "pixels", "text", "scratches", "hair", "dust" or "lines"
+        (`robustdip.told.DAMAGE`). What is named is looked for with less caution, and nothing else
+        is. By default, "auto", everything is looked for that can be told from a picture's detail.
+    strength : float
+        From -1, removes too little, to 1, removes too much.
+    only : {"bright", "dark"}, optional
+        Remove only what is brighter, or darker, than the picture.
+    max_size : float, optional
+        Width in pixels, at least 1, of the widest stroke, line or blob that counts as damage.
+        `damage`, `strength`, `only` and `max_size` change prior odds of the default model of s, so
+        they are taken by the same methods as `add_mask`, without `mask`.
     steps : int, optional
         Number of gradient steps, instead of the recipe's. There is no best moment to stop: with
         more steps the result is never much worse.
@@ -186,6 +203,7 @@ def denoise(
         steps = check_count("steps", steps, least=1)
     if on_step is not None and not callable(on_step):
         raise TypeError(f"on_step is {on_step!r}; a function of a Step is needed")
+    told = Told(damage=damage, strength=strength, only=only, max_size=max_size)
     given = check_image(image, mask=mask, add_mask=add_mask, protect=protect)
     clean = None if reference is None else check_reference(reference, given)
     if isinstance(method, Recipe):
@@ -193,7 +211,12 @@ def denoise(
     else:
         certain = given.add_mask is not None or given.protect is not None
         check_method(
-            method, mask=given.mask is not None, certain=certain, steps=steps, device=device
+            method,
+            mask=given.mask is not None,
+            certain=certain,
+            told=told.anything,
+            steps=steps,
+            device=device,
         )
         entry = METHODS[method]
         if entry.kind != "fit":
@@ -202,7 +225,7 @@ def denoise(
     if steps is not None:
         recipe = replace(recipe, steps=steps)
     tiles = plan(given.values.shape[:2], side=tile)
-    task = _Task(given, recipe, clean, seed, pick_device(device), on_step)
+    task = _Task(given, told.applied(recipe), clean, seed, pick_device(device), on_step)
     if len(tiles) == 1:
         return _fitted(task)
     return _fitted_in_tiles(task, tiles, every_tile=every_tile)

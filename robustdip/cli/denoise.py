@@ -5,7 +5,7 @@ import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,7 @@ from robustdip.cli.standard_streams import (
     standard_input,
 )
 from robustdip.methods import METHODS, check_method, names
+from robustdip.told import DAMAGE, Told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,24 @@ def _known_method(name: str | None) -> str | None:
     if name is not None and name not in METHODS:
         raise typer.BadParameter(f"no method {name!r}; there are {', '.join(METHODS)}")
     return name
+
+
+def _known_damage(words: list[str] | None) -> list[str] | None:
+    _told(damage=words or "auto")
+    return words
+
+
+def _known_side(only: str | None) -> str | None:
+    _told(only=only)
+    return only
+
+
+def _told(**facts: Any) -> Told:
+    """What is told about the damage; a word that is not known is wrong usage."""
+    try:
+        return Told(**facts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def denoise(
@@ -160,6 +179,33 @@ def denoise(
             show_default="the first",
         ),
     ] = None,
+    damage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            callback=_known_damage,
+            help="What is wrong, if you know it; several may be given. "
+            + "; ".join(f"{name}: {words}" for name, words in DAMAGE.items())
+            + ".",
+            show_default="auto",
+        ),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(min=-1, max=1, help="From -1, removes too little, to 1, removes too much."),
+    ] = 0.0,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="bright|dark",
+            callback=_known_side,
+            help="Remove only what is brighter, or darker, than the picture.",
+        ),
+    ] = None,
+    max_size: Annotated[
+        float | None,
+        typer.Option(min=1, help="Width in pixels of the widest stroke, line or blob to remove."),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Gradient steps of a fit.", show_default="the method's"),
@@ -239,6 +285,7 @@ def denoise(
         raise typer.BadParameter("give --shared-mask or --defects, not both")
     task = Task(
         method=recipe or method,
+        told=_told(damage=damage or "auto", strength=strength, only=only, max_size=max_size),
         steps=steps,
         seed=seed,
         device=device,
@@ -281,6 +328,7 @@ def denoise(
             task.method,
             mask=mask is not None or (mapped and exact) or _mask_may_follow(task, paths),
             certain=not (add_mask is None and protect is None) or (mapped and not exact),
+            told=told.anything,
             steps=steps,
             device=device,
             uncertainty=save_uncertainty is not None,

@@ -13,6 +13,7 @@ import typer
 from robustdip.cli.compare import clean_floats, quality_of
 from robustdip.cli.options import picture_from
 from robustdip.cli.outputs import Outputs, place_of
+from robustdip.told import Told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +48,12 @@ class Task:
     """Of FITS files: the number or name."""
     tile: int | None = None
     every_tile: bool = False
+    told: Told = Told()
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Task":
+        """The task whose `dataclasses.asdict` went through JSON."""
+        return cls(**(values | {"told": Told(**values["told"])}))
 
 
 @dataclass(frozen=True)
@@ -238,6 +245,10 @@ def recovered(
         protect=masks.protect,
         reference=None if job.clean is None else clean_floats(job.clean, job.pages[page]),
         steps=task.steps,
+        damage=task.told.damage,
+        strength=task.told.strength,
+        only=task.told.only,
+        max_size=task.told.max_size,
         tile=task.tile,
         every_tile=task.every_tile,
         seed=task.seed,

@@ -56,7 +56,7 @@ def main() -> None:
         print(json.dumps(message), file=answers, flush=True)
 
     settings = requests.get()
-    task = Task(**settings["task"])
+    task = Task.from_json(settings["task"])
     files = MaskFiles(
         **{name: Path(path) for name, path in settings["masks"].items()}, exact=settings["exact"]
     )

@@ -19,6 +19,7 @@ __all__ = [
     "Estimate",
     "Penalty",
     "Problem",
+    "ShapeDetector",
     "data_loss",
 ]
 
@@ -122,6 +123,41 @@ class Detector(Protocol):
         Returns
         -------
         Tensor, bool, shape (1, C, H, W)
+        """
+        ...
+
+
+class ShapeDetector(Protocol):
+    """Finds what is probably damage by its shape, before the first step; a frozen dataclass."""
+
+    @property
+    def prior(self) -> float:
+        """Log odds that what has such a shape is damage."""
+        ...
+
+    @property
+    def only(self) -> Literal["bright", "dark"] | None:
+        """Find only what is brighter, or only what is darker, than its surroundings."""
+        ...
+
+    @property
+    def max_width(self) -> float:
+        """Width in pixels of the widest shape."""
+        ...
+
+    def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
+        """Estimate log odds of damage.
+
+        Parameters
+        ----------
+        y, valid : Tensor, float32, shape (1, C, H, W)
+            As in `Problem`.
+
+        Returns
+        -------
+        Tensor, float32, shape (1, 1, H, W), or None
+            What the shape adds to the log odds that all channels of a pixel are corrupted; 0 where
+            it says nothing. None if it says nothing anywhere.
         """
         ...
 

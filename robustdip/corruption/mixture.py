@@ -30,6 +30,11 @@ text, or a whole line has one value, this is stronger evidence than any residual
 these elements before the first step, and b = 1 there. So it is where a caller is certain of the
 corruption; where a caller is certain that an element is clean, b = 0.
 
+Shapes are weaker evidence: strokes of approximately one colour, lines, blobs. Detectors of shapes
+give log odds ℓ for each pixel, which are added to log π of the pattern of all channels. So an
+element that the network predicts from its surroundings is clean in spite of them. Until the first
+estimate the network descends with the weight min(1, e^−ℓ), so that it does not learn the damage.
+
 The channels of a pixel have a joint density, with the covariance R of
 `robustdip.corruption.channels`.
 
@@ -47,13 +52,13 @@ The element is returned as x + (1 − b)r, so its expected square error is
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustdip.corruption.base import Detector, Problem, data_loss
+from robustdip.corruption.base import Detector, Problem, ShapeDetector, data_loss
 from robustdip.corruption.channels import (
     ChannelCovariance,
     ChannelModel,
@@ -62,10 +67,13 @@ from robustdip.corruption.channels import (
     in_blocks,
 )
 from robustdip.corruption.missing_lines import MissingLines
+from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.corruption.scratches import Scratches
 
 __all__ = ["Mixture", "MixtureEstimate", "MixtureModel", "steps_per_side"]
+
+_EXCLUDED = -1e4  # log density of a value that the caller excludes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +90,14 @@ class Mixture:
         Number of steps between two estimates of s, per pixel of the side.
     detectors : tuple of Detector
         They find elements that are certainly corrupted.
+    shapes : tuple of ShapeDetector
+        They find what is probably corrupted, by its shape.
     scratches : Scratches or None
         The density along scratches; None leaves it out.
+    bias : float
+        Log odds that are added to those of corruption everywhere.
+    only : {"bright", "dark"} or None
+        Corrupted elements are only brighter, or only darker, than the image.
     covariance : Covariance
         Covariance of the channels of a pixel.
     scale : LocalScale
@@ -117,7 +131,10 @@ class Mixture:
     onset: float = 0.8  # 205 steps at 256x256
     refresh: float = 0.1
     detectors: tuple[Detector, ...] = (MissingLines(), PrintedText())
+    shapes: tuple[ShapeDetector, ...] = (PrintedColours(),)
     scratches: Scratches | None = Scratches()
+    bias: float = 0.0
+    only: Literal["bright", "dark"] | None = None
     covariance: Covariance = ChannelCovariance()
     scale: LocalScale = LocalScale()
     levels: int = 256
@@ -246,14 +263,17 @@ class MixtureModel:
         Linear prediction of all residuals of a pixel from its clean ones.
     corrupted_probability : Tensor, shape (1, C, H, W)
         b.
+    shape_odds : Tensor, shape (1, 1, H, W), or None
+        ℓ: log odds by shape of the pattern of all channels; None if there are none.
     undecided : Tensor, shape (1, C, H, W)
-        1 for valid elements of which nothing is certain, and which no detector has found.
+        1 for valid elements of which nothing is certain, and which no detector has found; smaller
+        where their shape is evidence of corruption.
     impossible : Tensor, bool, shape (1, P, H, W)
         Patterns in which an element that a detector has found or that is certainly corrupted would
         be clean, or one that is certainly clean would be corrupted.
     judged : Tensor, shape (1, 1, H, W), or None
-        1 for pixels that π is estimated from: those of which nothing is certain, because the caller
-        has not chosen the others at random. None for all.
+        1 for pixels that π is estimated from: those of which nothing is certain and whose shape is
+        no evidence, because the others are not chosen at random. None for all.
     flat_area : Tensor, bool, shape (1, C, H, W)
         Elements of squares of one exact value.
     weight : Tensor, shape (1, C, H, W)
@@ -289,6 +309,8 @@ class MixtureModel:
         else:
             for detector in settings.detectors:
                 found |= detector.find(y, valid)
+        # A file that has kept exact colours has no approximate ones.
+        found_exactly = bool(found.any())
         certain = torch.zeros_like(found)
         if problem.corrupted is not None:
             found |= problem.corrupted
@@ -296,17 +318,35 @@ class MixtureModel:
         if problem.clean is not None:
             found &= ~problem.clean
             certain |= problem.clean
+        self.shape_odds = None if found_exactly else self._shape_odds()
         self.weight = valid * ~found
+        if self.shape_odds is not None:
+            self.weight = self.weight * torch.exp(-self.shape_odds.clamp(min=0))
         self.undecided = self.weight if problem.clean is None else self.weight * ~problem.clean
         calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - patterns, found.to(y))
         self.impossible = calls_it_clean > 0
         if problem.clean is not None:
             calls_it_bad = torch.einsum("pc,bchw->bphw", patterns, problem.clean.to(y))
             self.impossible |= calls_it_bad > 0
-        self.judged = (~certain.any(dim=1, keepdim=True)).to(y) if certain.any() else None
+        chosen = certain.any(dim=1, keepdim=True)
+        if self.shape_odds is not None:
+            chosen |= self.shape_odds != 0
+        self.judged = (~chosen).to(y) if chosen.any() else None
         self.flat_area = _flat_area(y, settings.flat_side) & ~found
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
+
+    def _shape_odds(self) -> Tensor | None:
+        """ℓ: the largest odds of all detectors of shapes, 0 where elements are certainly clean."""
+        problem = self.problem
+        found = [shape.shape_odds(problem.y, problem.valid) for shape in self.settings.shapes]
+        odds = [each for each in found if each is not None]
+        if not odds:
+            return None
+        largest = torch.stack(odds).amax(dim=0)
+        if problem.clean is not None:
+            largest = largest.masked_fill(problem.clean.any(dim=1, keepdim=True), 0)
+        return largest
 
     def loss(self, x: Tensor) -> Tensor:
         """Compute the mean loss, minus the expected cost of corruption before the onset.
@@ -423,13 +463,17 @@ class MixtureModel:
         # A frequent value is no evidence of corruption if the network nearly explains it, or in a
         # flat area such as white paper. Its density is then limited to the mean.
         evident = (size > self.settings.evident) & ~self.flat_area
+        only = self.settings.only
+        wrong_side = None if only is None else residual < 0 if only == "bright" else residual > 0
         for _ in range(self.settings.sweeps if sweeps is None else sweeps):
-            self._expect(length, log_volume, evident)
+            self._expect(length, log_volume, evident, wrong_side)
             self._maximise(length, evident)
         self.weight = (1 - self.corrupted_probability) * valid
         self.clean_fraction = float(self.weight.sum() / valid.sum())
 
-    def _expect(self, length: Tensor, log_volume: Tensor, evident: Tensor) -> None:
+    def _expect(
+        self, length: Tensor, log_volume: Tensor, evident: Tensor, wrong_side: Tensor | None
+    ) -> None:
         """Expectation: compute the posterior of the patterns, and λ from the same odds."""
         patterns, clean_count = self.channels.patterns, self.channels.clean_count
         # Log density of the corrupted channels' values under each pattern, (1, P, H, W).
@@ -444,6 +488,12 @@ class MixtureModel:
         log_run = torch.log(self.continued_fraction * run)
         log_run = torch.where(evident.any(dim=1, keepdim=True), log_run, log_run.clamp(max=0))
         log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
+        if self.shape_odds is not None:
+            log_joint[:, -1:] += self.shape_odds
+        if wrong_side is not None:
+            log_joint += _EXCLUDED * torch.einsum("pc,bchw->bphw", patterns, wrong_side.to(log_bad))
+        if self.settings.bias:
+            log_joint[:, 1:] += self.settings.bias
         # π, and the Laplace density exp(−length/β) / (β^k V) of the k clean channels.
         log_joint = log_joint + torch.log(self.prior)[:, None, None] - log_volume
         log_joint = log_joint - clean_count[:, None, None] * torch.log(self.scale)
