@@ -328,7 +328,7 @@ def denoise(
             task.method,
             mask=mask is not None or (mapped and exact) or _mask_may_follow(task, paths),
             certain=not (add_mask is None and protect is None) or (mapped and not exact),
-            told=told.anything,
+            told=task.told.anything,
             steps=steps,
             device=device,
             uncertainty=save_uncertainty is not None,
