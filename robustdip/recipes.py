@@ -26,9 +26,9 @@ class Recipe:
     networks : int
         Number of networks that are fitted side by side from different starts, with one s. The image
         is their mean, whose error is smaller than that of each.
-    width, finest, scales, skip, published_net
-        See `robustdip.fitting.network.SkipUNet`; `finest` is a fraction of the width, and at least
-        16 channels.
+    width, joined, finest, scales, skip, published_net
+        See `robustdip.fitting.network.SkipUNet`; `joined` and `finest` are fractions of the
+        width, and at least 16 channels.
     code_channels, code_scale : int, float
         Channels of the network's fixed random input z, and its range: uniform in [0, code_scale].
     jitter : float
@@ -69,6 +69,7 @@ class Recipe:
     steps: int
     width: int
     networks: int = 1
+    joined: float = 1.0
     finest: float = 1.0
     scales: int = 5
     skip: int = 4
@@ -92,7 +93,8 @@ class Recipe:
         check_choice("loss", self.loss, ("l2", "l1"))
         for name, least in {"steps": 1, "networks": 1, "width": 16, "scales": 1, "skip": 1}.items():
             check_count(name, getattr(self, name), least=least)
-        check_real("finest", self.finest, above=0, most=1)
+        for name in ("joined", "finest"):
+            check_real(name, getattr(self, name), above=0, most=1)
         model, kind = self.corruption_model, type(self.corruption_model).__name__
         if model.squared_loss_only and self.loss != "l2":
             raise ValueError(f"loss is {self.loss!r}; corruption model {kind} needs 'l2'")
@@ -138,7 +140,8 @@ _DEFAULT = Recipe(
     source="robustdip; derived in robustdip.corruption.mixture, measured in docs/benchmarks.md",
     steps=600,
     width=64,
-    finest=0.5,
+    joined=0.5,
+    finest=0.25,
     corruption_model=Mixture(),
 )
 

@@ -12,7 +12,7 @@ so a killed run resumes. The variants:
     no-s            s = 0
     no-onset        s counts from its first growth on
     onset-0.6, onset-1.2  steps a pixel of the side before s counts, instead of 0.8
-    wide-finest     64 channels at full resolution too, for 1.6 times the work
+    full-rank       68 channels enlarged, 32 convolved at full resolution: about twice the work
     two-networks    the mean of two, for twice the work
     no-average      the result is the last output, not a running average
     half-steps, twice-steps
@@ -155,7 +155,7 @@ VARIANTS: dict[str, Variant] = {
     "onset-0.6": of_mixture(onset=0.6),
     "onset-1.2": of_mixture(onset=1.2),
     "no-average": of_recipe(average=0.0),
-    "wide-finest": of_recipe(finest=1.0),
+    "full-rank": of_recipe(joined=1.0, finest=0.5),
     "two-networks": of_recipe(networks=2),
     "half-steps": of_length(0.5),
     "twice-steps": of_length(2),

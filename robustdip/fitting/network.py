@@ -20,15 +20,24 @@ class SkipUNet(nn.Module):
     each convolution followed by batch normalisation and LeakyReLU(0.2); last a conv 1x1 and a
     sigmoid.
 
+    With `joined`, a conv 1x1 without normalisation reduces the channels before they are upsampled.
+    It commutes with the interpolation, so that the conv 1x1 and the conv 3x3 are one convolution
+    3x3 of the layout above, whose matrix for each pixel has a lower rank; but most of the work is
+    done on a quarter of the pixels.
+
     Parameters
     ----------
     in_channels, out_channels : int
         Channels of the input z and of the image.
     width : int
         Channels of every scale.
+    joined : int, optional
+        Channels of the tensor that each decoder convolves, with those of the skip connection;
+        width + skip if None.
     finest : int, optional
-        Channels of up_0, the decoder at full resolution; `width` if None. At equal widths more than
-        half of the computation is there, and detail needs few channels.
+        Channels of the decoder at full resolution: of up_0 and of the tensor that it convolves.
+        `width` and `joined` if None. At equal widths more than half of the computation is there,
+        and detail needs few channels.
     scales : int
         Number of halvings; height and width of z must be multiples of ``2**scales``.
     skip : int
@@ -48,6 +57,7 @@ class SkipUNet(nn.Module):
         out_channels: int,
         *,
         width: int = 128,
+        joined: int | None = None,
         finest: int | None = None,
         scales: int = 5,
         skip: int = 4,
@@ -56,8 +66,8 @@ class SkipUNet(nn.Module):
     ) -> None:
         super().__init__()
 
-        def block(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Sequential:
-            conv = nn.utils.skip_init(
+        def convolution(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+            return nn.utils.skip_init(
                 nn.Conv2d,
                 cin,
                 cout,
@@ -69,17 +79,26 @@ class SkipUNet(nn.Module):
                 device="cpu",
                 dtype=torch.float32,
             )
-            return nn.Sequential(conv, _norm(cout), nn.LeakyReLU(0.2, inplace=True))
 
+        def block(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Sequential:
+            layers = convolution(cin, cout, kernel, stride), _norm(cout)
+            return nn.Sequential(*layers, nn.LeakyReLU(0.2, inplace=True))
+
+        decoded = [finest or width, *[width] * (scales - 1)]
         self.skip, self.down, self.up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.reduce = nn.ModuleList()
         for i in range(scales):
-            cin = in_channels if i == 0 else width
+            cin = width if i else in_channels
             self.skip.append(block(cin, skip, 1))
             self.down.append(nn.Sequential(block(cin, width, 3, stride=2), block(width, width, 3)))
-            joined = width + skip
-            out = width if i or finest is None else finest
-            up = nn.Sequential(block(joined, out, 3), block(out, out, 1))
-            self.up.append(nn.Sequential(_norm(joined), up) if published else up)
+            if joined is None:
+                seen = width + skip
+                self.reduce.append(nn.Identity())
+            else:
+                seen = joined if i or finest is None else finest
+                self.reduce.append(convolution(width, seen - skip, 1))
+            up = nn.Sequential(block(seen, decoded[i], 3), block(decoded[i], decoded[i], 1))
+            self.up.append(nn.Sequential(_norm(seen), up) if published else up)
         self.head = nn.utils.skip_init(
             nn.Conv2d, finest or width, out_channels, 1, device="cpu", dtype=torch.float32
         )
@@ -109,7 +128,8 @@ class SkipUNet(nn.Module):
         for skip, down in zip(self.skip, self.down, strict=True):
             skips.append(skip(x))
             x = down(x)
-        for up in reversed(self.up):
+        for reduce, up in zip(reversed(self.reduce), reversed(self.up), strict=True):
+            x = reduce(x)
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
             if x.requires_grad:
                 # The gradient arrives as a slice of the joined tensor's, and on such a slice the

@@ -36,7 +36,7 @@ def test_every_variant_changes_the_result(command, small, picture, tmp_path, cap
     # No path is bounded within 64 steps: `test_rates` goes on. Of so few steps the onset is two
     # fifths in any case. The narrow network has 16 channels everywhere. Noise has no shapes and
     # does not run on: see the next tests.
-    for name in ("no-reach", "onset-0.6", "onset-1.2", "wide-finest", "no-streaks", "no-shapes"):
+    for name in ("no-reach", "onset-0.6", "onset-1.2", "full-rank", "no-streaks", "no-shapes"):
         del values[name]
     assert default not in values.values()
 
@@ -190,7 +190,8 @@ def test_a_variant_is_the_default_with_one_thing_changed():
         changed = {
             f.name for f in fields(default) if getattr(recipe, f.name) != getattr(default, f.name)
         }
-        assert len(changed) == (0 if name == "default" else 3 if name == "adam" else 1), name
+        expected = {"default": 0, "full-rank": 2, "adam": 3}.get(name, 1)
+        assert len(changed) == expected, name
         if changed == {"corruption_model"} and isinstance(recipe.corruption_model, Mixture):
             model, before = recipe.corruption_model, default.corruption_model
             inner = [

@@ -201,7 +201,8 @@ def scene(*shape: int) -> np.ndarray:
 def test_the_last_step_carries_the_detected_image(shape):
     recipe = replace(RECIPE, window=4, patience=6, steps=300)
     image = scene(*shape)
-    steps = [(step.number, step.steps, step.image) for step in fit(image, recipe, seed=1)]
+    # With this seed the end is seen before the step that asks for it.
+    steps = [(step.number, step.steps, step.image) for step in fit(image, recipe, seed=2)]
     images = np.array([shown for *_, shown in steps])
     # The last image is the detected one, so the output of the last step is not among them.
     best, over = published(variances(images[:-1], 4), patience=6)
@@ -211,7 +212,7 @@ def test_the_last_step_carries_the_detected_image(shape):
     assert [number for number, *_ in steps] == list(range(1, len(steps) + 1))
     assert [total for _, total, _ in steps] == [300] * (len(steps) - 1) + [len(steps)]
 
-    result = denoise(image, method=recipe, seed=1)
+    result = denoise(image, method=recipe, seed=2)
     np.testing.assert_array_equal(result.image, images[-1])
     assert (result.steps, result.status, result.recipe) == (len(steps), "completed", recipe)
     assert result.history[-1]["step"] == len(steps)

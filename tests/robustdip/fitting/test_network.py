@@ -64,6 +64,21 @@ def test_gradients_are_those_of_the_plain_layers():
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+def test_channels_are_reduced_before_the_enlargement_with_the_result_of_doing_it_after():
+    """A convolution 1x1 commutes with the interpolation, whose weights add up to 1."""
+    net = SkipUNet(8, 3, width=12, joined=8, finest=6, scales=3, generator=gen(0)).double()
+    z = torch.rand(1, 8, 32, 40, generator=gen(1), dtype=torch.float64)
+    x, skips = z, []
+    for skip, down in zip(net.skip, net.down, strict=True):
+        skips.append(skip(x))
+        x = down(x)
+    for reduce, up in zip(reversed(net.reduce), reversed(net.up), strict=True):
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = up(torch.cat([skips.pop(), reduce(x)], dim=1))
+    torch.testing.assert_close(net(z), torch.sigmoid(net.head(x).float()), rtol=1e-6, atol=1e-7)
+    assert [up[0][0].in_channels for up in net.up] == [6, 8, 8]
+
+
 def test_weights_come_from_the_generator_alone():
     state = torch.get_rng_state()
     one, same, other = small(seed=3), small(seed=3), small(seed=4)
