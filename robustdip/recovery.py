@@ -15,12 +15,13 @@ from overparam.devices import pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError
 from robustdip.corruption.descent import Descent
 from robustdip.fitting.loop import Step, fit
-from robustdip.fitting.memory import memory_free, memory_needed
+from robustdip.fitting.memory import memory_free
 from robustdip.inputs import Given, check_image, check_reference
 from robustdip.methods import DEFAULT, METHODS, Method, check_method
 from robustdip.quality import psnr
 from robustdip.recipes import Recipe
 from robustdip.tiling.canvas import Canvas
+from robustdip.tiling.memory import memory_of_picture
 from robustdip.tiling.plan import Tile, plan
 from robustdip.tiling.quality import TiledQuality
 from robustdip.tiling.survey import survey
@@ -31,8 +32,6 @@ __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 Status = Literal["completed", "interrupted"]
 
 _ADVICE = "give a smaller tile, or use a machine with more memory"
-# Of an element: s and uncertainty in float32, what was found, and a mask for detectors.
-_RESULT_BYTES = 10
 # |s| above which an element counts as changed by a classical method: a tenth of the range.
 _CHANGED_ABOVE = 0.1
 # Steps between two checks of the loss, each of which waits for the device. A fit that has diverged
@@ -226,6 +225,7 @@ def denoise(
         recipe = replace(recipe, steps=steps)
     tiles = plan(given.values.shape[:2], side=tile)
     task = _Task(given, told.applied(recipe), clean, seed, pick_device(device), on_step)
+    _require_memory(task, tiles, side=tile)
     if len(tiles) == 1:
         return _fitted(task)
     return _fitted_in_tiles(task, tiles, every_tile=every_tile)
@@ -245,7 +245,6 @@ class _Task:
 
 def _fitted(task: _Task) -> Denoised:
     given, recipe = task.given, task.recipe
-    _require_memory(given.values.shape, recipe, task.device)
     history: list[dict[str, float]] = []
 
     def record(step: Step) -> None:
@@ -275,8 +274,6 @@ def _fitted(task: _Task) -> Denoised:
 
 def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Denoised:
     given, recipe = task.given, task.recipe
-    window = given.part(tiles[0].window).values.shape
-    _require_memory(window, recipe, task.device, picture=given)
     begin = time.perf_counter()
     surveyed = survey(given, tiles, recipe, every_tile=every_tile)
     canvas = Canvas(given, surveyed.wrong)
@@ -446,19 +443,18 @@ def _finite_loss(step: Step, recipe: Recipe) -> float:
     return loss
 
 
-def _require_memory(
-    shape: tuple[int, ...], recipe: Recipe, device: torch.device, *, picture: Given | None = None
-) -> None:
+def _require_memory(task: _Task, tiles: list[Tile], *, side: int | None) -> None:
     """Refuse a fit that does not fit. The results of a picture in tiles take memory as well."""
-    needed, free = memory_needed(shape, recipe, device=device), memory_free(device)
-    what = f"an image of {shape[1]}x{shape[0]}"
-    if picture is not None:
-        height, width = picture.shape[:2]
-        what = f"an image of {width}x{height} in tiles of {shape[1]}x{shape[0]}"
-        if device.type == "cpu":
-            needed += picture.values.size * (_RESULT_BYTES + picture.original.itemsize)
+    given, recipe, device = task.given, task.recipe, task.device
+    needed = memory_of_picture(
+        given.values.shape, recipe, device=device, tile=side, itemsize=given.original.itemsize
+    )
+    free = memory_free(device)
     if free is not None and needed > free:
+        height, width = given.shape[:2]
+        (top, bottom), (left, right) = tiles[0].window_rows, tiles[0].window_columns
+        cut = f" in tiles of {right - left}x{bottom - top}" if len(tiles) > 1 else ""
         raise NotEnoughMemoryError(
-            f"{what} needs about {needed / 1e9:.1f} GB with recipe "
+            f"an image of {width}x{height}{cut} needs about {needed / 1e9:.1f} GB with recipe "
             f"{recipe.name!r} and {device} has {free / 1e9:.1f} GB free; {_ADVICE}"
         )

@@ -6,6 +6,7 @@ ends at once when standard input does, so that it never outlives the program tha
 
 import dataclasses
 import json
+import math
 import os
 import queue
 import signal
@@ -29,6 +30,8 @@ __all__ = ["main", "settings_message"]
 Message = dict[str, Any]
 
 _SECONDS_BETWEEN_REPORTS = 0.2
+# Bytes a sample: as it was read, and in float32.
+_PICTURE = 5
 # Bytes a sample that a classical method takes, some arrays of float64.
 _CLASSICAL = 200
 # What a user can correct; see `overparam.terminal.exit_on_error`.
@@ -98,17 +101,15 @@ def _needs(task: Task, shape: tuple[int, ...]) -> Message:
 
     method = METHODS[task.method]
     if method.kind != "fit":
-        size = 1
-        for length in shape:
-            size *= length
-        return {"devices": ["auto"], "bytes": _CLASSICAL * size, "gpu": False}
+        return {"devices": ["auto"], "bytes": _CLASSICAL * math.prod(shape), "gpu": False}
     import torch
 
     from overparam.devices import pick_device
-    from robustdip.fitting.memory import memory_needed
+    from robustdip.tiling.memory import memory_of_picture
 
     device = pick_device(task.device)
-    needed = memory_needed(shape, method.load(), device=device)
+    needed = memory_of_picture(shape, method.load(), device=device, tile=task.tile)
+    needed += _PICTURE * math.prod(shape)
     if device.type == "cuda" and task.device == "auto":
         names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         return {"devices": names, "bytes": needed, "gpu": True}

@@ -8,8 +8,8 @@ import torch
 from skimage import data
 
 from robustdip import RECIPES, corrupt, denoise, fit
+from robustdip.fitting.memory import memory_needed
 from robustdip.quality import psnr
-from robustdip.recovery import memory_needed
 from tests.helpers.images import with_mixture
 
 pytestmark = [

@@ -573,7 +573,7 @@ def test_running_out_of_memory_on_the_way_has_the_same_advice(monkeypatch, error
         raise error
 
     scripted(monkeypatch, then=fail)
-    with pytest.raises(NotEnoughMemoryError, match=r"ran out of memory .*\(2, 2, 1\); make") as out:
+    with pytest.raises(NotEnoughMemoryError, match=r"ran out of memory .*\(2, 2, 1\); give") as out:
         denoise(picture(2, 2, 1))
     assert out.value.__cause__ is error
 

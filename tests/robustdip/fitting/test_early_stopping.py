@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from robustdip import RECIPES, denoise, fit
 from robustdip.corruption.mixture import Mixture
 from robustdip.fitting.early_stopping import EarlyStopping
+from robustdip.fitting.memory import memory_needed
 from robustdip.fitting.network import SkipUNet
 from robustdip.fitting.optimizers import Rates, optimizers_for
-from robustdip.recovery import memory_needed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
