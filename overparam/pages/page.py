@@ -16,7 +16,9 @@ __all__ = ["html_page"]
 _BASE = Path(__file__).parent
 
 
-def html_page(folder: Path, values: Mapping[str, Any]) -> bytes:
+def html_page(
+    folder: Path, values: Mapping[str, Any], *, template: str = "page.html.jinja"
+) -> bytes:
     """Render the page of a folder.
 
     Parameters
@@ -27,6 +29,8 @@ def html_page(folder: Path, values: Mapping[str, Any]) -> bytes:
     values : mapping of str to object
         For the template, all of it data: it is escaped. Strings with characters that UTF-8 does not
         have get escape sequences in their place.
+    template : str
+        Another template of the folder, with the same style and script.
 
     Returns
     -------
@@ -54,7 +58,7 @@ def html_page(folder: Path, values: Mapping[str, Any]) -> bytes:
         f"default-src 'none'; img-src data:; style-src {_source(style)}; "
         f"script-src {_source(script)}; base-uri 'none'; form-action 'none'"
     )
-    html = environment.get_template("page.html.jinja").render(
+    html = environment.get_template(template).render(
         {
             **values,
             "policy": policy,

@@ -92,8 +92,8 @@ def compare_methods(
     """Train with every method on the same noisy labels, and compare.
 
     Finished runs are not repeated and stopped ones continue: repeat the command after
-    Ctrl-C. The files comparison.md, comparison.csv and comparison.png in --out are
-    updated after every run.
+    Ctrl-C. comparison.html, comparison.md, comparison.csv and comparison.png in --out
+    are updated after every run.
 
     All methods see the same images, labels and views, and no clean label. Only
     coteaching+ is told how many labels are wrong. If a method diverges, the others

@@ -4,6 +4,7 @@ import csv
 import io
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from overparam.figures import write_figure
 from overparam.files import FileError, file_errors, one_line, replace_file
 from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.methods.catalogue import METHODS
+from sop_classify.reports.comparison_report import ShownRun, comparison_page, shown_run
 from sop_classify.runs.record import RECORD, RunRecord, read_metrics, read_record
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def write_comparison(folder: Path) -> str:
-    """Write comparison.csv (a row for each run), comparison.md and comparison.png.
+    """Write comparison.csv (a row for each run), comparison.md, comparison.html and comparison.png.
 
     Parameters
     ----------
@@ -93,6 +95,7 @@ def write_comparison(folder: Path) -> str:
         If a file cannot be written.
     """
     rows: list[dict[str, Any]] = []
+    complete: list[ShownRun] = []
     failures: dict[Case, int] = defaultdict(int)
     remarks: list[str] = []
     for path in _run_folders(folder):
@@ -100,6 +103,7 @@ def write_comparison(folder: Path) -> str:
             record = read_record(path)
             if record.status == "completed":
                 rows.append(_row(path, record))
+                complete.append(shown_run(path, record))
             elif record.status == "failed":
                 failures[_noise(path, record), record.recipe["method"]] += 1
                 reason = record.results.get("error", "no reason is on record")
@@ -120,13 +124,21 @@ def write_comparison(folder: Path) -> str:
     writer.writerows(rows)
     replace_file(folder / "comparison.csv", table.getvalue().encode())
 
-    titles = " | ".join(title for title, _ in _COLUMNS.values())
-    lines = [f"| noise | method | {titles} | published, % | n |"]
-    lines += ["|" + "---|" * (len(_COLUMNS) + 4)]
-    lines += [_line(case, groups.get(case, []), failures.get(case, 0)) for case in cases]
+    titles = ["noise", "method", *(title for title, _ in _COLUMNS.values()), "published, %", "n"]
+    cells = [_cells(case, groups.get(case, []), failures.get(case, 0)) for case in cases]
+    lines = [_line(titles), "|" + "---|" * len(titles), *map(_line, cells)]
     lines += [f"\n{remark}" for remark in remarks]
     text = "\n".join(lines)
     replace_file(folder / "comparison.md", f"{text}\n\n{_NOTE}".encode())
+    page = comparison_page(
+        complete,
+        title=f"Methods compared: {folder.resolve().name}",
+        columns=titles,
+        rows=cells,
+        remarks=remarks,
+        note=_NOTE.replace("`", "").replace("\n", " "),
+    )
+    replace_file(folder / "comparison.html", page)
     if rows:
         noises = list(dict.fromkeys(noise for noise, _ in groups))
         draw = partial(_draw, groups=groups, cases=[c for c in cases if c in groups])
@@ -172,17 +184,21 @@ def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
         }
 
 
-def _line(case: Case, rows: list[dict[str, Any]], failures: int) -> str:
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cells(case: Case, rows: list[dict[str, Any]], failures: int) -> list[str]:
     noise, method = case
     shown = [
         _spread([row[key] * scale for row in rows if row.get(key) is not None])
         for key, (_, scale) in _COLUMNS.items()
     ]
-    published: Any = ""
+    published = ""
     if method in METHODS and rows and all(row["is_cifar10"] for row in rows):
-        published = METHODS[method].published_accuracy.get(noise, "")
+        published = str(METHODS[method].published_accuracy.get(noise, ""))
     number = f"{len(rows)} ({failures} failed)" if failures else f"{len(rows)}"
-    return f"| {noise} | {method} | {' | '.join(shown)} | {published} | {number} |"
+    return [noise, method, *shown, published, number]
 
 
 def _spread(values: list[float]) -> str:

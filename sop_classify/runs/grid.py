@@ -30,7 +30,7 @@ def train_grid(
         Each with the name of its folder. Taken one at a time, so that only one set of data has to
         be in memory.
     folder : Path
-        Holds the folders of the runs, and comparison.md, comparison.csv and comparison.png.
+        Holds the folders of the runs, and comparison.html, .md, .csv and .png.
     on_batch : callable, optional
         As in `Training.epochs`.
 
