@@ -8,6 +8,7 @@ one is removed. So 100,000 images of 224x224 need 15 GB of disk and no memory to
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -56,8 +58,8 @@ class Pixels:
     Attributes
     ----------
     images : ndarray, shape (n, side, side, 3), uint8
-        Those that could be read, in the order of the files. Mapped from `path`; what is written
-        into it stays in memory.
+        Those that could be read, in the order of the files. Mapped from `path`, to be read only:
+        what is written into it may be forgotten.
     unreadable : mapping of int to str
         Position of each file that could not be read, and why.
     path : Path
@@ -228,7 +230,18 @@ def rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint
             part = np.memmap(nameless, np.uint8, "w+", shape=shape)
     for start in range(0, index.size, 1024):
         part[start : start + 1024] = images[index[start : start + 1024]]
+        for mapped in (images, part):
+            _release(mapped)
     return part
+
+
+def _release(mapped: NDArray[np.uint8]) -> None:
+    """Let the memory of a mapped file go; what is read again comes from the file."""
+    base: Any = mapped
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # Windows lacks it
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _sum(words: Sequence[str]) -> str:

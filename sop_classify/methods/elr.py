@@ -92,6 +92,9 @@ class ELRLoss(Loss):
             regularisation=recipe.regularisation,
         )
 
+    # Compiled, it would give wrong gradients: AOTAutograd reads what is kept again in the backward
+    # pass, after it has moved. The network around it can be compiled.
+    @torch.compiler.disable
     def forward(
         self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
     ) -> Tensor:

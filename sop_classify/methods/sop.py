@@ -174,6 +174,9 @@ class SOPLoss(Loss):
         up, down = self.parts(labels)
         return {"u": up, "v": down.sum(1)}
 
+    # Compiled, it would give wrong gradients: AOTAutograd reads what is kept again in the backward
+    # pass, after it has moved. The network around it can be compiled.
+    @torch.compiler.disable
     def forward(
         self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
     ) -> Tensor:
@@ -269,6 +272,10 @@ class SOPLoss(Loss):
                 pull = (weight * (scaled - label)).sum(1, keepdim=True)
                 grad_up += self.balance * pull / (scaled.shape[1] * total)
         grad_down = -2 * misfit * (1 - label)
+        # A row of logits that are not finite has no gradient. A GradScaler skips such a step of the
+        # network, which recovers; a NaN in u or v would stay.
+        finite = raw.isfinite().all(1, keepdim=True)
+        grad_up, grad_down = (torch.where(finite, grad, 0) for grad in (grad_up, grad_down))
         if self.form == "released":  # a clamp at 1 passes no gradient back
             grad_up = torch.where(u * u > 1, 0, grad_up)
             grad_down = torch.where(v * v > 1, 0, grad_down)
