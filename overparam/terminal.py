@@ -110,6 +110,9 @@ def _new_bar() -> Any:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        # What is printed meanwhile goes above the bar, and so to standard error: only if both are
+        # the terminal.
+        redirect_stdout=sys.stdout.isatty(),
     )
 
 

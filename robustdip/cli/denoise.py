@@ -35,7 +35,7 @@ from robustdip.cli.options import (
     save,
 )
 from robustdip.cli.outputs import Outputs, check_array_or_image, map_bytes, require_distinct
-from robustdip.cli.sources import find_sources
+from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import (
     STREAM,
     print_file,
@@ -315,10 +315,7 @@ def denoise(
                 paths = [standard_input(scratch)]
             if printed:
                 output = scratch / default_path(paths[0], None).name
-        results = [
-            output or default_path(path, None if out_dir is None else out_dir / source.folder)
-            for path, source in zip(paths, found.pictures, strict=True)
-        ]
+        results = results_of(found, out_dir) if output is None else [output]
         outputs = [Outputs(result, *extras) for result in results]
         jobs = list(without_earlier_results(paths, outputs))
         mapped = shared_mask or defects is not None

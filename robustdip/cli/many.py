@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -71,7 +72,10 @@ def restore_many(
     typer.Exit
         With status 1 if a picture failed, and 128 plus the signal's number if one was received.
     """
-    run = _Run(pictures, force=force, make_folders=make_folders, as_json=as_json)
+    inputs = {
+        _identity(path) for path in (*(path for path, _ in pictures), *masks.paths().values())
+    }
+    run = _Run(pictures, inputs - {None}, force=force, make_folders=make_folders, as_json=as_json)
     with ExitStack() as stack:
         if out_dir is not None:
             if make_folders:
@@ -113,6 +117,8 @@ class _Run:
     """What has become of each picture, by its number."""
 
     pictures: list[tuple[Path, Outputs]]
+    inputs: set[tuple[int, int] | None]
+    """Files that must survive, by their numbers."""
     force: bool
     make_folders: bool
     as_json: bool
@@ -131,7 +137,6 @@ class _Run:
 
     def messages(self, to_do: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Check each picture when it is its turn, and say what a process has to do."""
-        inputs = {_identity(source) for source, _ in self.pictures} - {None}
         for number in to_do:
             source, outputs = self.pictures[number]
             try:
@@ -141,7 +146,7 @@ class _Run:
                 begun = self.manifest is not None and self.manifest.was_begun(
                     source, outputs.result
                 )
-                others = [outputs.result] if _identity(outputs.result) in inputs else []
+                others = [outputs.result] if _identity(outputs.result) in self.inputs else []
                 outputs.check([source, *others], force=self.force or begun)
                 if self.manifest is not None:
                     self.manifest.begin(source, outputs.result)
@@ -178,8 +183,7 @@ class _Run:
         while report := self.reports.get(self.printed):
             self.printed += 1
             if report.record is not None and (self.as_json or not report.skipped):
-                output = report.record["output"]
-                typer.echo(json.dumps(report.record) if self.as_json else os.fsencode(output))
+                typer.echo(json.dumps(report.record) if self.as_json else self._shown(report))
             for error in report.errors:
                 typer.echo(f"error: {error}", err=True)
 
@@ -199,6 +203,12 @@ class _Run:
         if skipped:
             text += " (skipped: finished by an earlier run)"
         return f"{text}; passed over: {passed_over}" if passed_over else text
+
+    def _shown(self, report: _Report) -> str | bytes:
+        """The path of a result: as text on a terminal, where the bar makes way for it."""
+        output: str = report.record["output"] if report.record else ""
+        on_terminal = sys.stdout.isatty() and output.isprintable()
+        return output if on_terminal else os.fsencode(output)
 
     def _fail(self, number: int, error: Exception) -> None:
         from overparam.files import one_line

@@ -3,14 +3,15 @@
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustdip.cli.job import require_file
+from robustdip.cli.job import default_path, require_file
 from robustdip.cli.outputs import place_of
 
-__all__ = ["Source", "Sources", "find_sources"]
+__all__ = ["Source", "Sources", "find_sources", "results_of"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,25 @@ def find_sources(
         if not found.pictures:
             raise FileError(f"{str(listed)!r} lists no file")
     return found
+
+
+def results_of(sources: Sources, out_dir: Path | None) -> list[Path]:
+    """The default result of each picture, in the folders of `out_dir`.
+
+    Where a folder holds a.jpg and a.png, their results are a.jpg_denoised.png and
+    a.png_denoised.png. Pictures that were named one by one are for the caller to tell apart.
+    """
+    paths = [
+        default_path(source.path, None if out_dir is None else out_dir / source.folder)
+        for source in sources.pictures
+    ]
+    often = Counter(map(place_of, paths)) if sources.collected else Counter()
+    return [
+        path.with_name(f"{source.path.name}_denoised{path.suffix}")
+        if often[place_of(path)] > 1
+        else path
+        for source, path in zip(sources.pictures, paths, strict=True)
+    ]
 
 
 def _below(folder: Path, found: Sources, *, without: Path) -> Iterator[Source]:
