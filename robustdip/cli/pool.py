@@ -27,7 +27,7 @@ _START = (
 _SECONDS_TO_END = 5
 
 
-class WorkerDied(RuntimeError):
+class WorkerDied(OSError):
     """A process ended without an answer: one line that says how."""
 
 
@@ -71,7 +71,7 @@ class Pool:
         process.tell(question)
         _, answer = self._answers.get()
         if answer is None:
-            raise WorkerDied(process.ended())
+            raise WorkerDied(f"no process can be used: {process.ended()}")
         return answer
 
     def work(

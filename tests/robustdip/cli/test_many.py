@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from robustdip import read_image, write_image
+from robustdip.cli import pool
 from robustdip.cli.machine import free_cores, worker_count
 from robustdip.cli.sources import find_sources
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
@@ -226,6 +227,12 @@ def wait_for(condition, seconds=60):
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the processes")
+
+
+def test_a_process_that_cannot_start_is_one_line(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "_START", "import sys; sys.exit(3)")
+    line = refused("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "-q")
+    assert line == "error: no process can be used: its process ended with status 3"
 
 
 @linux
