@@ -80,7 +80,8 @@ def read_fits(path: Path, extension: int | str | None) -> list[Picture]:
     require_regular_file(path.stat().st_mode)
     fits = _astropy()
     try:
-        with fits.open(path, memmap=False) as file:
+        # astropy leaves a file open in which it finds no header.
+        with path.open("rb") as stream, fits.open(stream, memmap=False) as file:
             number = _number(file, extension)
             array, header = file[number].data, file[number].header.copy()
             headers = (header,) if number == 0 else (file[0].header.copy(), header)

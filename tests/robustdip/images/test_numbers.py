@@ -304,3 +304,42 @@ def test_without_astropy_one_line_says_what_to_install(tmp_path):
     assert result.stdout.endswith(
         ": FITS files need astropy; install it: pip install 'robustdip[astronomy]'\n"
     ), result.stderr
+
+
+@pytest.mark.parametrize("name", ["x.npy", "stack.npy", "x.fits", "x.tif", "pages.tif"])
+def test_damaged_bytes_are_read_or_refused_in_one_line(tmp_path, name):
+    if name.endswith(".fits"):
+        pytest.importorskip("astropy.io.fits")
+    path = tmp_path / name
+    if name == "pages.tif":
+        tifffile.imwrite(
+            path,
+            values_of("u1", (3, 40, 30)),
+            compression="zlib",
+            photometric="minisblack",
+            metadata=None,
+        )
+    elif name == "stack.npy":
+        np.save(path, values_of("i4", (3, 40, 30)))
+    else:
+        np.save(tmp_path / "source.npy", values_of("f4", (40, 30)))
+        path.write_bytes(pages_bytes(path, read_pages(tmp_path / "source.npy")))
+    sound, rng, refused = path.read_bytes(), np.random.default_rng(0), []
+    for trial in range(120):
+        data = bytearray(sound)
+        if trial % 3 == 0:
+            data = data[: rng.integers(len(data))]
+        else:  # mostly in the header, where it matters
+            for place in rng.integers(0, min(len(data), 400 if trial % 3 == 1 else 10**9), 3):
+                data[place] = rng.integers(256)
+        path.write_bytes(data)
+        try:
+            pages = read_pages(path)
+        except FileError as error:
+            refused.append(str(error))
+        else:
+            for page in pages:
+                assert np.isfinite(page.pixels).all()
+    assert len(refused) >= 30
+    assert all(line.startswith(f"cannot read {str(path)!r}: ") for line in refused)
+    assert not any("\n" in line for line in refused)
