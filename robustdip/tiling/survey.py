@@ -72,14 +72,18 @@ def survey(given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool)
         found &= ~given.protect
     if every_tile:
         return Survey(tiles, found)
-    wrong = found.any(axis=2)
+    wrong = _of_pixels(found)
     if given.add_mask is not None:
-        wrong |= given.add_mask.any(axis=2)
+        wrong |= _of_pixels(given.add_mask)
     # What is seen in one of two windows that overlap counts in both: the end of a scratch is found
     # with the rest of it.
     for tile in tiles:
         wrong[tile.window] |= suspects(given.part(tile.window))
     return Survey([tile for tile in tiles if wrong[tile.reach].any()], found)
+
+
+def _of_pixels(elements: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(elements.any(axis=2))
 
 
 def _require_clean(marked: NDArray[np.bool_] | None, tiles: list[Tile]) -> None:

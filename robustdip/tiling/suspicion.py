@@ -61,7 +61,7 @@ def suspects(given: Given) -> NDArray[np.bool_]:
     judged = np.ones(values.shape, bool) if given.protect is None else ~given.protect
     found = _impulses(values) & judged
     found = found.any(axis=2) & (found.sum() > _IMPULSES * values.size)
-    judged = judged.any(axis=2)
+    judged = np.asarray(judged.any(axis=2))
     for halvings, most in enumerate(_SPOTS):
         if min(values.shape[:2]) < len(_RING):
             break
@@ -99,7 +99,7 @@ def _ring(values: NDArray[Any]) -> list[NDArray[Any]]:
 def _beyond(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
     """Pixels (H, W) of which a channel is beyond all these."""
     high, low = np.maximum.reduce(ring), np.minimum.reduce(ring)
-    return _outside(values, high, low).any(axis=2)
+    return np.asarray(_outside(values, high, low).any(axis=2))
 
 
 def _lines(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
