@@ -31,7 +31,7 @@ __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
 
 Status = Literal["completed", "interrupted"]
 
-_ADVICE = "give a smaller tile, or use a machine with more memory"
+_ADVICE = "make the image or the tile smaller, or use a machine with more memory"
 # |s| above which an element counts as changed by a classical method: a tenth of the range.
 _CHANGED_ABOVE = 0.1
 # Steps between two checks of the loss, each of which waits for the device. A fit that has diverged

@@ -526,7 +526,7 @@ def test_what_will_not_fit_is_refused_with_advice(monkeypatch, no_step):
     needed = memory_needed(big.shape, RECIPES["default"])
     assert f"3000x2000 needs about {needed / 1e9:.1f} GB" in str(caught.value)
     assert "2.0 GB free" in str(caught.value)
-    assert "give a smaller tile" in str(caught.value)
+    assert "make the image or the tile smaller" in str(caught.value)
     assert isinstance(caught.value, MemoryError)
 
 
@@ -573,7 +573,7 @@ def test_running_out_of_memory_on_the_way_has_the_same_advice(monkeypatch, error
         raise error
 
     scripted(monkeypatch, then=fail)
-    with pytest.raises(NotEnoughMemoryError, match=r"ran out of memory .*\(2, 2, 1\); give") as out:
+    with pytest.raises(NotEnoughMemoryError, match=r"ran out of memory .*\(2, 2, 1\); make") as out:
         denoise(picture(2, 2, 1))
     assert out.value.__cause__ is error
 

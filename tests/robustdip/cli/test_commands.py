@@ -501,7 +501,7 @@ def test_no_memory_and_divergence_are_one_line(image, tmp_path, monkeypatch):
     monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: 1000)
     line = refused("denoise", image, "-q")
     assert "10x12 needs about" in line
-    assert "give a smaller tile" in line
+    assert "make the image or the tile smaller" in line
     monkeypatch.setattr(robustdip.recovery, "memory_free", memory_free)
     monkeypatch.setitem(RECIPES, "default", replace(RECIPES["default"], lr=1e30))
     line = refused("denoise", image, "-q")

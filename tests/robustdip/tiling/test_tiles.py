@@ -224,7 +224,7 @@ def test_memory_follows_the_tile(monkeypatch):
     enough = memory_needed((64, 64, 3), DEFAULT) + 30 * image.size
     assert enough < memory_needed(image.shape, DEFAULT)
     monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: enough)
-    with pytest.raises(NotEnoughMemoryError, match="give a smaller tile"):
+    with pytest.raises(NotEnoughMemoryError, match="make the image or the tile smaller"):
         denoise(image, method=DEFAULT, tile=600)
     mask = image[..., 0] < 0
     assert denoise(image, method=DEFAULT, tile=64, mask=mask).tiles > 1
