@@ -22,6 +22,8 @@ maximisation:
   the colour of a scratch, and is flat for random values.
 - λ, the fraction of the pixels corrupted in all channels that continue the damage around them;
   these have a density of their own (`robustdip.corruption.scratches`).
+- δ, the share of what looks corrupted that is detail (`robustdip.corruption.detail`); it counts as
+  clean.
 - π, for each of the 2^C patterns in which the C channels of a pixel can be corrupted together, so
   that damage of single elements and of whole pixels are both recognised.
 
@@ -66,6 +68,8 @@ from robustdip.corruption.channels import (
     LocalScale,
     in_blocks,
 )
+from robustdip.corruption.detail import Detail, DetailModel
+from robustdip.corruption.drawings import is_drawn
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
@@ -98,6 +102,8 @@ class Mixture:
         Log odds that are added to those of corruption everywhere.
     only : {"bright", "dark"} or None
         Corrupted elements are only brighter, or only darker, than the image.
+    detail : Detail or None
+        What tells detail with a large residual from corruption; None leaves it out.
     covariance : Covariance
         Covariance of the channels of a pixel.
     scale : LocalScale
@@ -116,6 +122,8 @@ class Mixture:
         Side in pixels of a square of one exact value, such as paper or a clipped sky, in which a
         frequent value belongs to the picture. With 70 % salt-and-pepper noise one 4x4 square in ten
         million has one value.
+    flat_share : float
+        If more than this share of a drawn picture is flat, none of its values is evidence.
     overconfidence : float
         Factor of b(1 − b)r² in the uncertainty. b is closer to 0 or 1 than it should be, because
         errors of neighbours are correlated and are treated as independent.
@@ -135,6 +143,7 @@ class Mixture:
     scratches: Scratches | None = Scratches()
     bias: float = 0.0
     only: Literal["bright", "dark"] | None = None
+    detail: Detail | None = Detail()
     covariance: Covariance = ChannelCovariance()
     scale: LocalScale = LocalScale()
     levels: int = 256
@@ -142,6 +151,7 @@ class Mixture:
     spike: float = 8.0
     evident: float = 0.1
     flat_side: int = 4
+    flat_share: float = 0.2
     overconfidence: float = 3.0
 
     def start(self, problem: Problem) -> "MixtureModel":
@@ -252,6 +262,8 @@ class MixtureModel:
     value_density : Tensor, shape (levels,)
         p_c, relative to a uniform density.
     scratch_density : ScratchDensity or None
+        None if the settings leave it out, or the picture is drawn.
+    detail : DetailModel or None
         None if the settings leave it out.
     continued_fraction : Tensor, shape ()
         λ.
@@ -259,6 +271,10 @@ class MixtureModel:
         β.
     posterior : Tensor, shape (1, P, H, W)
         Probability of each pattern at each pixel, 0 in the padding.
+    suspicious : Tensor, shape (1, P, H, W)
+        The same by values and residuals alone, so that detail counts as corrupted.
+    alone : Tensor, shape (1, P, H, W)
+        The part of `suspicious` that may be detail; 0 before the first estimate.
     gain : Tensor, shape (P, H/BLOCK, W/BLOCK, C, C)
         Linear prediction of all residuals of a pixel from its clean ones.
     corrupted_probability : Tensor, shape (1, C, H, W)
@@ -275,7 +291,7 @@ class MixtureModel:
         1 for pixels that π is estimated from: those of which nothing is certain and whose shape is
         no evidence, because the others are not chosen at random. None for all.
     flat_area : Tensor, bool, shape (1, C, H, W)
-        Elements of squares of one exact value.
+        Elements of squares of one exact value; all elements of a drawing that are not found.
     weight : Tensor, shape (1, C, H, W)
         Weight of each element in the network's loss.
     expected_cost : Tensor, shape (levels,), or None
@@ -297,10 +313,13 @@ class MixtureModel:
         self.prior = torch.full_like(self.channels.clean_count, 1 / len(patterns))
         self.value_density = y.new_ones(settings.levels)
         self.scratch_density = None if settings.scratches is None else settings.scratches.start(y)
+        self.detail = None if settings.detail is None else settings.detail.start(y, valid)
         self.continued_fraction = y.new_full((), 0.5)
         self.scale = y.new_zeros(())
         self.posterior = y.new_zeros(1, len(patterns), *y.shape[2:])
         self.posterior[:, -1] = 1  # before the first estimate the image is the network's output
+        self.suspicious = torch.zeros_like(self.posterior)
+        self.alone = self.suspicious
         self.gain = self.channels.no_gain(y)
         self.corrupted_probability = torch.zeros_like(y)
         found = torch.zeros_like(y, dtype=torch.bool)
@@ -333,6 +352,9 @@ class MixtureModel:
             chosen |= self.shape_odds != 0
         self.judged = (~chosen).to(y) if chosen.any() else None
         self.flat_area = _flat_area(y, settings.flat_side) & ~found
+        flat = (self.flat_area & (valid > 0)).sum() > settings.flat_share * valid.sum()
+        if flat and is_drawn(y, valid * ~found):  # its exact values and lines are the picture
+            self.flat_area, self.scratch_density = ~found, None
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
 
@@ -468,6 +490,10 @@ class MixtureModel:
         for _ in range(self.settings.sweeps if sweeps is None else sweeps):
             self._expect(length, log_volume, evident, wrong_side)
             self._maximise(length, evident)
+        if self.detail is not None:
+            suspicious = torch.einsum("pc,bphw->bchw", self.channels.patterns, self.suspicious)
+            alone = torch.einsum("pc,bphw->bchw", self.channels.patterns, self.alone)
+            self.detail.update(alone, suspicious > 0.5)
         self.weight = (1 - self.corrupted_probability) * valid
         self.clean_fraction = float(self.weight.sum() / valid.sum())
 
@@ -484,7 +510,7 @@ class MixtureModel:
         log_alone = log_joint[:, -1:] + torch.log1p(-self.continued_fraction)
         run = torch.zeros_like(log_alone)
         if self.scratch_density is not None:
-            run = self.scratch_density.density(self.posterior[:, -1:])
+            run = self.scratch_density.density(self.suspicious[:, -1:])
         log_run = torch.log(self.continued_fraction * run)
         log_run = torch.where(evident.any(dim=1, keepdim=True), log_run, log_run.clamp(max=0))
         log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
@@ -499,10 +525,26 @@ class MixtureModel:
         log_joint = log_joint - clean_count[:, None, None] * torch.log(self.scale)
         log_joint = (log_joint - length / self.scale).masked_fill(self.impossible, -torch.inf)
         self.posterior = torch.softmax(log_joint, dim=1) * self.problem.valid[:, :1]
+        self.suspicious = self.posterior
         all_bad = self.posterior[:, -1:]
-        continued = (all_bad * torch.sigmoid(log_run - log_alone)).sum()
-        fraction = continued / all_bad.sum().clamp(min=1e-6)
+        continues = torch.sigmoid(log_run - log_alone)
+        fraction = (all_bad * continues).sum() / all_bad.sum().clamp(min=1e-6)
         self.continued_fraction = fraction.clamp(1e-6, 0.99)
+        if self.detail is not None:
+            # Neither what a detector has found nor what continues along a line is detail.
+            self.alone = self.suspicious * ~self.impossible[:, :1]
+            self.alone[:, -1:] *= 1 - continues
+            self.posterior = self._without_detail(self.detail)
+
+    def _without_detail(self, detail: DetailModel) -> Tensor:
+        """The posterior of the patterns, in which suspicious detail counts as clean."""
+        patterns = self.channels.patterns
+        # The channels of a pixel are one witness, so their log odds are averaged.
+        mean = patterns / patterns.sum(dim=1, keepdim=True).clamp(min=1)
+        odds = torch.einsum("pc,bchw->bphw", mean, detail.log_odds)
+        share = self.alone * torch.sigmoid(odds)
+        share[:, :1] = -share[:, 1:].sum(dim=1, keepdim=True)
+        return self.suspicious - share
 
     def _maximise(self, length: Tensor, evident: Tensor) -> None:
         """Maximisation: compute π, b, p_c and β from the posterior of the patterns."""

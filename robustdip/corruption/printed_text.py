@@ -59,8 +59,8 @@ class PrintedText:
     max_plain : float
         Largest mean share of the rest of the window that other repeated colours may have.
     ruled_length, max_ruled : int, float
-        A colour of which more than this share lies in straight rows or columns of this many pixels
-        draws frames and rules, not letters.
+        A colour of which more than this share lies in straight rows and columns of this many pixels
+        draws frames, not letters.
     """
 
     min_repeats: int = 24
@@ -135,8 +135,8 @@ class PrintedText:
             far = (_around(own, self.window) / pixels_far)[own]
             near = (_around(own, 3) / pixels_near)[own]
             thin = (far < self.max_filled).float().mean() > 0.9
-            ruled = _straight(own, self.ruled_length)[own].float().mean() > self.max_ruled
-            return bool(thin and near.mean() > self.solid * far.mean() and not ruled)
+            solid = near.mean() > self.solid * far.mean()
+            return bool(thin and solid and not self._is_frame(own))
 
         def on_a_photograph(colour: int, drawn: Tensor) -> bool:
             own = index == colour
@@ -166,6 +166,12 @@ class PrintedText:
         if smooth.sum() > self.min_blended_border * border.sum():
             found |= smooth
         return found
+
+    def _is_frame(self, own: Tensor) -> bool:
+        """Whether a colour's pixels (H, W) lie in long straight rows and columns."""
+        sides = [_lines(own, (1, self.ruled_length)), _lines(own, (self.ruled_length, 1))]
+        ruled = (sides[0] | sides[1]).sum() > self.max_ruled * own.sum()
+        return bool(ruled and sides[0].any() and sides[1].any())
 
     def _border(
         self, y: Tensor, stroke: Tensor, real: Tensor, colour: Tensor
@@ -241,15 +247,10 @@ def _around(mask: Tensor, size: int) -> Tensor:
     return (mean * size**2).round() - ones
 
 
-def _straight(mask: Tensor, length: int) -> Tensor:
-    """The pixels of a mask (H, W) in its rows and columns of this many pixels."""
-    found = torch.zeros_like(mask)
-    for size in ((1, length), (length, 1)):
-        if mask.shape[0] < size[0] or mask.shape[1] < size[1]:
-            continue
-        whole = -F.max_pool2d(-mask.float()[None, None], size, stride=1)
-        rows, columns = (side - 1 for side in size)
-        found |= (
-            F.max_pool2d(F.pad(whole, (columns, columns, rows, rows)), size, stride=1)[0, 0] > 0
-        )
-    return found
+def _lines(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The pixels of a mask (H, W) in its full rectangles of this height and width."""
+    if mask.shape[0] < size[0] or mask.shape[1] < size[1]:
+        return torch.zeros_like(mask)
+    whole = -F.max_pool2d(-mask.float()[None, None], size, stride=1)
+    rows, columns = (side - 1 for side in size)
+    return F.max_pool2d(F.pad(whole, (columns, columns, rows, rows)), size, stride=1)[0, 0] > 0
