@@ -39,6 +39,12 @@ class Pieces:
         np.maximum.at(deepest, self.labels[self._mask], depth[self._mask])
         return 2 * deepest - 1
 
+    def boxes(self) -> NDArray[np.intp]:
+        """First row, row after the last, first column and column after the last, (pieces, 4)."""
+        scipy: Any = ndimage
+        places = scipy.find_objects(self.labels + 1)
+        return np.array([(r.start, r.stop, c.start, c.stop) for r, c in places]).reshape(-1, 4)
+
     def mean(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Mean of values (H, W) over each piece."""
         sums = np.bincount(self.labels[self._mask], values[self._mask], len(self.area))

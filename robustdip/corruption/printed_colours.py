@@ -3,12 +3,13 @@
 `robustdip.corruption.printed_text` finds printing by one exact colour. After a compression or a
 change of size no colour is exact any more, but three things remain. A printed colour is a mode of
 the density of colours: many pixels within the spread of the compression, few just beyond. These
-pixels form strokes, thin and with a sharp edge all around. And the picture beneath varies from
-stroke to stroke, the colour does not. Photographs have each of these, but hardly all of them for
-one colour.
+pixels form strokes, thin and with a sharp edge all around. And the strokes are letters that stand
+beside each other on one line. Photographs have each of these, but hardly all for one colour.
 
 A colour's *score* is the log odds that it was printed, given these facts: a logistic regression
-whose coefficients were fitted to four photographs of scikit-image. One more fact decides about a
+whose coefficients were fitted to eight photographs, clean ones and printed ones, after compression
+and change of size. Fitted to seven of them it ranks the colours of the eighth as well: the area
+under the curve is 0.977, and 0.927 without the lines of letters. One more fact decides about a
 whole picture. Whoever prints on a picture prints more than a few pixels, so scores count only if
 together they make it likely that the picture was printed on at all.
 
@@ -35,6 +36,7 @@ __all__ = ["PrintedColours"]
 _BIN = 2.0  # side of a bin of the density of colours, in units of the spread
 _FEWEST = 16  # pixels of a colour: a letter or two
 _SHARPEST = 4.6  # minus the logarithm of 1 %
+_MOST_LETTERS = 3000  # more pieces of one colour are a texture
 
 # Rows: luma and the two colour differences of ITU-R BT.601, which JPEG uses.
 _LUMA_CHROMA = np.array([
@@ -78,9 +80,9 @@ class PrintedColours:
     """
 
     odds: float = 8.0
-    prior: float = -1.0
-    if_printed: float = 1.3
-    least_evidence: float = 1.6
+    prior: float = -0.5
+    if_printed: float = 1.0
+    least_evidence: float = 2.5
     least_exact_evidence: float = 5.0
     only: Literal["bright", "dark"] | None = None
     max_width: float = 10.0
@@ -204,7 +206,7 @@ class PrintedColours:
             np.log(((wider & stands_out).sum() + 4 - own_out) / own_out),
             np.log(own_out / own),
         )
-        if _score(*facts, _SHARPEST) < -3:
+        if _score(*facts, _SHARPEST, 1.0) < -3:
             return None
         pieces = Pieces(distance < 1.3 * self.reach)
         # Two pixels away are those beyond the blended ones of an edge.
@@ -216,8 +218,9 @@ class PrintedColours:
         if total < _FEWEST:
             return None
         blunt = 1 - (sharp * pieces.area)[good].sum() / total
-        score = _score(*facts, min(_SHARPEST, -np.log(max(blunt, 1e-3))))
-        return _Colour(pieces.those(good), score)
+        sharpness = min(_SHARPEST, -np.log(max(blunt, 1e-3)))
+        words = (_beside_letters(pieces.boxes()[good]) * pieces.area[good]).sum() / total
+        return _Colour(pieces.those(good), _score(*facts, sharpness, words))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +238,7 @@ class _Colour:
     score: float
 
 
-def _score(similar: float, similar_out: float, out: float, sharp: float) -> float:
+def _score(similar: float, similar_out: float, out: float, sharp: float, in_words: float) -> float:
     """Log odds that a colour is printed.
 
     Parameters
@@ -247,12 +250,35 @@ def _score(similar: float, similar_out: float, out: float, sharp: float) -> floa
         Logarithm of the share of its pixels that stand out.
     sharp : float
         Minus the logarithm of the share of its strokes' surroundings that are not sharp.
+    in_words : float
+        Share of its strokes' pixels that are in letters beside letters.
 
     Returns
     -------
     float
     """
-    return 1.07 * similar - 1.55 * similar_out + 3.77 * out + 0.72 * sharp - 1.88
+    return 1.03 * similar - 0.86 * similar_out + 3.08 * out + 0.7 * sharp + 3.34 * in_words - 3.58
+
+
+def _beside_letters(boxes: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Which boxes of strokes, (N, 4) as in `Pieces.boxes`, have another on the same line of words.
+
+    Letters of a word have similar heights, and stand on one line or hang from one.
+    """
+    if len(boxes) > _MOST_LETTERS:
+        return np.zeros(len(boxes), bool)
+    top, bottom, left, right = (boxes[:, side] for side in range(4))
+    height = bottom - top
+    lower, higher = (pick(height[:, None], height) for pick in (np.minimum, np.maximum))
+    overlap = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    gap = np.maximum(left[:, None], left) - np.minimum(right[:, None], right)
+    beside = (lower >= 4) & (higher <= 2.2 * lower) & (overlap >= 0.6 * lower)
+    beside &= gap <= 0.8 * higher
+    slack = np.maximum(1, 0.12 * higher)
+    aligned = np.abs(top[:, None] - top) <= slack
+    aligned |= np.abs(bottom[:, None] - bottom) <= slack
+    np.fill_diagonal(beside, False)
+    return (beside & aligned).any(axis=1)
 
 
 def _varied_around(luma: NDArray[np.float64], strokes: NDArray[np.bool_]) -> float:
