@@ -145,16 +145,18 @@ class Told:
 
 def _only_detectors_of(named: tuple[str, ...], model: "Mixture") -> "Mixture":
     """Leave out the detectors of kinds that are not named, and let the others be bold."""
+    from robustdip.corruption.blobs import Blobs
     from robustdip.corruption.missing_lines import MissingLines
     from robustdip.corruption.printed_colours import PrintedColours
     from robustdip.corruption.printed_text import PrintedText
+    from robustdip.corruption.thin_lines import ThinLines
 
     text = PrintedColours(prior=0.5, least_evidence=0, least_exact_evidence=0, least_varied=0)
     exact = {"lines": MissingLines(), "text": PrintedText()}
-    shapes = {"text": text}
+    shapes = {"text": text, "scratches": ThinLines(), "hair": ThinLines(), "dust": Blobs()}
     return replace(
         model,
         detectors=tuple(detector for name, detector in exact.items() if name in named),
-        shapes=tuple(shape for name, shape in shapes.items() if name in named),
+        shapes=tuple(dict.fromkeys(shape for name, shape in shapes.items() if name in named)),
         scratches=model.scratches if {"scratches", "hair"} & set(named) else None,
     )

@@ -66,6 +66,8 @@ class Pieces:
         ndarray, shape (pieces,)
             0 for a piece without such pixels.
         """
+        if not len(self.area):
+            return np.zeros(0)
         scipy: Any = ndimage
         away, place = scipy.distance_transform_edt(~self._mask, return_indices=True)
         beside = (away >= nearest) & (away < farthest)

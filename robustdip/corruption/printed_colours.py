@@ -63,9 +63,10 @@ class PrintedColours:
         was not compressed, where scratches of one colour look like letters, to the second number.
     only, max_width
         See `robustdip.corruption.base.ShapeDetector`.
-    spreads : tuple of float
+    spreads, more_spreads : tuple of float
         Standard deviations of luma in a printed colour; which one shows a colour best depends on
-        the compression, the width of the strokes and the colour.
+        the compression, the width of the strokes and the colour. The first ones are tried on every
+        picture, the others where it is printed on.
     chroma : float
         Standard deviation of the two colour differences, which JPEG stores at half resolution,
         relative to that of luma.
@@ -86,7 +87,8 @@ class PrintedColours:
     least_exact_evidence: float = 5.0
     only: Literal["bright", "dark"] | None = None
     max_width: float = 10.0
-    spreads: tuple[float, ...] = (0.015, 0.023)
+    spreads: tuple[float, ...] = (0.012, 0.019)
+    more_spreads: tuple[float, ...] = (0.008, 0.015, 0.026)
     chroma: float = 1.7
     reach: float = 2.5
     contrast: float = 0.08
@@ -141,6 +143,7 @@ class PrintedColours:
         exact = compression_spread(image[..., 0]) is None
         if evidence < (self.least_exact_evidence if exact else self.least_evidence):
             return None
+        found += [self.colours(image, image - beneath, spread) for spread in self.more_spreads]
         prior = self.prior + self.if_printed
         printed = [each.strokes for colours in found for each in colours if each.score + prior > 0]
         if not printed:
