@@ -23,6 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         *_SHARED,
         "robustdip/recipes.py",
         "robustdip/recovery.py",
+        "robustdip/told.py",
         "robustdip/fitting/**/*.py",
         "robustdip/corruption/**/*.py",
     ),

@@ -18,6 +18,10 @@ SHARED_DEFECTS = Log(
 )
 FOLDER = Log(RESULTS / "images" / "folder.jsonl")
 HARM = Log(RESULTS / "images" / "harm.jsonl", ("picture", "side", "jpeg", "seed"))
+DAMAGE = Log(
+    RESULTS / "images" / "damage.jsonl",
+    ("image", "side", "kind", "amount", "then", "way", "seed", "steps"),
+)
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 
 ACCURACY = Log(

@@ -59,7 +59,7 @@ def _transformed(part: NDArray[np.float64], corner: tuple[int, int]) -> NDArray[
     part = part[corner[0] :, corner[1] :]
     height, width = (side // 8 for side in part.shape)
     blocks = part[: 8 * height, : 8 * width].reshape(height, 8, width, 8).swapaxes(1, 2)
-    return dctn(blocks, axes=(2, 3), norm="ortho")
+    return np.asarray(dctn(blocks, axes=(2, 3), norm="ortho"))
 
 
 def _zeros(transformed: NDArray[np.float64]) -> float:

@@ -531,8 +531,11 @@ class MixtureModel:
         fraction = (all_bad * continues).sum() / all_bad.sum().clamp(min=1e-6)
         self.continued_fraction = fraction.clamp(1e-6, 0.99)
         if self.detail is not None:
-            # Neither what a detector has found nor what continues along a line is detail.
+            # What a detector has found, what has the shape of damage and what continues along a
+            # line is no detail.
             self.alone = self.suspicious * ~self.impossible[:, :1]
+            if self.shape_odds is not None:
+                self.alone = self.alone * (self.shape_odds <= 0)
             self.alone[:, -1:] *= 1 - continues
             self.posterior = self._without_detail(self.detail)
 

@@ -281,7 +281,7 @@ def _beside_letters(boxes: NDArray[np.intp]) -> NDArray[np.bool_]:
     aligned = np.abs(top[:, None] - top) <= slack
     aligned |= np.abs(bottom[:, None] - bottom) <= slack
     np.fill_diagonal(beside, False)
-    return (beside & aligned).any(axis=1)
+    return np.asarray((beside & aligned).any(axis=1))
 
 
 def _varied_around(luma: NDArray[np.float64], strokes: NDArray[np.bool_]) -> float:
