@@ -156,8 +156,8 @@ class ShapeDetector(Protocol):
         Returns
         -------
         Tensor, float32, shape (1, 1, H, W), or None
-            What the shape adds to the log odds that all channels of a pixel are corrupted; 0 where
-            it says nothing. None if it says nothing anywhere.
+            Prior log odds that all channels of a pixel are corrupted and not none; 0 where the
+            shape says nothing. None if it says nothing anywhere.
         """
         ...
 

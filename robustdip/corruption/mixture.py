@@ -33,8 +33,9 @@ these elements before the first step, and b = 1 there. So it is where a caller i
 corruption; where a caller is certain that an element is clean, b = 0.
 
 Shapes are weaker evidence: strokes of approximately one colour, lines, blobs. Detectors of shapes
-give log odds ℓ for each pixel, which are added to log π of the pattern of all channels. So an
-element that the network predicts from its surroundings is clean in spite of them. Until the first
+give log odds ℓ for some pixels: there the pattern of all channels has the prior probability e^ℓ
+times that of no channel, instead of its π. The residual decides as elsewhere, so an element that
+the network predicts from its surroundings is clean in spite of ℓ. Until the first
 estimate the network descends with the weight min(1, e^−ℓ), so that it does not learn the damage.
 
 The channels of a pixel have a joint density, with the covariance R of
@@ -515,7 +516,10 @@ class MixtureModel:
         log_run = torch.where(evident.any(dim=1, keepdim=True), log_run, log_run.clamp(max=0))
         log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
         if self.shape_odds is not None:
-            log_joint[:, -1:] += self.shape_odds
+            # There the odds of the shape take the place of those of π, which is that of pixels
+            # without a shape, and nearly 0 if nothing else is wrong.
+            instead = self.shape_odds + torch.log(self.prior[0]) - torch.log(self.prior[-1])
+            log_joint[:, -1:] += torch.where(self.shape_odds != 0, instead, 0)
         if wrong_side is not None:
             log_joint += _EXCLUDED * torch.einsum("pc,bchw->bphw", patterns, wrong_side.to(log_bad))
         if self.settings.bias:

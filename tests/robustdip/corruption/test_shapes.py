@@ -1,0 +1,91 @@
+"""Evidence by shape goes through the mixture: the residual confirms it or overrules it."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.images import RECIPE, corrupted, model_of, problem, scene, tensor, with_mixture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@dataclass(frozen=True)
+class TwoSquares:
+    """Odds of two squares, whatever the picture."""
+
+    prior: float = 8.0
+    only: Literal["bright", "dark"] | None = None
+    max_width: float = 9.0
+
+    def shape_odds(self, y, valid):
+        odds = torch.zeros_like(y[:, :1])
+        odds[..., 10:18, 10:18] = self.prior
+        odds[..., 40:48, 40:48] = self.prior
+        return odds
+
+
+class Nothing(TwoSquares):
+    def shape_odds(self, y, valid):
+        return None
+
+
+def marked() -> tuple[np.ndarray, np.ndarray]:
+    """A scene in which the first square is a little too bright, and the network's guess of it."""
+    clean, guess = scene()
+    noisy = clean + np.random.default_rng(3).normal(0, 0.01, clean.shape)
+    noisy[10:18, 10:18] += 0.12
+    return noisy.clip(0, 1), guess
+
+
+def found_with(*shapes) -> np.ndarray:
+    noisy, guess = marked()
+    model = model_of(tensor(noisy), recipe=with_mixture(RECIPE, shapes=shapes))
+    for _ in range(4):
+        model.reestimate(tensor(guess))
+    return corrupted(model)[0, 0].numpy()
+
+
+def test_a_residual_that_is_no_evidence_alone_is_with_a_shape():
+    alone, together = found_with(), found_with(TwoSquares())
+    assert together[10:18, 10:18].mean() > 0.95
+    assert alone[10:18, 10:18].mean() < 0.6
+    # Elsewhere nothing changes much, although an eighth of the corruption is in one place.
+    outside = np.ones_like(alone)
+    outside[10:18, 10:18] = outside[40:48, 40:48] = False
+    assert together[outside].mean() < alone[outside].mean() + 0.01
+
+
+def test_what_the_network_predicts_is_clean_in_spite_of_its_shape():
+    assert found_with(replace(TwoSquares(), prior=4.0))[40:48, 40:48].mean() < 0.5
+
+
+def test_no_shape_found_is_as_if_nobody_looked():
+    noisy, guess = marked()
+    results = []
+    for shapes in ((), (Nothing(),)):
+        model = model_of(tensor(noisy), recipe=with_mixture(RECIPE, shapes=shapes))
+        model.reestimate(tensor(guess))
+        results.append(model.corrupted_probability)
+    assert torch.equal(*results)
+
+
+def test_the_network_does_not_learn_what_has_the_shape():
+    noisy, _ = marked()
+    model = model_of(tensor(noisy), recipe=with_mixture(RECIPE, shapes=(TwoSquares(),)))
+    assert model.weight[..., 10:18, 10:18].max() < 1e-3
+    assert model.weight[..., 30, 30].min() == 1
+
+
+def test_certainly_clean_elements_have_no_odds():
+    noisy, _ = marked()
+    given = problem(tensor(noisy))
+    clean = torch.zeros_like(given.y, dtype=torch.bool)
+    clean[..., :14, :] = True
+    recipe = with_mixture(RECIPE, shapes=(TwoSquares(),))
+    odds = recipe.corruption_model.start(replace(given, clean=clean)).shape_odds
+    assert odds is not None
+    assert not odds[..., :14, :].any()
+    assert (odds[..., 14:18, 10:18] == 8).all()
