@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import logs
 from benchmarks.images import ablation, quality
+from benchmarks.images.harm import SAME
 from benchmarks.markdown import Cell, shown, spread, table, values
 from benchmarks.record import Line, Log, machine, only_current
 
@@ -248,6 +249,43 @@ def shared_defects(lines: list[Line]) -> str:
         )
     head = ["frames", "hot", "then", "hot pixels", "found", "marked of 10,000"]
     return table([*head, "false of 10,000", "n"], rows)
+
+
+def damage(lines: list[Line]) -> str:
+    """Gain by what a picture suffered, told nothing, told in one word, and with the true mask."""
+    rows = []
+    for (kind, then, side), used in _groups(lines, ("kind", "then", "side")):
+        row: list[str | Cell] = [kind, then, str(side)]
+        row.append(Cell(f"{_average(used, 'input_psnr'):.2f}", used))
+        for way in ("auto", "named", "known"):
+            restored = [line for line in used if line["way"] == way]
+            row.append(Cell(f"{_average(restored, 'psnr'):.2f}" if restored else "", restored))
+        pictures = {(line["image"], line["seed"]) for line in used}
+        rows.append([*row, str(len(pictures))])
+    head = ["damage", "then", "side", "damaged", "auto", "named", "true mask", "n"]
+    return table(head, rows)
+
+
+def harm(lines: list[Line]) -> str:
+    """What is found and changed in pictures without damage."""
+    rows = []
+    for (picture, side, quality), used in _groups(lines, ("picture", "side", "jpeg")):
+        flagged, unchanged = _average(used, "flagged"), min(values(used, "psnr"))
+        rows.append(
+            [
+                picture,
+                str(side),
+                f"JPEG {quality}" if quality else "",
+                Cell(f"{flagged:.3%}", used),
+                Cell("unchanged" if unchanged >= SAME else f"{unchanged:.1f}", used),
+                str(len(used)),
+            ]
+        )
+    return table(["picture", "side", "then", "found corrupted", "PSNR to the input, dB", "n"], rows)
+
+
+def _average(lines: list[Line], name: str) -> float:
+    return statistics.fmean(values(lines, name))
 
 
 def memory(lines: list[Line]) -> str:
@@ -516,6 +554,8 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/folder": (logs.FOLDER, folder),
     "images/seconds-to-quality": (logs.SECONDS_TO_QUALITY, seconds_to_quality),
     "images/shared-defects": (logs.SHARED_DEFECTS, shared_defects),
+    "images/damage": (logs.DAMAGE, damage),
+    "images/harm": (logs.HARM, harm),
     "images/memory": (logs.MEMORY, memory),
     "labels/accuracy": (logs.ACCURACY, accuracy),
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),
