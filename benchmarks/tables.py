@@ -269,13 +269,13 @@ def damage(lines: list[Line]) -> str:
 def harm(lines: list[Line]) -> str:
     """What is found and changed in pictures without damage."""
     rows = []
-    for (picture, side, quality), used in _groups(lines, ("picture", "side", "jpeg")):
+    for (picture, side, strength), used in _groups(lines, ("picture", "side", "jpeg")):
         flagged, unchanged = _average(used, "flagged"), min(values(used, "psnr"))
         rows.append(
             [
                 picture,
                 str(side),
-                f"JPEG {quality}" if quality else "",
+                f"JPEG {strength}" if strength else "",
                 Cell(f"{flagged:.3%}", used),
                 Cell("unchanged" if unchanged >= SAME else f"{unchanged:.1f}", used),
                 str(len(used)),
