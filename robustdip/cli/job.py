@@ -53,7 +53,8 @@ class Task:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Task":
         """The task whose `dataclasses.asdict` went through JSON."""
-        return cls(**(values | {"told": Told(**values["told"])}))
+        known: dict[str, Any] = {**values, "told": Told(**values["told"])}
+        return cls(**known)
 
 
 @dataclass(frozen=True)

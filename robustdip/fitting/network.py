@@ -66,7 +66,7 @@ class SkipUNet(nn.Module):
     ) -> None:
         super().__init__()
 
-        def convolution(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+        def convolution(cin: int, cout: int, kernel: int, stride: int = 1) -> nn.Module:
             return nn.utils.skip_init(
                 nn.Conv2d,
                 cin,
