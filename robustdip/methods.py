@@ -69,6 +69,11 @@ def _fit(name: str, summary: str, **facts: bool) -> Method:
     )
 
 
+def _separation(name: str, summary: str) -> Method:
+    """A fit that estimates s by a mixture."""
+    return _fit(name, summary, takes_mask=True, takes_certain=True, gives_uncertainty=True)
+
+
 def _classical(name: str, summary: str) -> Method:
     where = "robustdip.classical:METHODS"
     return Method(name=name, summary=summary, kind="classical", where=where)
@@ -82,13 +87,9 @@ def _interpolation(name: str, summary: str) -> Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        _fit(
-            "default",
-            "deep image prior plus s, estimated from the image",
-            takes_mask=True,
-            takes_certain=True,
-            gives_uncertainty=True,
-        ),
+        _separation("default", "deep image prior plus s, estimated from the image"),
+        _separation("fast", "default in half of the steps"),
+        _separation("best", "default with two networks and more steps, in three times the time"),
         _fit("paper", "the published deep image prior plus s, 150,000 steps"),
         _fit("dip-l1", "deep image prior without s, absolute loss", takes_mask=True),
         _fit("dip-l2", "deep image prior without s, squared loss", takes_mask=True),
@@ -186,12 +187,12 @@ def check_method(
     if certain and not method.takes_certain:
         able = [other.name for other in METHODS.values() if other.takes_certain]
         raise ValueError(
-            f"method {name!r} takes no add-mask and no protected elements; {', '.join(able)} does"
+            f"method {name!r} takes no add-mask and no protected elements; {', '.join(able)} do"
         )
     if told and not method.takes_certain:
         able = [other.name for other in METHODS.values() if other.takes_certain]
         raise ValueError(
-            f"method {name!r} takes no damage, strength, only and max-size; {', '.join(able)} does"
+            f"method {name!r} takes no damage, strength, only and max-size; {', '.join(able)} do"
         )
     if told and mask:
         raise ValueError(
@@ -203,4 +204,4 @@ def check_method(
         raise ValueError(f"method {name!r} runs on the CPU only; leave the device at 'auto'")
     if uncertainty and not (method.gives_uncertainty or (method.kind == "fit" and mask)):
         able = [other.name for other in METHODS.values() if other.gives_uncertainty]
-        raise ValueError(f"method {name!r} gives no uncertainty; {', '.join(able)} does")
+        raise ValueError(f"method {name!r} gives no uncertainty; {', '.join(able)} do")

@@ -394,7 +394,7 @@ HOLED[0, 0, :2] = np.nan, np.inf
         ({"image": GOOD[0, 0]}, ValueError, r"\(3,\)"),
         ({"image": np.zeros((2, 2, 5))}, ValueError, r"\(2, 2, 5\)"),
         ({"reference": GOOD[:3]}, ValueError, r"\(3, 5, 3\), the image \(4, 5, 3\)"),
-        ({"method": "best"}, ValueError, "no method 'best'; there are " + ", ".join(METHODS)),
+        ({"method": "none"}, ValueError, "no method 'none'; there are " + ", ".join(METHODS)),
         ({"method": "median", "mask": GOOD > 2}, ValueError, "'median' takes no mask"),
         ({"method": "linear"}, ValueError, "fills the elements of a mask"),
         ({"steps": 0}, ValueError, "steps is 0; a whole number from 1"),

@@ -105,7 +105,7 @@ def test_a_fit_takes_what_it_is_told():
     noisy, _, _ = noisy_scene()
     result = denoise(
         noisy.astype(np.float32),
-        method=small(steps=20),
+        method=small(steps=60),
         damage=["pixels"],
         strength=0.2,
         only="bright",

@@ -367,7 +367,7 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
     ("arguments", "why"),
     [
         (["denoise"], "IMAGE"),
-        (["denoise", "x.png", "--recipe", "best"], "default, paper, dip-l1, dip-l2"),
+        (["denoise", "x.png", "--recipe", "none"], "default, fast, best, paper, dip-l1"),
         (["denoise", "x.png", "--device", "gpu"], "auto, cpu, cuda"),
         (["denoise", "x.png", "--steps", "0"], "steps"),
         (["denoise", "x.png", "--steps", "many"], "steps"),
