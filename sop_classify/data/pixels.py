@@ -228,8 +228,8 @@ def rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as nameless:  # its space is free after the last use
             part = np.memmap(nameless, np.uint8, "w+", shape=shape)
-    for start in range(0, index.size, 1024):
-        part[start : start + 1024] = images[index[start : start + 1024]]
+    for start in range(0, index.size, 128):
+        part[start : start + 128] = images[index[start : start + 128]]
         for mapped in (images, part):
             _release(mapped)
     return part

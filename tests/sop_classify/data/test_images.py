@@ -278,8 +278,8 @@ def test_rows_of_a_mapped_file_need_little_memory(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
     result, _, kilobytes = measured("-c", script, tmp_path / "pixels", env=environment)
     assert result.returncode == 0, result.stderr
-    # 0.28 GB here; without letting go of what was copied 1.8 GB.
-    assert kilobytes < 600_000
+    # 0.10 GB here; without letting go of what was copied 1.47 GB.
+    assert kilobytes < 300_000
 
 
 def test_rows_are_those_of_the_index(tmp_path, monkeypatch):
