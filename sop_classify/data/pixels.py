@@ -222,7 +222,9 @@ def rows(images: NDArray[np.uint8], index: NDArray[np.int64]) -> NDArray[np.uint
         return images[index[0] : index[-1] + 1]
     shape = (index.size, *images.shape[1:])
     if index.size * images[0].nbytes <= _IN_MEMORY:
-        return images[index]
+        copied = images[index]
+        _release(images)
+        return copied
     folder = cache_folder() / "pixels"
     with file_errors("keep the pixels in", folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -96,6 +96,19 @@ def test_every_method_trains(folder, tmp_path, method, one_thread):
     done("train", folder, "--out", tmp_path / "run", "--method", method, *SMALL)
 
 
+def test_balance_reaches_the_training_and_ends_the_penalty_for_unused_classes(
+    folder, tmp_path, one_thread
+):
+    out = tmp_path / "run"
+    done("train", folder, "--out", out, "--method", "sop+", "--balance", *SMALL)
+    record = json.loads((out / "run.json").read_text())
+    assert record["arguments"]["balanced"] is True
+    assert record["recipe"]["balance"] == 0
+    assert "arguments.balanced" in refused(
+        "train", folder, "--out", out, "--resume", "--method", "sop+", "--set", "balance=0", *SMALL
+    )
+
+
 def test_the_best_epoch_on_the_hold_out_is_kept_even_over_a_stop(folder, tmp_path, one_thread):
     # With this rate the accuracy rises and falls, so that the best epoch is not the last.
     options = ["--method", "ce", "--select", "holdout", "--set", "lr=1", *SMALL, "--epochs", "8"]
