@@ -8,9 +8,10 @@ vary, so texture is not mistaken for damage:
 - *Lines*, such as scratches, hairs and letters: pixels beyond the two sides of this ring, where an
   eighth of the ring at either end is left out, joined to a line.
 
-Spots and lines are looked for in the picture and in copies at a half, a quarter and an eighth of
-its size. A photograph has thin lines and bright spots of its own; a part that has them is fitted
-for nothing. But what is not looked at is not mended, so the thresholds are low.
+Spots are looked for in the picture and in copies at a half, a quarter and an eighth of its size,
+lines in the first two: wider ones are frequent in photographs. A photograph has thin lines and
+bright spots of its own; a part that has them is fitted for nothing. But damage that is not seen is
+not mended, so the thresholds are low.
 """
 
 from collections.abc import Iterator
@@ -31,9 +32,13 @@ _FACTOR = 2.0
 # Impulses, as a share of the elements. On 9 photographs clean tiles have up to 15e-5 (old scans)
 # and 0 where a camera of 12 megapixels is imitated; 0.1 % random values are found as 22e-5 or more.
 _IMPULSES = 2e-5
-# By the number of halvings: spots, and pixels that a line extends over.
-_SPOTS = (8, 4, 3, 2)
-_LENGTHS = (14, 14, 18)
+# Spots that stand out so far that one is enough.
+_CERTAIN_FLOOR = 0.15
+_CERTAIN_FACTOR = 6.0
+# By the number of halvings: other spots, and pixels that a line extends over. Fine lines are
+# interrupted by noise, so that gaps of two pixels are closed, and a pixel is added at either end.
+_SPOTS = (8, 3, 4, 2)
+_LENGTHS = (28, 24)
 # The ring of pixels around a pixel at a distance of two, in order; (rows, columns).
 _RING = (
     *((-2, column) for column in range(-2, 2)),
@@ -67,9 +72,14 @@ def suspects(given: Given) -> NDArray[np.bool_]:
             break
         ring = _ring(values)
         spots = _beyond(values, ring) & judged
-        here = spots & (spots.sum() > most)
+        certain = judged & _beyond(values, ring, _CERTAIN_FLOOR, _CERTAIN_FACTOR)
+        here = certain | (spots & (spots.sum() > most))
         if halvings < len(_LENGTHS):
-            here |= _long((spots | _lines(values, ring)) & judged, _LENGTHS[halvings])
+            lines = (spots | _lines(values, ring)) & judged
+            joined = lines
+            if halvings == 0:
+                joined = np.asarray(ndimage.binary_dilation(lines, np.ones((3, 3)))) > 0
+            here |= _long(joined, _LENGTHS[halvings]) & lines
         found |= _enlarged(here, 2**halvings, size)
         values, judged = _halved(values), _halved(judged[..., None])[..., 0] > 0
     return found
@@ -83,10 +93,16 @@ def _impulses(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     return _outside(values, high, low)
 
 
-def _outside(values: NDArray[Any], high: NDArray[Any], low: NDArray[Any]) -> NDArray[np.bool_]:
+def _outside(
+    values: NDArray[Any],
+    high: NDArray[Any],
+    low: NDArray[Any],
+    floor: float = _FLOOR,
+    factor: float = _FACTOR,
+) -> NDArray[np.bool_]:
     """Elements beyond the range of their surroundings by far."""
     contrast = np.maximum(values - high, low - values)
-    return (contrast > _FLOOR) & (contrast > _FACTOR * (high - low))
+    return (contrast > floor) & (contrast > factor * (high - low))
 
 
 def _ring(values: NDArray[Any]) -> list[NDArray[Any]]:
@@ -96,10 +112,15 @@ def _ring(values: NDArray[Any]) -> list[NDArray[Any]]:
     return [padded[2 + i : 2 + i + height, 2 + j : 2 + j + width] for i, j in _RING]
 
 
-def _beyond(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
+def _beyond(
+    values: NDArray[Any],
+    ring: list[NDArray[Any]],
+    floor: float = _FLOOR,
+    factor: float = _FACTOR,
+) -> NDArray[np.bool_]:
     """Pixels (H, W) of which a channel is beyond all these."""
     high, low = np.maximum.reduce(ring), np.minimum.reduce(ring)
-    return np.asarray(_outside(values, high, low).any(axis=2))
+    return np.asarray(_outside(values, high, low, floor, factor).any(axis=2))
 
 
 def _lines(values: NDArray[Any], ring: list[NDArray[Any]]) -> NDArray[np.bool_]:
