@@ -1,5 +1,6 @@
 """`denoise` in tiles: the same as a fit of each window, blended; what is clean stays as it is."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,13 +8,14 @@ import pytest
 import torch
 
 import robustdip.recovery
-from robustdip import denoise, fit
+from robustdip import RECIPES, denoise, fit, read_image, write_image
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.fitting.memory import memory_needed
 from robustdip.recovery import NotEnoughMemoryError
 from robustdip.tiling.detection import detect
 from robustdip.tiling.plan import plan
+from tests.helpers.command_line import done
 from tests.helpers.images import small
 
 DEFAULT, PAPER = (replace(small(name), steps=2) for name in ("default", "paper"))
@@ -293,3 +295,21 @@ def test_what_is_protected_does_not_look_wrong():
     protect[15:55, 25:35] = True
     assert denoise(image, method=DEFAULT, tile=64, steps=1).fitted >= 1
     assert denoise(image, method=DEFAULT, tile=64, protect=protect).fitted == 0
+
+
+def test_the_command_says_what_it_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "default", DEFAULT)
+    image = landscape(64, 192)
+    image[20:50, 30] = 255
+    source, result = tmp_path / "in.png", tmp_path / "out.png"
+    write_image(source, image)
+    told = done("denoise", source, "-o", result, "--tile", "64", "--json")
+    record = json.loads(told.stdout)
+    assert (record["tiles"], record["fitted_tiles"], record["disagreement"]) == (4, 1, None)
+    assert "1 of 4 tiles were fitted; nothing wrong was seen in the others" in told.stderr
+    assert np.array_equal(read_image(result).pixels[:, 96:], image[:, 96:])
+    every = done(
+        "denoise", source, "-o", result, "--tile", "64", "--every-tile", "--force", "--json"
+    )
+    assert json.loads(every.stdout)["fitted_tiles"] == 4
+    assert "where they overlap they differ by" in every.stderr
