@@ -21,6 +21,7 @@ so a killed run resumes. The variants:
     global-covariance  one R for the whole image instead of one around each block
     no-histogram    p_c = 1: any value is as likely for a corrupted element
     no-streaks      damage that continues its neighbours counts like any other
+    no-detail       detail with a large residual counts as corrupted
     no-shapes       neither printed letters nor lost lines are looked for
     one-beta        one β for the whole image instead of one around each pixel
     biased          what corruption costs on average, before the onset, is not subtracted
@@ -164,6 +165,7 @@ VARIANTS: dict[str, Variant] = {
     "global-covariance": of_mixture(covariance=ChannelCovariance(global_weight=1e9)),
     "no-histogram": of_model(NoHistogram),
     "no-streaks": of_mixture(scratches=None),
+    "no-detail": of_mixture(detail=None),
     "no-shapes": of_mixture(detectors=()),
     "one-beta": one_scale,
     "biased": of_model(Biased),
