@@ -151,7 +151,7 @@ def _only_detectors_of(named: tuple[str, ...], model: "Mixture") -> "Mixture":
     from robustdip.corruption.printed_text import PrintedText
     from robustdip.corruption.thin_lines import ThinLines
 
-    text = PrintedColours(prior=0.5, least_evidence=0, least_exact_evidence=0, least_varied=0)
+    text = PrintedColours(prior=-0.5, least_evidence=0, least_exact_evidence=0, least_varied=0)
     exact = {"lines": MissingLines(), "text": PrintedText()}
     shapes = {"text": text, "scratches": ThinLines(), "hair": ThinLines(), "dust": Blobs()}
     return replace(

@@ -31,7 +31,7 @@ def test_only_the_detectors_of_named_kinds_are_left():
     model = Told(damage=["text", "lines"]).applied(DEFAULT).corruption_model
     assert {type(detector) for detector in model.detectors} == {MissingLines, PrintedText}
     assert [type(shape) for shape in model.shapes] == [PrintedColours]
-    assert model.shapes[0].prior > PrintedColours().prior
+    assert model.shapes[0].least_evidence < PrintedColours().least_evidence
     model = Told(damage="pixels").applied(DEFAULT).corruption_model
     assert (model.detectors, model.shapes, model.scratches) == ((), (), None)
 
