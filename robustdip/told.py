@@ -156,6 +156,7 @@ def _only_detectors_of(named: tuple[str, ...], model: "Mixture") -> "Mixture":
     shapes = {"text": text, "scratches": ThinLines(), "hair": ThinLines(), "dust": Blobs()}
     return replace(
         model,
+        detail=None,  # what is named is there, if only a few elements of it
         detectors=tuple(detector for name, detector in exact.items() if name in named),
         shapes=tuple(dict.fromkeys(shape for name, shape in shapes.items() if name in named)),
         scratches=model.scratches if {"scratches", "hair"} & set(named) else None,
