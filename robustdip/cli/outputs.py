@@ -130,12 +130,13 @@ class Outputs:
         yield self.result, pages_bytes(self.result, restored)
         picture, result = pages[0], results[0]
         units = picture.numbers.units.span if picture.measured and picture.numbers else 1
-        size = from_float(np.abs(result.corruption), np.uint8)
+
+        def size() -> np.ndarray:  # large: made only where it is asked for
+            return from_float(np.abs(result.corruption), np.uint8)
+
         if self.corruption is not None:
-            yield (
-                self.corruption,
-                map_bytes(self.corruption, "corruption", units * result.corruption, size),
-            )
+            removed = units * result.corruption
+            yield self.corruption, map_bytes(self.corruption, "corruption", removed, size())
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
         if self.uncertainty is not None:
@@ -148,7 +149,7 @@ class Outputs:
                 map_bytes(self.uncertainty, "uncertainty", units * values, shown),
             )
         if self.compare is not None:
-            strip = side_by_side([picture.pixels, result.image, size])
+            strip = side_by_side([picture.pixels, result.image, size()])
             yield self.compare, image_bytes(self.compare, strip)
         if self.overlay is not None:
             drawn = overlay(picture.pixels, result.mask)
