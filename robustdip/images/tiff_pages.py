@@ -4,7 +4,9 @@ Single pages of 8 and 16 bits are read by Pillow, see `robustdip.images.reading`
 """
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +41,26 @@ def has_pages(path: Path) -> bool:
         return _holds_numbers(path)
 
 
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Nothing on standard error: tifffile logs what is odd in a file before it raises."""
+    log = logging.getLogger("tifffile")
+    log.addFilter(_drop)
+    try:
+        yield
+    finally:
+        log.removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
 def _holds_numbers(path: Path) -> bool:
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with _without_log(), tifffile.TiffFile(path) as file:
             dtype = file.pages[0].dtype
             return dtype is not None and (dtype.kind in "if" or dtype.itemsize > 2)
     except Exception:  # damaged: Pillow's words say why
@@ -61,7 +78,7 @@ def read_tiff(path: Path) -> list[Picture]:
     import tifffile  # takes a quarter of a second to import, and nothing else needs it
 
     try:
-        with tifffile.TiffFile(path) as file:
+        with _without_log(), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
             pages = [page for page in pages if not page.is_reduced]
             for page in pages:

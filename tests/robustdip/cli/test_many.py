@@ -271,7 +271,8 @@ def test_a_process_that_is_killed_costs_a_retry_and_then_one_line(folder, tmp_pa
 @pytest.mark.slow
 def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
     out = tmp_path / "out"
-    options = ("--out-dir", out, "--workers", 1, "--steps", 15, "--device", "cpu", "--json")
+    # So many steps that the signal comes before the second is finished.
+    options = ("--out-dir", out, "--workers", 1, "--steps", 200, "--device", "cpu", "--json")
     with started("denoise", folder, *options) as process:
         record = json.loads(process.stdout.readline())  # the first is finished
         assert record["status"] == "completed"

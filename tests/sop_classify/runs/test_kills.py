@@ -120,9 +120,9 @@ def program(what, root):
                 assert not (folder / LOCK).exists()
             call += 1
         number += call - 1
-    # 4 files at the start, one of them twice; 2 for each of 2 epochs; 2 tables; run.json twice;
-    # 3 of a grid.
-    assert number == 2 * (13 if what != "grid" else 16), number
+    # 4 files at the start, one of them twice; 2 for each of 2 epochs; 3 tables; the page and the
+    # model; run.json twice; 3 of a grid, and its page.
+    assert number == 2 * (16 if what != "grid" else 20), number
 
 
 def alone(out):
