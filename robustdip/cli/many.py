@@ -80,6 +80,8 @@ def restore_many(
         if out_dir is not None:
             if make_folders:
                 _make_folder(out_dir)
+            elif not out_dir.is_dir():  # as for one picture
+                raise ValueError(f"the folder {str(out_dir)!r} does not exist; make it first")
             run.manifest = Manifest(out_dir, settings_hash(task, masks))
             stack.callback(run.manifest.close)
         to_do = run.without_finished()

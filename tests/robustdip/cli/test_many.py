@@ -386,3 +386,10 @@ def test_a_picture_through_standard_input_and_output(tmp_path):
     assert (result.returncode, result.stdout) == (1, b"")
     assert b"standard input is empty" in result.stderr
     assert piped("-", "in.png", given=data).returncode == 2
+
+
+def test_a_folder_for_single_files_must_be_there(folder, tmp_path):
+    files = [folder / name for name in ("a.png", "sub/b.png")]
+    line = refused("denoise", *files, "--out-dir", tmp_path / "none", *MEDIAN)
+    assert "does not exist; make it first" in line
+    assert not (tmp_path / "none").exists()
