@@ -254,15 +254,14 @@ def shared_defects(lines: list[Line]) -> str:
 def damage(lines: list[Line]) -> str:
     """Gain by what a picture suffered, told nothing, told in one word, and with the true mask."""
     rows = []
-    for (kind, then, side), used in _groups(lines, ("kind", "then", "side")):
-        row: list[str | Cell] = [kind, then, str(side)]
+    for (kind, then, side, image), used in _groups(lines, ("kind", "then", "side", "image")):
+        row: list[str | Cell] = [kind, then, f"{image}, {side}x{side}"]
         row.append(Cell(f"{_average(used, 'input_psnr'):.2f}", used))
         for way in ("auto", "named", "known"):
             restored = [line for line in used if line["way"] == way]
             row.append(Cell(f"{_average(restored, 'psnr'):.2f}" if restored else "", restored))
-        pictures = {(line["image"], line["seed"]) for line in used}
-        rows.append([*row, str(len(pictures))])
-    head = ["damage", "then", "side", "damaged", "auto", "named", "true mask", "n"]
+        rows.append([*row, str(len({line["seed"] for line in used}))])
+    head = ["damage", "then", "picture", "damaged", "auto", "named", "true mask", "n"]
     return table(head, rows)
 
 
