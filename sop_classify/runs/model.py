@@ -124,7 +124,11 @@ def read_model(folder: Path) -> Model:
     with file_errors("read", path):
         if folder.is_dir() and not path.exists():
             raise FileError("the run has no model yet; it is written when the training is complete")
-        says, state = _read(path)
+    stamp, state = read_checkpoint(path)  # its errors name the file
+    with file_errors("read", path):
+        says = stamp.get("model")
+        if not isinstance(says, dict):
+            raise FileError(f"it is not the model of a run (it says {json.dumps(stamp)[:60]})")
         try:
             with own_modes(torch.device("cpu")):
                 network = _network(says, state)
@@ -139,14 +143,6 @@ def read_model(folder: Path) -> Model:
             )
         except Exception as error:  # tensors that do not fit make torch raise nearly anything
             raise FileError(f"it does not fit its network ({one_line(error)})") from error
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    stamp, state = read_checkpoint(path)
-    says = stamp.get("model")
-    if not isinstance(says, dict):
-        raise FileError(f"it is not the model of a run (it says {json.dumps(stamp)[:60]})")
-    return says, state
 
 
 def _network(says: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:

@@ -169,3 +169,10 @@ def test_onnx_without_its_packages(trained, tmp_path, monkeypatch, missing):
     message = refused("export", trained.folder, "--onnx", tmp_path / "model.onnx")
     assert "pip install 'robustdip[onnx]'" in message
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("command", [("predict", "{run}", "x.png"), ("export", "{run}", "--onnx")])
+def test_a_run_that_is_not_there_is_named_once(tmp_path, command):
+    words = [word.format(run=tmp_path / "none") for word in command]
+    line = refused(*words, *([tmp_path / "x.onnx"] if words[-1] == "--onnx" else []))
+    assert line.count("cannot read") == 1
