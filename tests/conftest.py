@@ -1,11 +1,22 @@
 """What several test files need."""
 
+import os
 import signal
 
 import pytest
 import torch
 
 from tests.helpers.browser import chromium
+
+
+def pytest_configure(config):
+    """One thread for each of the processes of `-n`, and for the children of each.
+
+    They are as many as the cores; threads that share a core wait for each other.
+    """
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(scope="session", autouse=True)
