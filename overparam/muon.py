@@ -1,19 +1,28 @@
 """Orthogonalised momentum for convolutions."""
 
-# torch declares no types for `Tensor.norm` and `Muon.step`.
+# torch declares no types for `Tensor.norm` and `Optimizer.state`.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
+from collections import defaultdict
 
 import torch
 from torch import Tensor, nn
 
 __all__ = ["ConvolutionMuon"]
 
+# The quintic polynomial of Jordan et al., "Muon" (2024), which `torch.optim.Muon` has too: its
+# iteration moves singular values from (0, 1] to about 1, in few steps rather than exactly.
+_POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5
+
 
 class ConvolutionMuon(torch.optim.Muon):
     """Muon for the kernels of convolutions; `torch.optim.Muon` accepts matrices only.
 
     Each kernel is treated as the matrix (out, kh·kw·in). The matrix is a view of the kernel's
-    memory, so each step changes the network directly.
+    memory, so each step changes the network directly. Matrices of one shape are orthogonalised
+    together, and in float32, see `_orthogonalised`; steps differ from those of `torch.optim.Muon`,
+    which computes in bfloat16, by its rounding.
 
     Parameters
     ----------
@@ -69,13 +78,32 @@ class ConvolutionMuon(torch.optim.Muon):
         closure : None
             Not used; part of the interface of `torch.optim.Optimizer`.
         """
-        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
-            matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
-        if self._unit_rows:
-            with torch.no_grad():
+        with torch.no_grad():
+            if self._unit_rows:
                 for matrix in self._matrices:
                     matrix.mul_(len(matrix) ** 0.5 / matrix.norm().clamp(min=1e-12))
-        super().step()
+            self._descend()
+
+    def _descend(self) -> None:
+        (group,) = self.param_groups
+        lr, momentum = float(group["lr"]), float(group["momentum"])
+        same_shape: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
+        for kernel, matrix in zip(self._kernels, self._matrices, strict=True):
+            if kernel.grad is None:
+                continue
+            gradient = _as_matrix(kernel.grad)
+            state = self.state[matrix]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(gradient)
+            average: Tensor = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+            # Nesterov: the average as it would be after the same gradient once more.
+            direction = gradient.lerp(average, momentum)
+            same_shape[len(matrix), matrix.shape[1]].append((matrix, direction))
+        for (rows, columns), members in same_shape.items():
+            directions = torch.stack([direction for _, direction in members])
+            rate = lr * max(1.0, rows / columns) ** 0.5
+            for (matrix, _), update in zip(members, _orthogonalised(directions), strict=True):
+                matrix.add_(update, alpha=-rate)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradients of all kernels to None.
@@ -87,6 +115,36 @@ class ConvolutionMuon(torch.optim.Muon):
         """
         for kernel in self._kernels:
             kernel.grad = None
+
+
+def _orthogonalised(matrices: Tensor) -> Tensor:
+    """Matrices with the same singular vectors and all singular values near 1: (N, rows, columns).
+
+    Newton–Schulz with X ← (a + bG + cG²) X, where G = XXᵀ. All its factors are polynomials of the
+    first G. They commute, so that the product P of the factors is found from G alone, which is
+    small, and X is multiplied once: G ← QGQ and P ← QP, where Q = a + bG + cG². With 64 rows and
+    576 columns this takes half of the time of the products with X in bfloat16, and rounds less.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        return _orthogonalised(matrices.mT).mT
+    # The norm is an upper bound of the largest singular value.
+    norms = matrices.square().sum(dim=(1, 2), keepdim=True).sqrt()
+    x = matrices / norms.clamp(min=1e-7)
+    gram = x @ x.mT
+    product = factor = _factor(gram)
+    for _ in range(_ITERATIONS - 1):
+        gram = factor @ gram @ factor
+        factor = _factor(gram)
+        product = factor @ product
+    return product @ x
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """Return a + bG + cG²."""
+    a, b, c = _POLYNOMIAL
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal(dim1=1, dim2=2).add_(a)
+    return factor
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
