@@ -22,6 +22,10 @@ DAMAGE = Log(
     RESULTS / "images" / "damage.jsonl",
     ("image", "side", "kind", "amount", "then", "way", "seed", "steps"),
 )
+PEERS = Log(
+    RESULTS / "images" / "peers.jsonl",
+    ("image", "grey", "side", "kind", "amount", "method", "seed"),
+)
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 
 ACCURACY = Log(

@@ -94,6 +94,25 @@ def image_summary(lines: list[Line]) -> str:
     return table([*head, "true mask + linear"], rows)
 
 
+def image_methods(lines: list[Line]) -> str:
+    """Every method: means over the four photographs, and its median seconds."""
+    methods = _by_method(lines)
+    kinds = [k for k in _HEADLINE if k[0] in ("random-valued", "salt-and-pepper", "text")]
+    kinds = [k for k in kinds if k[1] in (0.1, 0.5)]
+    rows = []
+    for method in quality.ORDER:
+        cells = [methods[kind].get(method, {}) for kind in kinds]
+        if not any(cells):
+            continue
+        measured = [line for found in cells for cell in found.values() for line in cell]
+        timed = [line for line in measured if "seconds" in line]
+        seconds = statistics.median(values(timed, "seconds")) if timed else None
+        told = "the mask" if method in quality.TOLD else ""
+        rows.append([method, told, *map(_mean, cells), Cell(shown(seconds, ".1f"), timed)])
+    head = [f"{kind} {amount:.0%}" for kind, amount in kinds]
+    return table(["method", "is told", *head, "s"], rows)
+
+
 def _by_method(lines: Iterable[Line]) -> dict[tuple[str, float], dict[str, Cells]]:
     """The lines of the usual side and steps by corruption and method, complete sets of images."""
     found: dict[tuple[str, float], dict[str, Cells]] = defaultdict(dict)
@@ -263,6 +282,23 @@ def damage(lines: list[Line]) -> str:
         rows.append([*row, str(len({line["seed"] for line in used}))])
     head = ["damage", "then", "picture", "damaged", "auto", "named", "true mask", "n"]
     return table(head, rows)
+
+
+def peers(lines: list[Line]) -> str:
+    """Other programs on the same files: means over the pictures."""
+    others = {line["method"] for line in lines} - {"robustdip"}
+    methods = ["robustdip", *sorted(others)]
+    rows = []
+    for (grey, kind, amount, side), used in _groups(lines, ("grey", "kind", "amount", "side")):
+        of = {name: [line for line in used if line["method"] == name] for name in methods}
+        row: list[str | Cell] = [f"{kind} {amount:.0%}, {'grey' if grey else 'colour'}"]
+        row.append(f"{side}x{side}")
+        row.append(Cell(f"{_average(used, 'input_psnr'):.2f}", used))
+        row += [Cell(f"{_average(mine, 'psnr'):.2f}" if mine else "", mine) for mine in of.values()]
+        row.append(Cell(f"{_average(used, 'true_mask_linear_psnr'):.2f}", used))
+        counts = {len(mine) for mine in of.values() if mine}
+        rows.append([*row, "/".join(map(str, sorted(counts)))])
+    return table(["corruption", "size", "corrupted", *methods, "true mask + linear", "n"], rows)
 
 
 def harm(lines: list[Line]) -> str:
@@ -544,6 +580,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "labels": (logs.ACCURACY, label_summary),
     # Those of docs/benchmarks.md.
     "images/headline": (logs.QUALITY, image_headline),
+    "images/methods": (logs.QUALITY, image_methods),
     "images/all": (logs.QUALITY, usual_images),
     "images/large": (logs.QUALITY, large_images),
     "images/uncertainty": (logs.QUALITY, uncertainty),
@@ -555,6 +592,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/shared-defects": (logs.SHARED_DEFECTS, shared_defects),
     "images/damage": (logs.DAMAGE, damage),
     "images/harm": (logs.HARM, harm),
+    "images/peers": (logs.PEERS, peers),
     "images/memory": (logs.MEMORY, memory),
     "labels/accuracy": (logs.ACCURACY, accuracy),
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),
