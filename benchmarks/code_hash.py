@@ -27,6 +27,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "robustdip/fitting/**/*.py",
         "robustdip/corruption/**/*.py",
     ),
+    "large": (
+        *_SHARED,
+        "robustdip/recipes.py",
+        "robustdip/recovery.py",
+        "robustdip/fitting/**/*.py",
+        "robustdip/corruption/**/*.py",
+        "robustdip/tiling/**/*.py",
+    ),
     "classical": ("robustdip/classical.py",),
     "shared-defects": (
         "robustdip/defects.py",

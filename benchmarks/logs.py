@@ -27,6 +27,10 @@ PEERS = Log(
     ("image", "grey", "side", "kind", "amount", "method", "seed"),
 )
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
+LARGE = Log(
+    RESULTS / "images" / "large.jsonl",
+    ("scene", "photos", "size", "kinds", "share", "seed", "steps"),
+)
 
 ACCURACY = Log(
     RESULTS / "labels" / "accuracy.jsonl",

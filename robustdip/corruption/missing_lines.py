@@ -12,10 +12,14 @@ as well; a frame has several along the edge of the picture. Such lines are not r
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["MissingLines"]
+
+_ROWS = 64  # that are sorted at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,41 +71,70 @@ class MissingLines:
         -------
         Tensor, bool, shape (1, C, H, W)
         """
-        device = y.device
-        y, valid = y.cpu(), valid.cpu()  # once for each fit; not every device has `mode`
-        found = torch.zeros_like(y, dtype=torch.bool)
         height, width = (int(valid[0, 0].any(dim=dim).sum()) for dim in (1, 0))
-        image = y[0, :, :height, :width]
-        columns = self._lost_rows(image.transpose(1, 2)).transpose(1, 2)
-        found[0, :, :height, :width] = self._lost_rows(image) | columns
-        return found.to(device)
+        found = np.zeros(y.shape[1:], bool)
+        for channel, marked in zip(y[0].cpu().numpy(), found, strict=True):
+            image, marked = channel[:height, :width], marked[:height, :width]
+            self._mark_lost_rows(image, marked)
+            self._mark_lost_rows(image.T, marked.T)
+        return torch.from_numpy(found)[None].to(y.device)
 
-    def _lost_rows(self, image: Tensor) -> Tensor:
-        """The elements of an image (C, H, W) that have the value of their missing row."""
-        count, length = image.shape[1:]
+    def _mark_lost_rows(self, image: NDArray[np.float32], marked: NDArray[np.bool_]) -> None:
+        """Mark the elements of an image (H, W) that have the value of their missing row."""
+        count, length = image.shape
         if length < self.min_length:
-            return torch.zeros_like(image, dtype=torch.bool)
-        value = image.mode(dim=2).values
-        share = (image == value[:, :, None]).float().mean(dim=2)
+            return
+        value, share = _majorities(image)
         alike = share > self.min_share
-        # The nearest good row before and after each row; −1 and `count` if there is none.
-        place = torch.arange(count, device=image.device).expand_as(share)
-        before = torch.where(alike, -1, place).cummax(dim=1).values
-        after = torch.where(alike, count, place).flip(1).cummin(dim=1).values.flip(1)
+        # The nearest good row before and after each row; -1 and `count` if there is none.
+        place = np.arange(count)
+        before = np.maximum.accumulate(np.where(alike, -1, place))
+        after = np.minimum.accumulate(np.where(alike, count, place)[::-1])[::-1]
         run = after - before - 1
-        lost = alike & (run <= max(1, round(self.max_thickness * count)))
-        steps = []
-        for beside in (before, after):
-            there = (beside >= 0) & (beside < count)
-            beside = beside.clamp(0, count - 1)
-            row = image.gather(1, beside[:, :, None].expand_as(image))
-            same = (row == value[:, :, None]).float().mean(dim=2)
-            plain = share.gather(1, beside) >= self.max_plain_share
-            lost &= ~there | (~plain & (same < self.max_same_share))
-            step = (row - value[:, :, None]).abs().median(dim=2).values
-            steps.append(torch.where(there, step, torch.inf))
-        near, far = torch.minimum(*steps), torch.maximum(*steps)
-        lost &= (near > self.max_step) | (near > self.max_step_share * far) | far.isinf()
-        frame = alike[:, :1] & alike[:, -1:] & (value[:, :1] == value[:, -1:])
-        lost &= ~((frame | (run > 1)) & ((before < 0) | (after == count)))
-        return lost[:, :, None] & (image == value[:, :, None])
+        thin = run <= max(1, round(self.max_thickness * count))
+        frame = alike[0] and alike[-1] and value[0] == value[-1]
+        for row in np.flatnonzero(alike & thin):
+            sides = [beside for beside in (before[row], after[row]) if 0 <= beside < count]
+            if (frame or run[row] > 1) and len(sides) < 2:
+                continue
+            if any(share[beside] >= self.max_plain_share for beside in sides):
+                continue
+            same = [(image[beside] == value[row]).mean() for beside in sides]
+            if any(each >= self.max_same_share for each in same):
+                continue
+            if self._stands_apart([_median_step(image[beside], value[row]) for beside in sides]):
+                marked[row] |= image[row] == value[row]
+
+    def _stands_apart(self, steps: list[float]) -> bool:
+        """Whether a row differs from both good rows beside it, by these steps."""
+        if len(steps) < 2:
+            return True
+        near, far = sorted(steps)
+        return near > self.max_step or near > self.max_step_share * far
+
+
+def _majorities(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """The value that has at least half of each row of an image (H, W), and its share.
+
+    A value with half of the elements is one of the two medians; where none has, the share is that
+    of a median, which is less.
+    """
+    count, length = image.shape
+    value, share = np.zeros(count, np.float32), np.zeros(count)
+    middle = ((length - 1) // 2, length // 2)
+    # Rows of an image that is turned lie scattered in memory, so few are sorted at a time.
+    for first in range(0, count, _ROWS):
+        rows = np.ascontiguousarray(image[first : first + _ROWS])
+        medians = np.partition(rows, middle, axis=1)[:, middle]
+        shares = np.stack([(rows == each[:, None]).mean(axis=1) for each in medians.T], axis=1)
+        better = shares.argmax(axis=1)[:, None]
+        value[first : first + _ROWS] = np.take_along_axis(medians, better, 1)[:, 0]
+        share[first : first + _ROWS] = np.take_along_axis(shares, better, 1)[:, 0]
+    return value, share
+
+
+def _median_step(row: NDArray[np.float32], value: np.float32) -> float:
+    """The median distance of a row's elements from a value; the lower one of an even number."""
+    distances = np.abs(row - value)
+    middle = (distances.size - 1) // 2
+    return float(np.partition(distances, middle)[middle])

@@ -104,25 +104,43 @@ class PrintedText:
         """The colours that repeat and have no similar ones, and where they are."""
         pixels = (y[:, real].T * 65535).round().long()
         exact = (pixels[:, 0] << 32) + (pixels[:, 1] << 16) + pixels[:, 2]
-        _, colour, counts = exact.unique(return_inverse=True, return_counts=True)
+        numbers, colour, counts = exact.unique(return_inverse=True, return_counts=True)
         clipped = ((pixels == 0) | (pixels == 65535)).all(dim=1)
         candidates = colour[(counts[colour] >= self.min_repeats) & ~clipped].unique()
         if len(candidates) > self.max_colours:
             frequent = counts[candidates].argsort(descending=True)
             candidates = candidates[frequent[: self.max_colours]]
-        values = torch.zeros(len(counts), 3, dtype=pixels.dtype, device=y.device)
-        values[colour] = pixels
+        values = torch.stack([numbers >> 32, (numbers >> 16) & 65535, numbers & 65535], dim=1)
         if len(candidates):
-            similar = torch.stack([self._similar(pixels, value) for value in values[candidates]])
+            similar = self._similar(values, counts, candidates)
             own = counts[candidates]
             candidates = candidates[own > self.contrast * (similar - own)]
         index = torch.full(real.shape, -1, dtype=torch.long, device=y.device)
         index[real] = torch.where(torch.isin(colour, candidates), colour, -1)
         return _Palette(index, real, candidates.tolist(), values)
 
-    def _similar(self, pixels: Tensor, colour: Tensor) -> Tensor:
-        """Number of the pixels (N, 3) that are similar or equal to a colour (3,)."""
-        return ((pixels - colour).abs() <= self.similar).all(dim=1).sum()
+    def _similar(self, values: Tensor, counts: Tensor, candidates: Tensor) -> Tensor:
+        """Number of the pixels that are similar or equal to each of some colours.
+
+        Parameters
+        ----------
+        values, counts : Tensor, int64, shapes (numbers, 3) and (numbers,)
+            All colours, in the order of their first channel, and how many pixels have each.
+        candidates : Tensor, int64, shape (N,)
+            Numbers of the colours to examine.
+
+        Returns
+        -------
+        Tensor, int64, shape (N,)
+        """
+        red, colours = values[:, 0].contiguous(), values[candidates]
+        first = torch.searchsorted(red, colours[:, 0] - self.similar).tolist()
+        last = torch.searchsorted(red, colours[:, 0] + self.similar, right=True).tolist()
+        similar = [
+            counts[i:j][((values[i:j] - colour).abs() <= self.similar).all(dim=1)].sum()
+            for i, j, colour in zip(first, last, colours, strict=True)
+        ]
+        return torch.stack(similar)
 
     def _strokes(self, y: Tensor, palette: "_Palette") -> Tensor:
         """The pixels, bool (H, W), of printed colours, with their smooth edges."""
@@ -145,6 +163,8 @@ class PrintedText:
             return bool(others[own].mean() < self.max_plain)
 
         waiting = {colour for colour in palette.colours if in_strokes(colour)}
+        if not waiting:
+            return found
         ink = torch.isin(index, torch.tensor(sorted(waiting), device=index.device))
         if is_drawn(y[None], (real & ~ink)[None, None]):
             return found

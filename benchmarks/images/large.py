@@ -1,0 +1,184 @@
+"""Large pictures of which a few tiles are damaged: what the survey costs and finds, and the whole.
+
+    python -m benchmarks.images.large PHOTO [PHOTO ...] [--size 4032x3024] [--scenes NAME ...]
+        [--kinds soft-scratches hair ...] [--share 0.05] [--seeds 1] [--steps N] [--threads 1]
+
+A *mosaic* is made of the PHOTOs, each enlarged to twice its size, side by side: it has true detail
+everywhere. *enlarged* is the first PHOTO alone. Both get the noise of a camera and are rounded to 8
+bits. Squares of 256x256 pixels in --share of the places are then damaged, by the kinds in turn. A
+tile is truly damaged if it differs in its reach from the undamaged picture, by more than 15 levels
+anywhere. The survey is always measured; with --steps (0: the recipe's) the picture is restored
+too, in a process of its own, whose peak memory is that of the whole program.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.images.memory import isolated, peak
+from benchmarks.logs import LARGE
+from benchmarks.options import parse, parser
+from benchmarks.record import circumstances
+from robustdip import RECIPES, denoise
+from robustdip.images import from_float, to_float
+from robustdip.inputs import check_image
+from robustdip.quality import psnr
+from robustdip.synthetic import corrupt
+from robustdip.tiling.plan import Tile, plan
+from robustdip.tiling.survey import survey
+
+# Kinds, and the share of a square of 256x256 that they cover: a scratch or two, some specks.
+KINDS = {
+    "soft-scratches": 0.01,
+    "hair": 0.01,
+    "dust": 0.01,
+    "soft-text": 0.03,
+    "scratches": 0.01,
+    "text": 0.03,
+}
+SQUARE = 256
+NOISE = 0.01
+VISIBLE = 15  # of 255 levels; weaker damage is hardly seen, and not looked for
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    options.add_argument("--size", default="4032x3024", help="width x height")
+    options.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    options.add_argument("--share", type=float, default=0.05, help="of the places")
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--steps", type=int, help="restore the picture; 0 for the recipe's steps")
+    options.add_argument("--dry", action="store_true", help="print, and record nothing")
+    args = parse(options)
+    width, height = map(int, args.size.split("x"))
+    for scene in args.scenes:
+        for seed in range(args.seeds):
+            case = {"scene": scene, "photos": [path.stem for path in args.photos]}
+            case |= {"size": args.size, "kinds": args.kinds, "share": args.share, "seed": seed}
+            case |= {"steps": args.steps}
+            line = {**circumstances("large"), **case}
+            if not args.dry and LARGE.has(line):
+                continue
+            made = case_of(args.photos, scene, (height, width), args.kinds, args.share, seed)
+            line |= surveyed(*made)
+            if args.steps is not None:
+                line |= isolated(restored, *made, args.steps or RECIPES["default"].steps)
+            if not args.dry:
+                LARGE.append(line)
+            print({name: value for name, value in line.items() if name != "code"}, flush=True)
+
+
+def case_of(
+    photos: list[Path],
+    scene: str,
+    size: tuple[int, int],
+    kinds: list[str],
+    share: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """An undamaged picture, and the same one damaged; uint8."""
+    rng = np.random.default_rng(seed)
+    clean = SCENES[scene]([Image.open(path).convert("RGB") for path in photos], size)
+    for rows in np.array_split(np.arange(size[0]), 16):  # by bands, which saves memory
+        noise = rng.normal(0, 255 * NOISE, clean[rows].shape)
+        clean[rows] = np.rint(clean[rows] + noise).clip(0, 255)
+    bad = clean.copy()
+    squares = [
+        np.s_[top : top + SQUARE, left : left + SQUARE]
+        for top in range(0, size[0] - SQUARE + 1, SQUARE)
+        for left in range(0, size[1] - SQUARE + 1, SQUARE)
+    ]
+    # A square is a quarter of a tile and often lies in two or four of them.
+    wanted = max(1, round(share * len(plan(size)) / 2))
+    for number, place in enumerate(rng.choice(len(squares), wanted, replace=False)):
+        kind = kinds[number % len(kinds)]
+        part = to_float(clean[squares[place]])
+        bad[squares[place]] = from_float(corrupt(part, kind, KINDS[kind], rng=rng)[0], np.uint8)
+    return clean, bad
+
+
+def mosaic(photos: list[Image.Image], size: tuple[int, int]) -> np.ndarray:
+    """The photos side by side, row after row, each enlarged to twice its size."""
+    made = np.zeros((*size, 3), np.uint8)
+    side = 1008
+    squares = (_square(photo, side) for photo in _again(photos))
+    for top in range(0, size[0], side):
+        for left in range(0, size[1], side):
+            place = made[top : top + side, left : left + side]
+            place[:] = next(squares)[: place.shape[0], : place.shape[1]]
+    return made
+
+
+def enlarged(photos: list[Image.Image], size: tuple[int, int]) -> np.ndarray:
+    """The first photo, as large as the picture."""
+    side = max(size)
+    return np.array(_square(photos[0], side)[: size[0], : size[1]])
+
+
+def _again(photos: list[Image.Image]) -> Iterator[Image.Image]:
+    while True:
+        yield from photos
+
+
+def _square(photo: Image.Image, side: int) -> np.ndarray:
+    short = min(photo.size)
+    cut = photo.crop((0, 0, short, short))
+    return np.asarray(cut.resize((side, side), Image.Resampling.LANCZOS))
+
+
+SCENES = {"mosaic": mosaic, "enlarged": enlarged}
+
+
+def damaged_tiles(clean: np.ndarray, bad: np.ndarray) -> list[Tile]:
+    """The tiles in whose reach a sample differs visibly."""
+    wrong = (np.maximum(clean, bad) - np.minimum(clean, bad)).max(axis=2) > VISIBLE
+    return [tile for tile in plan(wrong.shape) if wrong[tile.reach].any()]
+
+
+def surveyed(clean: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
+    """CPU time of the survey, and how many tiles it takes for damaged, rightly and wrongly."""
+    given = check_image(bad)
+    tiles = plan((bad.shape[0], bad.shape[1]))
+    begin = time.process_time()
+    found = survey(given, tiles, RECIPES["default"], every_tile=False)
+    seconds = time.process_time() - begin
+    truly, wrong = set(damaged_tiles(clean, bad)), set(found.wrong)
+    return {
+        "tiles": len(tiles),
+        "damaged": len(truly),
+        "found": len(truly & wrong),
+        "false": len(wrong - truly),
+        "survey_cpu_seconds": round(seconds, 2),
+    }
+
+
+def restored(clean: np.ndarray, bad: np.ndarray, steps: int) -> dict[str, Any]:
+    """What `denoise` makes of the picture; in a process of its own."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    result = denoise(bad, steps=steps, device="cpu")
+    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    memory = peak()
+    copied = [
+        tile for tile in plan(bad.shape[:2]) if (result.image[tile.core] == bad[tile.core]).all()
+    ]
+    wrong = (clean != bad).any(axis=2)
+    return {
+        "fitted": result.fitted,
+        "copied": len(copied),
+        "gradient_steps": result.steps,
+        "seconds": round(wall, 1),
+        "cpu_seconds": round(cpu, 1),
+        "peak_bytes": memory,
+        "damage_psnr_before": round(psnr(to_float(clean[wrong]), to_float(bad[wrong])), 2),
+        "damage_psnr": round(psnr(to_float(clean[wrong]), to_float(result.image[wrong])), 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
