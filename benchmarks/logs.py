@@ -44,6 +44,10 @@ LABEL_ISSUES = Log(
     RESULTS / "labels" / "label_issues.jsonl",
     ("data", "limit", "noise", "method", "recipe", "epochs", "seed"),
 )
+LABEL_ERRORS = Log(
+    RESULTS / "labels" / "label_errors.jsonl",
+    ("data", "limit", "noise", "network", "epochs", "cleanlab", "seed"),
+)
 PLANTED_ERRORS = Log(
     RESULTS / "labels" / "planted_errors.jsonl",
     ("data", "noise", "seed"),
