@@ -18,8 +18,9 @@ maximisation:
 
 - β, from the residuals around each pixel. Where the network has not learned edges and texture yet,
   an element needs a larger residual to count as corrupted.
-- p_c, from the values of corrupted elements. It has two spikes for salt-and-pepper noise and one at
-  the colour of a scratch, and is flat for random values.
+- p_c, from the values of corrupted elements: spikes, and one density for all other values. It has
+  two spikes for salt-and-pepper noise and one at the colour of a scratch, and is flat for random
+  values.
 - λ, the fraction of the pixels corrupted in all channels that continue the damage around them;
   these have a density of their own (`robustdip.corruption.scratches`).
 - δ, the share of what looks corrupted that is detail (`robustdip.corruption.detail`); it counts as
@@ -436,17 +437,12 @@ class MixtureModel:
             π.
         """
         spike, density = self.settings.spike, self.value_density
-        # Between spikes p_c is replaced by its mean, because it contains detail that the network
-        # has not learned yet, which would be subtracted too. There is always a value between
-        # spikes, because spikes are above the mean density.
-        spikes = density > spike
-        even = torch.where(spikes, density, density[~spikes].mean())
         weight = spike / density.clamp(min=spike)
         alone = torch.where(self.flat_area, 1, weight[self.level])
         self.weight = torch.maximum(self.weight, self.undecided * alone)
         levels = self.settings.levels
         values = torch.linspace(0, 1, levels, device=density.device, dtype=density.dtype)
-        cost = self.problem.penalty(values[:, None] - values) @ (even * weight)
+        cost = self.problem.penalty(values[:, None] - values) @ (density * weight)
         self.expected_cost = corrupted_fraction * cost / levels
 
     def estimate(self, average: Tensor) -> MixtureEstimate:
@@ -572,6 +568,9 @@ class MixtureModel:
         """Compute p_c, relative to a uniform density, from a histogram of corrupted values.
 
         2 % are spread evenly, because an element whose value has not occurred yet may be corrupted.
+        Between the spikes it is the mean: there the histogram follows the picture, since corrupted
+        elements with values that are frequent in the picture are missed, and detail that the
+        network has not learned counts as corrupted. Either would then be found again.
 
         Parameters
         ----------
@@ -582,7 +581,10 @@ class MixtureModel:
         Tensor, shape (levels,)
         """
         levels = self.settings.levels
-        return 0.98 * levels * counts / counts.sum().clamp(min=1e-6) + 0.02
+        density = 0.98 * levels * counts / counts.sum().clamp(min=1e-6) + 0.02
+        # There is always a value between spikes, because spikes are above the mean density.
+        spikes = density > self.settings.spike
+        return torch.where(spikes, density, density[~spikes].mean())
 
 
 def _flat_area(y: Tensor, side: int) -> Tensor:

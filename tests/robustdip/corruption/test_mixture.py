@@ -139,6 +139,22 @@ def test_salt_and_pepper_are_known_by_their_values():
     assert (found & ~mask).mean() < 0.002
 
 
+def test_the_density_of_values_has_spikes_and_is_even_between_them():
+    """What the residuals find of random values depends on the picture; their density does not."""
+    clean, _ = scene()
+    model = model_of(tensor(clean), torch.ones_like(tensor(clean)))
+    counts = torch.rand(256, generator=torch.Generator().manual_seed(0))
+    even = model.density_of(counts)
+    torch.testing.assert_close(even, torch.ones(256))
+    counts[[0, 255]] = 40.0
+    density = model.density_of(counts)
+    torch.testing.assert_close(
+        density[0], 0.02 + 0.98 * 256 * 40 / counts.sum(), atol=1e-4, rtol=1e-5
+    )
+    assert density[1:255].unique().numel() == 1
+    torch.testing.assert_close(density.mean(), torch.tensor(1.0))
+
+
 def test_detail_missed_in_all_channels_is_kept_and_carried_over():
     """Two clean channels agree that the network is wrong; the third, corrupted one follows."""
     rng = np.random.default_rng(4)
