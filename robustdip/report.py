@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from overparam.pages.chart import line_chart
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
-from robustdip.images.picture import Picture, from_float
+from robustdip.images.picture import Picture, eight_bit, from_float, with_alpha
 
 if TYPE_CHECKING:
     from robustdip.recovery import Denoised
@@ -111,8 +111,8 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
 
 
 def _comparisons(picture: Picture, result: "Denoised") -> list[_Comparison]:
-    before = _with_alpha(_eight_bit(picture.pixels), picture.alpha)
-    after = _with_alpha(_eight_bit(result.image), picture.alpha)
+    before = with_alpha(eight_bit(picture.pixels), picture.alpha)
+    after = with_alpha(eight_bit(result.image), picture.alpha)
     height, width = before.shape[:2]
     whole = _comparison(before, after, picture.icc_profile, title="The whole picture")
     if (whole.height, whole.width) == (height, width):
@@ -173,19 +173,6 @@ def _maps(result: "Denoised") -> list[_Map]:
 def _brightest(values: NDArray[Any]) -> NDArray[Any]:
     """One value a pixel: the largest of its channels."""
     return values.max(axis=2) if values.ndim == 3 else values
-
-
-def _eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    if pixels.dtype == np.float32:
-        return from_float(pixels, np.uint8)
-    return pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
-
-
-def _with_alpha(pixels: NDArray[np.uint8], alpha: NDArray[Any] | None) -> NDArray[np.uint8]:
-    if alpha is None:
-        return pixels
-    colours = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
-    return np.dstack([colours, _eight_bit(alpha)])
 
 
 def _most_corrupted(mask: NDArray[np.bool_]) -> tuple[int, int]:

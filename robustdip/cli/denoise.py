@@ -254,8 +254,17 @@ def denoise(
     ] = None,
     report: Annotated[
         Path | None,
-        path_option(help="Save an .html page to look at: before and after, damage, curves."),
+        path_option(
+            help="Save an .html page to look at: before and after, damage, curves. Of many IMAGEs, "
+            "with --out-dir: all of them, small, with what became of each."
+        ),
     ] = None,
+    report_each: Annotated[
+        bool,
+        typer.Option(
+            "--report-each", help="Of many IMAGEs: such a page of each too, beside its result."
+        ),
+    ] = False,
     as_json: Json = False,
     force: Force = False,
     quiet: Quiet = False,
@@ -269,7 +278,7 @@ def denoise(
     Many: denoise DIR --out-dir OUT restores the images of DIR and its folders side by side; started
     again, it goes on where it was stopped.
     """
-    extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay, report]
+    extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay]
     named = images or []
     if not named and from_file is None:
         raise typer.BadParameter("give an IMAGE, a folder or a pattern, or --from-file")
@@ -298,9 +307,13 @@ def denoise(
         many = found.collected or len(found.pictures) > 1
         if many and any(path is not None for path in (output, reference, *extras)):
             raise typer.BadParameter(
-                "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare, "
-                "--save-overlay and --report take one IMAGE"
+                "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare "
+                "and --save-overlay take one IMAGE"
             )
+        if many and report is not None and out_dir is None:
+            raise typer.BadParameter("--report of many IMAGEs needs --out-dir")
+        if report_each and not many:
+            raise typer.BadParameter("--report-each takes many IMAGEs; give --report FILE for one")
         paths = [source.path for source in found.pictures]
         streams = STREAM in paths or output == STREAM
         printed = output == STREAM or (STREAM in paths and output is None)
@@ -316,7 +329,11 @@ def denoise(
             if printed:
                 output = scratch / default_path(paths[0], None).name
         results = results_of(found, out_dir) if output is None else [output]
-        outputs = [Outputs(result, *extras) for result in results]
+        pages = [result.with_suffix(".html") if report_each else None for result in results]
+        outputs = [
+            Outputs(result, *extras, report=page if many else report)
+            for result, page in zip(results, pages, strict=True)
+        ]
         jobs = list(without_earlier_results(paths, outputs))
         mapped = shared_mask or defects is not None
         # A method that judges the other samples is told of the map; others take it as their mask.
@@ -331,7 +348,8 @@ def denoise(
             uncertainty=save_uncertainty is not None,
         )
         written = [path for _, made in jobs for path in made.paths()]
-        require_distinct([*written, *([] if save_defects is None else [save_defects])])
+        overview = report if many else None
+        require_distinct([*written, *(path for path in (save_defects, overview) if path)])
         others = [path for path in (reference, mask, add_mask, protect, defects) if path]
         inputs = [*(image for image, _ in jobs), *others]
         refuse_standard_streams(inputs)
@@ -362,6 +380,7 @@ def denoise(
                 files,
                 out_dir=out_dir,
                 make_folders=found.collected,
+                report=overview,
                 workers=workers,
                 as_json=as_json,
                 force=force,

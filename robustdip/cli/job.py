@@ -50,6 +50,12 @@ class Task:
     every_tile: bool = False
     told: Told = Told()
 
+    @property
+    def fits_extension(self) -> int | str | None:
+        """The number or name of `extension`."""
+        name = self.extension
+        return int(name) if name is not None and name.isdecimal() else name
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Task":
         """The task whose `dataclasses.asdict` went through JSON."""
@@ -180,10 +186,8 @@ def pages_from(path: Path, task: Task) -> "list[Picture]":
     from overparam.program import quiet_libraries
     from robustdip.images.reading import read_pages
 
-    name = task.extension
-    extension = int(name) if name is not None and name.isdecimal() else name
     with quiet_libraries():
-        return read_pages(path, extension=extension)
+        return read_pages(path, extension=task.fits_extension)
 
 
 def read_job(

@@ -55,6 +55,7 @@ class Manifest:
                 except BlockingIOError:
                     self._stream.close()
                     raise FileError("another run is writing into this folder") from None
+        self._pages: set[str] = set()
         self._entries = self._read()
 
     def close(self) -> None:
@@ -93,6 +94,14 @@ class Manifest:
         size = result.stat().st_size
         self._enter(source, result, {"state": "finished", "result_size": size, "record": record})
 
+    def has_page(self, page: Path) -> bool:
+        """Whether a page of the results at this place is that of an earlier run."""
+        return self._name(page) in self._pages
+
+    def enter_page(self, page: Path) -> None:
+        """Enter that a page of the results will be written."""
+        self._write({"page": self._name(page)})
+
     def _entry(self, source: Path, result: Path) -> Record | None:
         """The last entry of a result, if it is of this picture, these masks and settings."""
         entry = self._entries.get(self._name(result))
@@ -102,13 +111,16 @@ class Manifest:
         return None
 
     def _enter(self, source: Path, result: Path, state: Record) -> None:
+        entry = {"result": self._name(result), **self._inputs(source), **state}
+        self._write(entry)
+        self._entries[entry["result"]] = entry
+
+    def _write(self, line: Record) -> None:
         from overparam.files import file_errors
 
-        entry = {"result": self._name(result), **self._inputs(source), **state}
         with file_errors("write", self._folder / NAME):
-            self._stream.write(json.dumps(entry).encode() + b"\n")
+            self._stream.write(json.dumps(line).encode() + b"\n")
             self._stream.flush()
-        self._entries[entry["result"]] = entry
 
     def _inputs(self, source: Path) -> Record:
         found = source.stat()
@@ -133,6 +145,8 @@ class Manifest:
                 entry = json.loads(line)
                 if isinstance(entry, dict) and isinstance(entry.get("result"), str):
                     entries[entry["result"]] = entry
+                elif isinstance(entry, dict) and isinstance(entry.get("page"), str):
+                    self._pages.add(entry["page"])
         return entries
 
 

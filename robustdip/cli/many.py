@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,9 +17,13 @@ from overparam.terminal import progress
 from robustdip.cli.job import MaskFiles, Task, require_file
 from robustdip.cli.machine import free_cores, worker_count
 from robustdip.cli.manifest import Manifest, settings_hash
+from robustdip.cli.options import save
 from robustdip.cli.outputs import Outputs
 from robustdip.cli.pool import Pool
 from robustdip.cli.worker import settings_message
+
+if TYPE_CHECKING:
+    from robustdip.overview import Outcome
 
 __all__ = ["restore_many"]
 
@@ -43,6 +47,7 @@ def restore_many(
     *,
     out_dir: Path | None,
     make_folders: bool,
+    report: Path | None,
     workers: int | None,
     as_json: bool,
     force: bool,
@@ -60,6 +65,8 @@ def restore_many(
         The folder that gets the manifest; without it nothing is known of earlier runs.
     make_folders : bool
         Make the folders of the results.
+    report : Path or None
+        The page of all pictures; it needs `out_dir`.
     workers : int or None
         Processes at most; None decides by the machine.
     as_json, force, quiet : bool
@@ -84,6 +91,8 @@ def restore_many(
                 raise ValueError(f"the folder {str(out_dir)!r} does not exist; make it first")
             run.manifest = Manifest(out_dir, settings_hash(task, masks))
             stack.callback(run.manifest.close)
+            if report is not None:
+                run.begin_page(report, [path for path, _ in pictures])
         to_do = run.without_finished()
         interruption = stack.enter_context(interruptible())
         try:
@@ -106,11 +115,13 @@ def restore_many(
         except KeyboardInterrupt:
             stack.close()  # the processes are gone and the bar is, before anything is said
             typer.echo(f"interrupted: {run.summary(passed_over)}", err=True)
+            run.write_page(task)
             raise typer.Exit(interrupted_status()) from None
     run.print_ready()
+    run.write_page(task)
     if not quiet:
         typer.echo(run.summary(passed_over), err=True)
-    if any(report.errors for report in run.reports.values()):
+    if any(said.errors for said in run.reports.values()) or run.page_failed:
         raise typer.Exit(1)
 
 
@@ -127,6 +138,64 @@ class _Run:
     manifest: Manifest | None = None
     reports: dict[int, _Report] = field(default_factory=dict)
     printed: int = 0
+    page: Path | None = None
+    """Where the page of all pictures will be, if one is wanted."""
+    page_replaced: bool = False
+    """Whether a file in its place may be replaced."""
+    page_failed: bool = False
+
+    def begin_page(self, page: Path, inputs: list[Path]) -> None:
+        """Look whether the page can be written. One of an earlier run is replaced."""
+        from overparam.files import check_target
+
+        if self.manifest is None:
+            raise ValueError("the page of many pictures needs the folder of the results")
+        self.page, self.page_replaced = page, self.force or self.manifest.has_page(page)
+        check_target(page, inputs=inputs, force=self.page_replaced, suffixes=(".html", ".htm"))
+        self.manifest.enter_page(page)
+
+    def write_page(self, task: Task) -> None:
+        """Write the page of all pictures, if one is wanted; say where it is if not there."""
+        if self.page is None:
+            return
+        from overparam.files import FileError
+        from overparam.program import quiet_libraries
+        from robustdip.overview import overview_page
+
+        with quiet_libraries():
+            facts = {"Method": task.method}
+            html = overview_page(self.outcomes(task), folder=self.page.parent, facts=facts)
+        try:
+            save(self.page, html, force=self.page_replaced)
+        except FileError as error:
+            self.page_failed = True
+            typer.echo(f"error: {error}", err=True)
+
+    def outcomes(self, task: Task) -> "list[Outcome]":
+        """What the page says of each picture."""
+        from robustdip.overview import Outcome
+
+        made: list[Outcome] = []
+        for number, (source, outputs) in enumerate(self.pictures):
+            said = self.reports.get(number)
+            record = (said and said.record) or {}
+            share, units = record.get("corrupted_fraction"), record.get("units")
+            status = "failed" if said and said.errors else "unchanged" if share == 0 else "done"
+            page = outputs.result.with_suffix(".html")
+            made.append(
+                Outcome(
+                    source,
+                    status if said else "left",
+                    result=Path(record["output"]) if record else None,
+                    reason="; ".join(said.errors) if said else "",
+                    share=share,
+                    seconds=record.get("seconds"),
+                    page=page if record and page != self.page and page.is_file() else None,
+                    units=None if units is None else (units[0], units[1]),
+                    extension=task.fits_extension,
+                )
+            )
+        return made
 
     def without_finished(self) -> list[int]:
         """The numbers of the pictures that are to be restored."""
@@ -155,7 +224,8 @@ class _Run:
             except _EXPECTED as error:
                 self._fail(number, error)
             else:
-                message = {"source": str(source), "result": str(outputs.result)}
+                page = None if outputs.report is None else str(outputs.report)
+                message = {"source": str(source), "result": str(outputs.result), "report": page}
                 yield number, {**message, "force": self.force or begun}
 
     def take(self, number: int, answer: dict[str, Any]) -> None:

@@ -133,6 +133,8 @@ def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Messag
 
     for page in range(pages):
         results.append(recovered(job, task, page=page, on_step=on_step))
+    if request["report"] is not None and pages == 1:
+        outputs = dataclasses.replace(outputs, report=Path(request["report"]))
     written, failures = outputs.write(
         job.pages, results, method=task.method, force=request["force"]
     )

@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from robustdip.images.units import Numbers
 
-__all__ = ["Picture", "from_float", "side_by_side", "to_float", "upright"]
+__all__ = [
+    "Picture",
+    "eight_bit",
+    "from_float",
+    "side_by_side",
+    "to_float",
+    "upright",
+    "with_alpha",
+]
 
 # Orientation of EXIF and TIFF -> (transpose, then flip up-down, then flip left-right) to stand
 # upright.
@@ -166,6 +174,21 @@ def side_by_side(images: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
         view = from_float(floats, np.uint8)
         strip += [gap, np.dstack([view] * 3) if view.ndim == 2 else view]
     return np.concatenate(strip[1:], axis=1)
+
+
+def eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples of any kind that a `Picture` has, with 8 bits: what a screen shows."""
+    if pixels.dtype == np.float32:
+        return from_float(pixels, np.uint8)
+    return pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
+
+
+def with_alpha(pixels: NDArray[np.uint8], alpha: NDArray[Any] | None) -> NDArray[np.uint8]:
+    """Grey or RGB, (H, W) or (H, W, 3), as RGBA, (H, W, 4); as it is if there is no alpha."""
+    if alpha is None:
+        return pixels
+    colours = pixels if pixels.ndim == 3 else np.dstack([pixels] * 3)
+    return np.dstack([colours, eight_bit(alpha)])
 
 
 def _white(dtype: np.dtype[Any]) -> int:

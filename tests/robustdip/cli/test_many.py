@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
     (tmp_path / "list").write_text(f"{folder / 'a.png'}\n{folder / 'sub' / '..' / 'a.png'}\n")
     assert "two results would be" in refused("denoise", "--from-file", tmp_path / "list", *out)
     assert not (tmp_path / "out").exists()
-    for wrong in (("-o", "x.png"), ("--report", "x.html"), ("--reference", folder / "a.png")):
+    for wrong in (("-o", "x.png"), ("--compare", "x.png"), ("--reference", folder / "a.png")):
         result = run("denoise", folder, *out, *wrong) if wrong[0] != "-o" else run(
             "denoise", folder / "*.png", *wrong
         )  # fmt: skip
