@@ -65,6 +65,12 @@ def _known_damage(words: list[str] | None) -> list[str] | None:
     return words
 
 
+def _known_engine(name: str) -> str:
+    if name not in ("local", "ray"):
+        raise typer.BadParameter(f"no engine {name!r}; there are local, ray")
+    return name
+
+
 def _known_side(only: str | None) -> str | None:
     _told(only=only)
     return only
@@ -111,6 +117,23 @@ def denoise(
             max=1024,
             help="Processes that restore several IMAGEs side by side, each on one thread.",
             show_default="the cores that are free, or one a GPU",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            callback=_known_engine,
+            help="What runs them: this machine, or a Ray cluster (RAY_ADDRESS).",
+        ),
+    ] = "local",
+    gpu_fraction: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --engine ray: the part of a GPU that each IMAGE takes.",
+            show_default="1 where there are GPUs",
         ),
     ] = None,
     reference: Annotated[
@@ -312,6 +335,8 @@ def denoise(
             )
         if many and report is not None and out_dir is None:
             raise typer.BadParameter("--report of many IMAGEs needs --out-dir")
+        if engine == "ray" and not many:
+            raise typer.BadParameter("--engine ray takes many IMAGEs; a folder may hold one")
         if report_each and not many:
             raise typer.BadParameter("--report-each takes many IMAGEs; give --report FILE for one")
         paths = [source.path for source in found.pictures]
@@ -382,6 +407,8 @@ def denoise(
                 make_folders=found.collected,
                 report=overview,
                 workers=workers,
+                engine=engine,
+                gpu_fraction=gpu_fraction,
                 as_json=as_json,
                 force=force,
                 quiet=quiet,

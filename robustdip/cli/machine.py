@@ -4,12 +4,12 @@ import os
 import time
 from pathlib import Path
 
-__all__ = ["free_cores", "worker_count"]
+__all__ = ["PROCESS_BYTES", "free_cores", "worker_count"]
 
 # Seconds over which the idle time of the cores is measured. The kernel counts it in hundredths.
 _WATCHED = 0.25
 # Bytes that a process takes for the interpreter and torch, besides what a picture needs.
-_PROCESS = 500_000_000
+PROCESS_BYTES = 500_000_000
 
 
 def worker_count(
@@ -38,7 +38,7 @@ def worker_count(
     wanted = max(1, min(pictures, cores))
     if memory_free is None:
         return wanted, False
-    fitting = max(1, memory_free // (memory_each + _PROCESS))
+    fitting = max(1, memory_free // (memory_each + PROCESS_BYTES))
     return min(wanted, fitting), fitting < wanted
 
 

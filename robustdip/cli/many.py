@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -49,6 +49,8 @@ def restore_many(
     make_folders: bool,
     report: Path | None,
     workers: int | None,
+    engine: str,
+    gpu_fraction: float | None,
     as_json: bool,
     force: bool,
     quiet: bool,
@@ -69,6 +71,10 @@ def restore_many(
         The page of all pictures; it needs `out_dir`.
     workers : int or None
         Processes at most; None decides by the machine.
+    engine : {"local", "ray"}
+        Processes of this machine, or tasks of a Ray cluster.
+    gpu_fraction : float or None
+        See `robustdip.cli.ray_pool.RayPool`.
     as_json, force, quiet : bool
         The options of the command.
     passed_over : str
@@ -98,8 +104,18 @@ def restore_many(
         try:
             interruption.check()  # from now on a signal ends the processes first
             if to_do:
-                pool = stack.enter_context(Pool(settings_message(task, masks)))
-                devices = _devices(pool, [pictures[number][0] for number in to_do], workers, quiet)
+                settings = settings_message(task, masks)
+                shape = _largest([pictures[number][0] for number in to_do])
+                if engine == "ray":
+                    # Not before: it is for few, and slow to import.
+                    from robustdip.cli.ray_pool import RayPool
+
+                    ray = RayPool(settings, workers=workers, gpu_fraction=gpu_fraction)
+                    pool: Pool | RayPool = stack.enter_context(ray)
+                    devices = ray.places(shape)
+                else:
+                    pool = stack.enter_context(Pool(settings))
+                    devices = _devices(pool, shape, len(to_do), workers, quiet)
                 name = f"{len(pictures)} pictures"
                 begun = len(pictures) - len(to_do)
                 show = stack.enter_context(progress(name, unit="picture", start=begun, quiet=quiet))
@@ -138,6 +154,8 @@ class _Run:
     manifest: Manifest | None = None
     reports: dict[int, _Report] = field(default_factory=dict)
     printed: int = 0
+    stdout: IO[str] = field(default_factory=lambda: sys.stdout)
+    """Standard output, also while a pool prints on sys.stdout."""
     page: Path | None = None
     """Where the page of all pictures will be, if one is wanted."""
     page_replaced: bool = False
@@ -232,7 +250,7 @@ class _Run:
         """Note the last answer about a picture, enter it in the manifest, and print what may be."""
         source, outputs = self.pictures[number]
         if "died" in answer:
-            errors = [f"cannot restore {str(source)!r}: {answer['died']}, twice"]
+            errors = [f"cannot restore {str(source)!r}: {answer['died']}"]
         elif "error" in answer:
             errors = [answer["error"]]
             if "traceback" in answer:
@@ -255,7 +273,8 @@ class _Run:
         while report := self.reports.get(self.printed):
             self.printed += 1
             if report.record is not None and (self.as_json or not report.skipped):
-                typer.echo(json.dumps(report.record) if self.as_json else self._shown(report))
+                shown = json.dumps(report.record) if self.as_json else self._shown(report)
+                typer.echo(shown, file=self.stdout)
             for error in report.errors:
                 typer.echo(f"error: {error}", err=True)
 
@@ -279,7 +298,7 @@ class _Run:
     def _shown(self, report: _Report) -> str | bytes:
         """The path of a result: as text on a terminal, where the bar makes way for it."""
         output: str = report.record["output"] if report.record else ""
-        on_terminal = sys.stdout.isatty() and output.isprintable()
+        on_terminal = self.stdout.isatty() and output.isprintable()
         return output if on_terminal else os.fsencode(output)
 
     def _fail(self, number: int, error: Exception) -> None:
@@ -289,19 +308,21 @@ class _Run:
         self.print_ready()
 
 
-def _devices(pool: Pool, paths: list[Path], workers: int | None, quiet: bool) -> list[str]:
+def _devices(
+    pool: Pool, shape: tuple[int, int, int], pictures: int, workers: int | None, quiet: bool
+) -> list[str]:
     """What each process computes on, one entry a process."""
     from overparam.memory import memory_free
 
     # The process tells, because this one has not imported torch.
-    needs = pool.ask({"shape": _largest(paths)})
+    needs = pool.ask({"shape": shape})
     if "error" in needs:
         raise ValueError(needs["error"])
     names: list[str] = needs["devices"]
     cores = workers or (len(names) if needs["gpu"] else free_cores())
     memory = None if needs["gpu"] else memory_free()
     count, limited = worker_count(
-        pictures=len(paths), cores=cores, memory_each=needs["bytes"], memory_free=memory
+        pictures=pictures, cores=cores, memory_each=needs["bytes"], memory_free=memory
     )
     if limited and not quiet:
         typer.echo(f"memory allows {count} of these pictures at a time", err=True)

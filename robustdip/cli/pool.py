@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Pool", "WorkerDied"]
+__all__ = ["Pool", "WorkerDied", "one_thread"]
 
 Message = dict[str, Any]
 
@@ -91,7 +91,7 @@ class Pool:
         number : int
         answer : dict
             Several a job: those with the key "progress" are not the last. The last has the key
-            "died" if the process that did it ended twice: its value says how.
+            "died" if no process came to its end: its value says how.
         """
         busy: dict[_Process, tuple[int, Message, bool]] = {}
 
@@ -120,9 +120,11 @@ class Pool:
                 self._processes.remove(process)
                 how = process.ended()
                 if not again:
+                    # It was checked before that nothing is there; now the first try's result may.
+                    message = {**message, "force": True}
                     give(self._started(process.device), number, message, again=True)
                     continue
-                yield number, {"died": how}
+                yield number, {"died": f"{how}, twice"}
                 give_next(None, process.device)
             elif "progress" in answer:
                 yield number, answer
@@ -148,7 +150,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env={**os.environ, **one_thread()},
         )
         self._listener = threading.Thread(target=self._listen, args=(answers,), daemon=True)
         self._listener.start()
@@ -196,7 +198,9 @@ class _Process:
         answers.put((self, None))
 
 
-def _environment() -> dict[str, str]:
-    """One thread a process: its threads would wait for each other when others use their cores."""
-    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
-    return {"GOMP_SPINCOUNT": "1000", **os.environ, **threads}
+def one_thread() -> dict[str, str]:
+    """The environment of a process of one thread.
+
+    More would wait for each other when other processes use their cores.
+    """
+    return {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}

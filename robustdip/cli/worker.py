@@ -1,6 +1,6 @@
 """What one process of a `Pool` does: it restores the pictures that it is told of, one by one.
 
-It reads lines of JSON from standard input: first the settings, then questions and pictures. It
+`main` reads lines of JSON from standard input: first the settings, then questions and pictures. It
 ends at once when standard input does, so that it never outlives the program that started it.
 """
 
@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from robustdip.cli.outputs import Outputs
 if TYPE_CHECKING:
     from robustdip.recovery import Denoised, Step
 
-__all__ = ["main", "settings_message"]
+__all__ = ["Restorer", "main", "settings_message"]
 
 Message = dict[str, Any]
 
@@ -58,26 +59,43 @@ def main() -> None:
     def answer(message: Message) -> None:
         print(json.dumps(message), file=answers, flush=True)
 
-    settings = requests.get()
-    task = Task.from_json(settings["task"])
-    files = MaskFiles(
-        **{name: Path(path) for name, path in settings["masks"].items()}, exact=settings["exact"]
-    )
-    masks: Masks | None = None
+    restorer = Restorer(requests.get())
     while True:
-        request = requests.get()
+        answer(restorer.answer(requests.get(), answer))
+
+
+class Restorer:
+    """Answers questions and restores pictures.
+
+    Parameters
+    ----------
+    settings : dict
+        What `settings_message` gives.
+    """
+
+    def __init__(self, settings: Message) -> None:
+        self._task = Task.from_json(settings["task"])
+        masks = {name: Path(path) for name, path in settings["masks"].items()}
+        self._files = MaskFiles(**masks, exact=settings["exact"])
+        self._masks: Masks | None = None
+
+    def answer(self, request: Message, report: Callable[[Message], None]) -> Message:
+        """The last answer to a request; those before it, with the key "progress", are reported.
+
+        No error is raised: the answer has the key "error" then.
+        """
         try:
             if "shape" in request:
-                answer(_needs(task, tuple(request["shape"])))
-                continue
-            masks = masks or files.read([])
-            device = request["device"] if task.device == "auto" else task.device
-            answer(_restored(request, dataclasses.replace(task, device=device), masks, answer))
+                return _needs(self._task, tuple(request["shape"]))
+            self._masks = self._masks or self._files.read([])
+            device = request["device"] if self._task.device == "auto" else self._task.device
+            task = dataclasses.replace(self._task, device=device)
+            return _restored(request, task, self._masks, report)
         except _EXPECTED as error:
-            answer({"error": _named(one_line(error), request)})
+            return {"error": _named(one_line(error), request)}
         except Exception as error:  # a bug costs its picture, not the run
             reason = _named(f"a bug: {one_line(error)}", request)
-            answer({"error": reason, "traceback": traceback.format_exc()})
+            return {"error": reason, "traceback": traceback.format_exc()}
 
 
 def _listen(requests: "queue.SimpleQueue[Message]") -> None:
@@ -116,7 +134,9 @@ def _needs(task: Task, shape: tuple[int, ...]) -> Message:
     return {"devices": [str(device)], "bytes": needed, "gpu": device.type != "cpu"}
 
 
-def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Message:
+def _restored(
+    request: Message, task: Task, masks: Masks, report: Callable[[Message], None]
+) -> Message:
     source = Path(request["source"])
     outputs = Outputs(Path(request["result"]))
     # The program has looked whether the result may replace what is there.
@@ -129,7 +149,7 @@ def _restored(request: Message, task: Task, masks: Masks, answer: Any) -> Messag
         now = time.monotonic()
         if now - said > _SECONDS_BETWEEN_REPORTS:
             said = now
-            answer({"progress": (len(results) + step.done / step.total) / pages})
+            report({"progress": (len(results) + step.done / step.total) / pages})
 
     for page in range(pages):
         results.append(recovered(job, task, page=page, on_step=on_step))

@@ -117,7 +117,7 @@ def test_any_moment_of_denoise(warm, folder, steps, one_thread, twice):
     (folder / "x.png").unlink()
     statuses = {
         check_denoise(warm, folder, steps, number, after, twice=twice)
-        for after, number in moments(seconds, 30, seed=1 + twice)
+        for after, number in moments(seconds, 15, seed=1 + twice)
     }
     assert len(statuses) >= 3  # all signals arrived in time somewhere
 
@@ -128,7 +128,7 @@ def test_any_moment_of_corrupt(warm, folder):
     seconds = seconds_of(warm, *arguments, cwd=folder)
     whole = (folder / "out.png").read_bytes()
     (folder / "out.png").unlink()
-    for after, number in moments(seconds, 60, seed=3):
+    for after, number in moments(seconds, 25, seed=3):
         ended = signalled(warm, *arguments, cwd=folder, after=after, number=number)
         check_ended(ended.status, ended.stderr, number)
         made = (folder / "out.png").exists()
@@ -150,7 +150,7 @@ def test_any_moment_of_a_training(warm, tmp_path, npz, method):
     accuracies = [row.split(",")[1:3] for row in whole]
     own = ["run: epoch ", "epoch ", "warning: SOP gives up", "10 of 48", "9 of 48"]
     resumed = 0
-    for place, (after, number) in enumerate(moments(seconds, 16, seed=4)):
+    for place, (after, number) in enumerate(moments(seconds, 8, seed=4)):
         folder = tmp_path / f"{place}" / "run"
         folder.parent.mkdir()
         command = (*arguments, "--out", folder)
@@ -169,7 +169,7 @@ def test_any_moment_of_a_training(warm, tmp_path, npz, method):
         rows = (folder / "metrics.csv").read_text().splitlines()
         assert [row.split(",")[1:3] for row in rows] == accuracies
         held("signals")
-    assert resumed > 5
+    assert resumed > 2
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -198,7 +198,7 @@ def test_a_signal_before_anything_is_imported(folder, number):
 def test_the_start_of_the_program(folder):
     """From a twentieth of a second; before, a busy machine is still starting Python itself."""
     rng = np.random.default_rng(5)
-    for number, _ in itertools.product(SIGNALS, range(8)):
+    for number, _ in itertools.product(SIGNALS, range(4)):
         process = cold("denoise", "in.png", *FIT, cwd=folder)
         time.sleep(rng.uniform(0.15, 1.0))
         process.send_signal(number)
