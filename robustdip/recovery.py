@@ -24,7 +24,7 @@ from robustdip.tiling.canvas import Canvas
 from robustdip.tiling.memory import memory_of_picture
 from robustdip.tiling.plan import Tile, plan
 from robustdip.tiling.quality import TiledQuality
-from robustdip.tiling.survey import survey
+from robustdip.tiling.survey import Survey, survey
 from robustdip.told import Told
 
 __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
@@ -74,8 +74,9 @@ class Denoised:
         "interrupted": Ctrl-C ended the fit, and this is its last finished step; of several tiles
         it has those that were finished, and the input elsewhere.
     tiles, fitted : int
-        Number of tiles of the picture, and of those that were fitted. In the others nothing wrong
-        was seen, or there was no time for them: they are the input, bit for bit.
+        Number of tiles of the picture, and of those that were fitted, whole or where something
+        wrong was seen. In the others nothing was, or there was no time for them: they are the
+        input, bit for bit.
     disagreement : float or None
         Root mean square difference of neighbouring tiles where they overlap, in units of the range
         of values. None if there are no neighbours.
@@ -228,7 +229,10 @@ def denoise(
     _require_memory(task, tiles, side=tile)
     if len(tiles) == 1:
         return _fitted(task)
-    return _fitted_in_tiles(task, tiles, every_tile=every_tile)
+    begin = time.perf_counter()
+    named = told.damage != ("auto",)
+    surveyed = survey(given, tiles, task.recipe, every_tile=every_tile, named=named)
+    return _fitted_in_tiles(task, tiles, surveyed, begin=begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,16 +276,15 @@ def _fitted(task: _Task) -> Denoised:
     )
 
 
-def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Denoised:
+def _fitted_in_tiles(task: _Task, tiles: list[Tile], surveyed: Survey, *, begin: float) -> Denoised:
     given, recipe = task.given, task.recipe
-    begin = time.perf_counter()
-    surveyed = survey(given, tiles, recipe, every_tile=every_tile)
-    canvas = Canvas(given, surveyed.wrong)
-    quality = None if task.clean is None else TiledQuality(given.values, task.clean, tiles)
+    canvas = Canvas(given, surveyed.fits)
+    quality = None if task.clean is None else TiledQuality(given.values, task.clean)
     history: list[dict[str, float]] = []
+    finished: list[Tile] = []
     status: Status = "completed"
     steps = 0
-    for number, tile in enumerate(surveyed.wrong, start=1):
+    for number, tile in enumerate(surveyed.fits, start=1):
         part = given.part(tile.window)
         last, status = _last_step(
             task,
@@ -289,7 +292,7 @@ def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Den
             seed=tile.seed(task.seed),
             found=None if surveyed.found is None else surveyed.found[tile.window],
             record=lambda step: None,
-            on_step=_numbered(task.on_step, number, len(surveyed.wrong)),
+            on_step=_numbered(task.on_step, number, len(surveyed.fits)),
         )
         steps += 0 if last is None else last.number
         if status == "interrupted" or last is None:
@@ -302,19 +305,21 @@ def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Den
             mask=last.mask,
             uncertainty=last.uncertainty,
         )
+        finished.append(tile)
         history.append({"step": float(steps), "loss": _finite_loss(last, recipe)})
         if quality is not None:
-            quality.update(tile, x[tile.core_in_window])
+            quality.update(tile.core, x[tile.core_in_window])
             history[-1]["psnr"] = quality.psnr
     if status == "interrupted" and not history:
         raise KeyboardInterrupt
     canvas.finish()
-    if quality is not None and history:  # now with the blends
+    if task.clean is not None and history:  # now with the blends
+        quality = TiledQuality(given.values, task.clean)
         for tile in tiles:
-            quality.update(tile, given.part(tile.core).normalised(canvas.image[tile.core]))
+            quality.update(tile.core, given.part(tile.core).normalised(canvas.image[tile.core]))
         history[-1]["psnr"] = quality.psnr
     uncertainty = canvas.uncertainty
-    if uncertainty is None and not surveyed.wrong:
+    if uncertainty is None and not surveyed.fits:
         uncertainty = np.zeros(given.shape, np.float32)  # nothing was changed
     return Denoised(
         image=canvas.image,
@@ -329,7 +334,7 @@ def _fitted_in_tiles(task: _Task, tiles: list[Tile], *, every_tile: bool) -> Den
         seconds=time.perf_counter() - begin,
         status=status,
         tiles=len(tiles),
-        fitted=len(history),
+        fitted=sum(any(part.meets(tile) for part in finished) for tile in tiles),
         disagreement=canvas.disagreement,
     )
 

@@ -6,9 +6,10 @@
 A *mosaic* is made of the PHOTOs, each enlarged to twice its size, side by side: it has true detail
 everywhere. *enlarged* is the first PHOTO alone. Both get the noise of a camera and are rounded to 8
 bits. Squares of 256x256 pixels in --share of the places are then damaged, by the kinds in turn. A
-tile is truly damaged if it differs in its reach from the undamaged picture, by more than 15 levels
-anywhere. The survey is always measured; with --steps (0: the recipe's) the picture is restored
-too, in a process of its own, whose peak memory is that of the whole program.
+tile is truly damaged if a sample in its core differs by more than 15 levels from the undamaged
+picture. *work* is what is to be fitted, in windows of whole tiles, and *covered* the share of the
+visibly damaged pixels in it. The survey is always measured; with --steps (0: the recipe's) the
+picture is restored too, in a process of its own, whose peak memory is that of the whole program.
 """
 
 import time
@@ -135,10 +136,15 @@ def _square(photo: Image.Image, side: int) -> np.ndarray:
 SCENES = {"mosaic": mosaic, "enlarged": enlarged}
 
 
+def visibly_damaged(clean: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Pixels (H, W) of which a sample differs visibly."""
+    return (np.maximum(clean, bad) - np.minimum(clean, bad)).max(axis=2) > VISIBLE
+
+
 def damaged_tiles(clean: np.ndarray, bad: np.ndarray) -> list[Tile]:
-    """The tiles in whose reach a sample differs visibly."""
-    wrong = (np.maximum(clean, bad) - np.minimum(clean, bad)).max(axis=2) > VISIBLE
-    return [tile for tile in plan(wrong.shape) if wrong[tile.reach].any()]
+    """The tiles in whose core a sample differs visibly."""
+    wrong = visibly_damaged(clean, bad)
+    return [tile for tile in plan(wrong.shape) if wrong[tile.core].any()]
 
 
 def surveyed(clean: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
@@ -148,14 +154,26 @@ def surveyed(clean: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
     begin = time.process_time()
     found = survey(given, tiles, RECIPES["default"], every_tile=False)
     seconds = time.process_time() - begin
-    truly, wrong = set(damaged_tiles(clean, bad)), set(found.wrong)
+    truly = set(damaged_tiles(clean, bad))
+    wrong = {tile for tile in tiles if any(part.meets(tile) for part in found.fits)}
+    visible = visibly_damaged(clean, bad)
+    covered = np.zeros(visible.shape, bool)
+    for part in found.fits:
+        covered[part.core] = True
     return {
         "tiles": len(tiles),
         "damaged": len(truly),
         "found": len(truly & wrong),
         "false": len(wrong - truly),
+        "fits": len(found.fits),
+        "work": round(sum(area(part) for part in found.fits) / area(tiles[0]), 2),
+        "covered": round(float((visible & covered).sum() / max(1, visible.sum())), 4),
         "survey_cpu_seconds": round(seconds, 2),
     }
+
+
+def area(tile: Tile) -> int:
+    return tile.weights().size
 
 
 def restored(clean: np.ndarray, bad: np.ndarray, steps: int) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustdip.corruption.base import Detector
+from robustdip.corruption.base import Detector, ShapeDetector
 from robustdip.tiling.plan import Tile
 
-__all__ = ["detect"]
+__all__ = ["detect", "of_shapes"]
 
 
 def detect(
@@ -48,7 +48,34 @@ def detect(
     return found
 
 
+def of_shapes(values: NDArray[np.float32], shapes: Sequence[ShapeDetector]) -> NDArray[np.bool_]:
+    """Find pixels that have the shape of damage.
+
+    Parameters
+    ----------
+    values : ndarray, float32, shape (H, W, C)
+        A part of a picture, in [0, 1].
+    shapes : sequence of ShapeDetector
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+    """
+    y, valid = _tensors(values)
+    found = np.zeros(values.shape[:2], bool)
+    for shape in shapes:
+        odds = shape.shape_odds(y, valid)
+        if odds is not None:
+            found |= odds[0, 0].numpy() > 0
+    return found
+
+
 def _found(detector: Detector, values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    y = torch.from_numpy(values).permute(2, 0, 1)[None]
-    valid: Tensor = torch.ones(1, 1, 1, 1).expand_as(y)  # takes no memory
+    y, valid = _tensors(values)
     return detector.find(y, valid)[0].permute(1, 2, 0).numpy()
+
+
+def _tensors(values: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """The values as (1, C, H, W), and that all of them are valid."""
+    y = torch.from_numpy(values).permute(2, 0, 1)[None]
+    return y, torch.ones(1, 1, 1, 1).expand_as(y)  # takes no memory

@@ -78,6 +78,26 @@ class Tile:
         )
         return down, across
 
+    @property
+    def middle(self) -> tuple[int, int]:
+        """Row and column of the pixel in the middle of the core."""
+        return sum(self.rows) // 2, sum(self.columns) // 2
+
+    def holds(self, pixel: tuple[int, int]) -> bool:
+        """Whether a pixel, a row and a column of the picture, is in the core."""
+        ranges = zip((self.rows, self.columns), pixel, strict=True)
+        return all(first <= place < end for (first, end), place in ranges)
+
+    def lies_in(self, other: "Tile") -> bool:
+        """Whether the core lies in that of another tile, or is the same."""
+        pairs = ((self.rows, other.rows), (self.columns, other.columns))
+        return all(theirs[0] <= own[0] and own[1] <= theirs[1] for own, theirs in pairs)
+
+    def meets(self, other: "Tile") -> bool:
+        """Whether the core has a pixel in common with that of another tile."""
+        pairs = ((self.rows, other.rows), (self.columns, other.columns))
+        return all(own[0] < theirs[1] and theirs[0] < own[1] for own, theirs in pairs)
+
     def weights(self) -> NDArray[np.float32]:
         """Compute the weight of each pixel of the window.
 

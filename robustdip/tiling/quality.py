@@ -5,37 +5,38 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from robustdip.tiling.plan import Tile
-
 __all__ = ["TiledQuality"]
+
+_ROWS = 256  # whose errors are computed at once, which saves memory
 
 
 class TiledQuality:
-    """The squared errors of the cores, which are replaced tile by tile.
+    """The squared errors of a picture, parts of which are replaced.
 
     Parameters
     ----------
     values, clean : ndarray, float32, shape (H, W, C)
         The picture as it is at first, and the clean one.
-    tiles : list of Tile
-        All of them.
     """
 
-    def __init__(
-        self, values: NDArray[np.float32], clean: NDArray[np.float32], tiles: list[Tile]
-    ) -> None:
-        self.clean = clean
-        self._squares: dict[Tile, float] = {}
-        for tile in tiles:
-            self.update(tile, values[tile.core])
+    def __init__(self, values: NDArray[np.float32], clean: NDArray[np.float32]) -> None:
+        self.values, self.clean = values, clean
+        self._squares = sum(
+            _squares(values[row : row + _ROWS], clean[row : row + _ROWS])
+            for row in range(0, len(values), _ROWS)
+        )
 
-    def update(self, tile: Tile, core: NDArray[np.float32]) -> None:
-        """Replace the values of a tile's core, (h, w, C)."""
-        error = core.astype(np.float64) - self.clean[tile.core]
-        self._squares[tile] = float((error**2).sum())
+    def update(self, place: tuple[slice, slice], part: NDArray[np.float32]) -> None:
+        """Replace the values, (h, w, C), of a place that was not replaced before."""
+        clean = self.clean[place]
+        self._squares += _squares(part, clean) - _squares(self.values[place], clean)
 
     @property
     def psnr(self) -> float:
         """PSNR of the whole picture in dB; infinite if it is the clean one."""
-        mean = sum(self._squares.values()) / self.clean.size
+        mean = max(0.0, self._squares) / self.clean.size
         return math.inf if mean == 0 else -10 * math.log10(mean)
+
+
+def _squares(values: NDArray[np.float32], clean: NDArray[np.float32]) -> float:
+    return float(((values.astype(np.float64) - clean) ** 2).sum())

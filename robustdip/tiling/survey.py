@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from robustdip.inputs import Given
 from robustdip.recipes import Recipe
-from robustdip.tiling.detection import detect
+from robustdip.tiling.close_ups import close_ups
+from robustdip.tiling.detection import detect, of_shapes
 from robustdip.tiling.plan import Tile
 from robustdip.tiling.suspicion import suspects
 
@@ -25,29 +26,34 @@ class Survey:
 
     Attributes
     ----------
-    wrong : list of Tile
-        The tiles that need a fit.
+    fits : list of Tile
+        What is to be fitted, from top to bottom: tiles, and close-ups of tiles.
     found : ndarray of bool, shape (H, W, C), or None
         What detectors found; None if the recipe has none.
     """
 
-    wrong: list[Tile]
+    fits: list[Tile]
     found: NDArray[np.bool_] | None
 
 
-def survey(given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool) -> Survey:
+def survey(
+    given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool, named: bool = False
+) -> Survey:
     """Look over a picture.
 
     Parameters
     ----------
     given : Given
-        The picture. With a mask the tiles are wrong in which it marks an element; else those that
-        `add_mask` marks, in which a detector has found something, or that look wrong.
+        The picture. With a mask that is wrong which it marks; else what `add_mask` marks, what a
+        detector has found, and what looks wrong.
     tiles : list of Tile
     recipe : Recipe
         Only a model of s that leaves clean elements as they are can leave out a tile.
     every_tile : bool
         No tile is left out.
+    named : bool
+        The caller has named the kinds of damage that are there, so the detectors of their shapes
+        are asked too. They are too expensive, and too bold, to be asked otherwise.
 
     Returns
     -------
@@ -59,15 +65,16 @@ def survey(given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool)
         If the caller's masks leave no clean element in a window.
     """
     marked = given.add_mask if given.mask is None else given.mask
-    _require_clean(marked, tiles)
-    found: NDArray[np.bool_] | None = None
+    if every_tile:
+        _require_clean(marked, tiles)
     if given.mask is not None:
-        wrong = [tile for tile in tiles if given.mask[tile.reach].any()]
-        return Survey(tiles if every_tile else wrong, None)
-    if not getattr(recipe.corruption_model, "keeps_clean", False):
+        fits = tiles if every_tile else close_ups(tiles, _of_pixels(given.mask))
+        _require_clean(marked, fits)
+        return Survey(fits, None)
+    model: Any = recipe.corruption_model
+    if not getattr(model, "keeps_clean", False):
         return Survey(tiles, None)
-    detectors: Any = getattr(recipe.corruption_model, "detectors", ())
-    found = detect(given.values, tiles, detectors)
+    found = detect(given.values, tiles, getattr(model, "detectors", ()))
     if given.protect is not None:
         found &= ~given.protect
     if every_tile:
@@ -75,11 +82,23 @@ def survey(given: Given, tiles: list[Tile], recipe: Recipe, *, every_tile: bool)
     wrong = _of_pixels(found)
     if given.add_mask is not None:
         wrong |= _of_pixels(given.add_mask)
-    # What is seen in one of two windows that overlap counts in both: the end of a scratch is found
-    # with the rest of it.
+    shapes = getattr(model, "shapes", ()) if named else ()
     for tile in tiles:
-        wrong[tile.window] |= suspects(given.part(tile.window))
-    return Survey([tile for tile in tiles if wrong[tile.reach].any()], found)
+        # What is seen in one of two windows that overlap counts in both: the end of a scratch is
+        # found with the rest of it.
+        here = suspects(given.part(tile.window))
+        if shapes:
+            shaped = of_shapes(given.values[tile.window], shapes)
+            here |= shaped if given.protect is None else shaped & ~_of_all(given.protect, tile)
+        wrong[tile.window] |= here
+    fits = close_ups(tiles, wrong)
+    _require_clean(marked, fits)
+    return Survey(fits, found)
+
+
+def _of_all(elements: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
+    """The pixels of a tile's window of which all elements are marked."""
+    return np.asarray(elements[tile.window].all(axis=2))
 
 
 def _of_pixels(elements: NDArray[np.bool_]) -> NDArray[np.bool_]:

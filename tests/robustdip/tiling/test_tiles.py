@@ -266,7 +266,7 @@ def test_a_damaged_tile_is_fitted_and_the_others_are_kept_bit_for_bit(damage):
     result = denoise(bad, method=DEFAULT, tile=64, steps=1)
     around = np.zeros(image.shape[:2], bool)
     for tile in plan((192, 256), side=64):
-        if (image != bad)[tile.reach].any():
+        if (image != bad)[tile.core].any():
             around[tile.core] = True
     assert 0 < result.fitted < result.tiles / 2
     assert np.array_equal(result.image[~around], bad[~around])
