@@ -108,7 +108,7 @@ def find_label_errors(
             run.resume()
         else:
             run.start()
-        train_run(run, quiet=quiet)
+        train_run(run, quiet=quiet, tested_on="hold-out")
         findings = judge(run, images, seed=seed)
         summary = write_findings(
             out,

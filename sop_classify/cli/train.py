@@ -34,6 +34,7 @@ from sop_classify.recipes import (
     read_settings,
     with_settings,
 )
+from sop_classify.training.processes import torchrun
 
 if TYPE_CHECKING:
     from sop_classify.data.images import LabelledImages
@@ -121,10 +122,11 @@ def train(
     folder of the run gets report.html and model.safetensors; see also the commands
     predict and export.
 
-    Ctrl-C keeps the completed epochs; --resume continues.
+    Ctrl-C keeps the completed epochs; --resume continues. torchrun starts several
+    processes that train together.
     """
     begin = time.monotonic()
-    with exit_on_error():
+    with exit_on_error(), torchrun(device) as (processes, device):
         wishes = list(settings or [])
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
@@ -133,7 +135,8 @@ def train(
         if pretrained and (weights is not None or network is not None):
             raise ValueError("--pretrained brings network and weights: leave out the others")
         name = _network_named(network)
-        check_places(data, out, resume=resume)
+        resume = resume or processes.restarted
+        check_places(data, out, resume=resume or not processes.is_first)
 
         from sop_classify.training.pretrained import (
             PACKAGED_NETWORK,
@@ -149,7 +152,10 @@ def train(
 
         from sop_classify.data.images import read_images
 
-        with progress(f"read {data.name}", unit="image", quiet=quiet) as show:
+        with (
+            processes.in_turn(),
+            progress(f"read {data.name}", unit="image", quiet=quiet) as show,
+        ):
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         recipe = recipe_for(budget_for("auto", device), method)
         recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
@@ -167,7 +173,9 @@ def train(
             start=start, balance=balance, select=select, seed=seed, device=device, compile=compile,
             resume=resume,
         )  # fmt: skip
-        train_run(run, quiet=quiet)
+        train_run(run, quiet=quiet, tested_on="hold-out")
+        if not processes.is_first:
+            return
         summary = _finish(run, images, seconds=round(time.monotonic() - begin, 1))
         typer.echo(json.dumps(summary, default=str) if as_json else _report(summary))
 
@@ -270,7 +278,8 @@ def _run(
         run.resume()
     else:
         run.start()
-    replace_file(out / "split.csv", split_csv(images))
+    if run.training.processes.is_first:
+        replace_file(out / "split.csv", split_csv(images))
     return run
 
 

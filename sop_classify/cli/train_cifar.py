@@ -36,6 +36,7 @@ from sop_classify.recipes import (
     read_settings,
     with_settings,
 )
+from sop_classify.training.processes import torchrun
 
 if TYPE_CHECKING:
     from sop_classify.labels.noisy import NoisyLabels
@@ -130,11 +131,12 @@ def train_cifar(
     method copes. With --data and without noise your labels are used as they are.
     Either way label_issues.csv in the folder of the run says which labels look wrong.
 
-    Ctrl-C keeps the completed epochs; --resume continues.
+    Ctrl-C keeps the completed epochs; --resume continues. torchrun starts several
+    processes that train together.
     """
     if resume and out is None:
         raise typer.BadParameter("--resume needs --out, the folder of the run to continue")
-    with exit_on_error():
+    with exit_on_error(), torchrun(device) as (processes, device):
         options = {"network": network, "epochs": epochs}
         wishes = [f"{key}={value}" for key, value in options.items() if value is not None]
         wishes = [*(settings or []), *wishes]
@@ -154,14 +156,19 @@ def train_cifar(
 
         from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
+        from sop_classify.runs.record import has_record
         from sop_classify.runs.run import Run, require_new
 
-        if not resume:  # before the data is read
+        if out is None and processes.number > 1:
+            raise ValueError("several processes need --out, the folder that all of them use")
+        if processes.restarted and out is not None:
+            resume = has_record(out)
+        if not resume and processes.is_first:  # before the data is read
             check_folder(_RUNS) if out is None else require_new(out)
         source = human_labels or npz_of(data, made)
-        labels = noisy_labels(
-            load(dataset, data), made, seed=seed, limit=limit, human_labels=source
-        )
+        with processes.in_turn():
+            images = load(dataset, data)
+        labels = noisy_labels(images, made, seed=seed, limit=limit, human_labels=source)
         job = job_for(labels, chosen, dataset=dataset, seed=seed, device=device, compile=compile)
         run = Run(job, out or _default_out(labels, method, seed))
         if resume:
@@ -172,6 +179,8 @@ def train_cifar(
             _print_noise(labels)
             _warn_if_s_stays_zero(chosen)
         train_run(run, quiet=quiet)
+        if not processes.is_first:
+            return
         summary = run.summary()
         typer.echo(json.dumps(summary) if as_json else _report(summary))
 
@@ -200,8 +209,11 @@ def _default_out(labels: "NoisyLabels", method: str, seed: int) -> Path:
     return _RUNS / f"{now}-{labels.data.name}-{method}-{noise}-{seed}"
 
 
-def train_run(run: "Run", *, quiet: bool) -> None:
-    """Train the epochs that are left, with progress on stderr; Ctrl-C exits after a line."""
+def train_run(run: "Run", *, quiet: bool, tested_on: str = "test") -> None:
+    """Train the epochs that are left, with progress on stderr; Ctrl-C exits after a line.
+
+    `tested_on` says what the job's test images are.
+    """
     total, name = run.job.recipe.epochs, run.folder.name
     with (
         interruptible() as interruption,
@@ -219,7 +231,7 @@ def train_run(run: "Run", *, quiet: bool) -> None:
                 for epoch in epochs:
                     interruption.check()
                     if not quiet and not sys.stderr.isatty():
-                        typer.echo(_epoch_line(epoch, total), err=True)
+                        typer.echo(_epoch_line(epoch, total, tested_on), err=True)
         except KeyboardInterrupt:
             interruption.hold()
             typer.echo(
@@ -254,10 +266,10 @@ def _warn_if_s_stays_zero(recipe: Recipe) -> None:
         )
 
 
-def _epoch_line(epoch: "Epoch", epochs: int) -> str:
+def _epoch_line(epoch: "Epoch", epochs: int, tested_on: str) -> str:
     line = f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.3f}"
     if epoch.test_accuracy is not None:
-        line += f", test accuracy {epoch.test_accuracy:.2%}"
+        line += f", {tested_on} accuracy {epoch.test_accuracy:.2%}"
     if epoch.memorized is not None:
         line += f", wrong labels memorised {epoch.memorized:.1%}"
     return line

@@ -21,6 +21,8 @@ class CrossEntropy(Loss):
         Share of each label that is spread over all classes, in [0, 1).
     """
 
+    in_parts = True
+
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
@@ -38,7 +40,15 @@ class CrossEntropy(Loss):
         return cls(recipe.label_smoothing)
 
     def forward(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        strong_logits: Tensor | None = None,
+        *,
+        batch: int | None = None,
     ) -> Tensor:
         """The mean loss of a batch; `index` and `strong_logits` are not used."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        how, number = ("mean", 1) if batch is None else ("sum", batch)
+        smoothing = self.label_smoothing
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=how) / number

@@ -22,7 +22,7 @@ from torch import Tensor
 from overparam.checks import check_count, check_real
 from sop_classify.methods.catalogue import ELRRecipe
 from sop_classify.methods.sop import check_batch, new_state
-from sop_classify.training.loss import Loss
+from sop_classify.training.loss import Loss, mean_part, never_compiled
 
 __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
 
@@ -57,6 +57,8 @@ class ELRLoss(Loss):
     """
 
     targets: Tensor
+    rows = ("targets",)
+    in_parts = True
 
     def __init__(
         self,
@@ -92,11 +94,15 @@ class ELRLoss(Loss):
             regularisation=recipe.regularisation,
         )
 
-    # Compiled, it would give wrong gradients: AOTAutograd reads what is kept again in the backward
-    # pass, after it has moved. The network around it can be compiled.
-    @torch.compiler.disable
+    @never_compiled
     def forward(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        strong_logits: Tensor | None = None,
+        *,
+        batch: int | None = None,
     ) -> Tensor:
         """The loss of a batch.
 
@@ -108,6 +114,8 @@ class ELRLoss(Loss):
             The given labels, and which example each row is.
         strong_logits
             Not used.
+        batch : int, optional
+            As in `Loss`.
 
         Returns
         -------
@@ -120,16 +128,17 @@ class ELRLoss(Loss):
             If a dtype, a shape, a label or an index is another (the last two are not looked at on a
             GPU), the batch is empty, or the targets are in half precision.
         """
-        self._check(logits, labels, index)
+        self._check(logits, labels, index, batch)
         # Autocast would compute parts of it in half precision.
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits.to(self.targets.dtype)
             p = clamped_softmax(logits)
             if self.training and torch.is_grad_enabled():
                 self.update(p, index)
-            return F.cross_entropy(logits, labels) + self.regularisation * agreement(
-                p, self.targets[index]
-            )
+            how, number = ("mean", 1) if batch is None else ("sum", batch)
+            misfit = F.cross_entropy(logits, labels, reduction=how) / number
+            agreed = agreement(p, self.targets[index], batch=batch)
+            return misfit + self.regularisation * agreed
 
     @torch.no_grad()
     def update(self, probability: Tensor, index: Tensor) -> None:
@@ -137,13 +146,13 @@ class ELRLoss(Loss):
         shares = probability / probability.sum(1, keepdim=True)
         self.targets[index] = self.decay * self.targets[index] + (1 - self.decay) * shares
 
-    def _check(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+    def _check(self, logits: Tensor, labels: Tensor, index: Tensor, batch: int | None) -> None:
         if self.targets.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"the targets are {self.targets.dtype}, in which 0.9999 is 1 and the loss "
                 "infinite; keep the loss in float32, whatever the network"
             )
-        check_batch(logits, labels, index, shape=self.targets.shape)
+        check_batch(logits, labels, index, shape=self.targets.shape, batch=batch)
 
 
 def clamped_softmax(logits: Tensor) -> Tensor:
@@ -151,6 +160,6 @@ def clamped_softmax(logits: Tensor) -> Tensor:
     return logits.softmax(1).clamp(_EPSILON, 1 - _EPSILON)
 
 
-def agreement(probability: Tensor, target: Tensor) -> Tensor:
+def agreement(probability: Tensor, target: Tensor, *, batch: int | None = None) -> Tensor:
     """mean_i log(1 − ⟨p_i, t_i⟩), a scalar; both of shape (B, C). Falls as they align."""
-    return (1 - (probability * target).sum(1)).log().mean()
+    return mean_part((1 - (probability * target).sum(1)).log(), batch)

@@ -31,7 +31,8 @@ from torch import Tensor
 from overparam.checks import check_choice, check_count, check_real, check_type
 from overparam.sparse_corruption import descend
 from sop_classify.methods.catalogue import SOPRecipe
-from sop_classify.training.loss import Loss
+from sop_classify.training.loss import Loss, mean_part, never_compiled
+from sop_classify.training.processes import current
 
 __all__ = [
     "SOPLoss",
@@ -92,6 +93,8 @@ class SOPLoss(Loss):
 
     u: Tensor
     v: Tensor
+    rows = ("u", "v")
+    in_parts = True
 
     def __init__(
         self,
@@ -174,11 +177,15 @@ class SOPLoss(Loss):
         up, down = self.parts(labels)
         return {"u": up, "v": down.sum(1)}
 
-    # Compiled, it would give wrong gradients: AOTAutograd reads what is kept again in the backward
-    # pass, after it has moved. The network around it can be compiled.
-    @torch.compiler.disable
+    @never_compiled
     def forward(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        strong_logits: Tensor | None = None,
+        *,
+        batch: int | None = None,
     ) -> Tensor:
         """The loss of a batch, L_CE + L_MSE + λ_B·balance + λ_C·consistency.
 
@@ -192,6 +199,10 @@ class SOPLoss(Loss):
             Which example each row is, in [0, N).
         strong_logits : Tensor, shape (B, C), optional
             Logits of a strongly augmented view of the same examples.
+        batch : int, optional
+            Size of the whole batch, if the processes of torch.distributed have the rest of it, as
+            in `Loss.forward`. With a balance all of them have to come here for each batch, because
+            it is that of the mean over the whole batch.
 
         Returns
         -------
@@ -204,13 +215,18 @@ class SOPLoss(Loss):
             If a dtype, a shape, a label or an index is another. On a GPU labels and indices are not
             compared with their ranges, because the program would have to wait for it.
         """
-        self._check(logits, labels, index, strong_logits)
+        self._check(logits, labels, index, strong_logits, batch)
         # Autocast would compute parts of it in half precision.
         with torch.autocast(logits.device.type, enabled=False):
-            return self._loss(logits, labels, index, strong_logits)
+            return self._loss(logits, labels, index, strong_logits, batch)
 
     def _loss(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        strong_logits: Tensor | None,
+        batch: int | None,
     ) -> Tensor:
         logits = logits.to(self.u.dtype)
         probability = logits.softmax(1)
@@ -224,14 +240,23 @@ class SOPLoss(Loss):
         predicted = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
         misfit = predicted + up * label - down - label
 
-        loss = -(corrected * label).sum(1).log().mean() + misfit.square().sum(1).mean()
+        loss = mean_part(-(corrected * label).sum(1).log(), batch)
+        loss = loss + mean_part(misfit.square().sum(1), batch)
         if self.balance:
             mean_of = probability if self.form == "paper" else corrected
-            loss = loss + self.balance * class_balance(mean_of)
+            if batch is None:
+                balance = class_balance(mean_of)
+            else:
+                balance = -_whole_mean(mean_of, batch).clamp(_EPSILON, 1).log().mean()
+                # The value is shared among the processes by their examples. The gradient is not:
+                # each has that of its own rows.
+                balance = balance - (1 - len(index) / batch) * balance.detach()
+            loss = loss + self.balance * balance
         if self.consistency and strong_logits is not None:
-            loss = loss + self.consistency * consistency(logits, strong_logits.to(logits.dtype))
+            parts = consistency(logits, strong_logits.to(logits.dtype), batch=batch)
+            loss = loss + self.consistency * parts
         if self.training and torch.is_grad_enabled():
-            self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach())
+            self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach(), batch)
         return loss
 
     @torch.no_grad()
@@ -250,6 +275,7 @@ class SOPLoss(Loss):
         raw: Tensor,
         scaled: Tensor,
         misfit: Tensor,
+        batch: int | None,
     ) -> None:
         """Gradients with respect to U and V in closed form, then one step on their rows.
 
@@ -258,7 +284,7 @@ class SOPLoss(Loss):
         ∂L_MSE/∂U = 2 misfit_y/B,  ∂L_MSE/∂V_c = −2 misfit_c/B;
         ∂balance/∂U = (Σ_c m_c q_c/q̄_c − m_y/q̄_y) / (B C Z), m the entries that no clamp holds.
         """
-        batch = len(index)
+        size = len(index) if batch is None else batch
         total = raw.sum(1, keepdim=True)
         raw_y = (raw * label).sum(1, keepdim=True)
         scaled_y = (scaled * label).sum(1, keepdim=True)
@@ -268,7 +294,9 @@ class SOPLoss(Loss):
             grad_up += 2 * (misfit * label).sum(1, keepdim=True)
             if self.balance:
                 held = (scaled <= _EPSILON) | (raw_y <= _EPSILON)
-                weight = torch.where(held, 0, 1 / scaled.clamp(min=_EPSILON).mean(0))
+                corrected = scaled.clamp(min=_EPSILON)
+                mean = corrected.mean(0) if batch is None else _whole_mean(corrected, batch)
+                weight = torch.where(held, 0, 1 / mean)
                 pull = (weight * (scaled - label)).sum(1, keepdim=True)
                 grad_up += self.balance * pull / (scaled.shape[1] * total)
         grad_down = -2 * misfit * (1 - label)
@@ -279,21 +307,26 @@ class SOPLoss(Loss):
         if self.form == "released":  # a clamp at 1 passes no gradient back
             grad_up = torch.where(u * u > 1, 0, grad_up)
             grad_down = torch.where(v * v > 1, 0, grad_down)
-        descend(self.u, grad_up, lr=self.alpha_u / batch, index=index)
-        descend(self.v, grad_down, lr=self.alpha_v / batch, index=index)
+        descend(self.u, grad_up, lr=self.alpha_u / size, index=index)
+        descend(self.v, grad_down, lr=self.alpha_v / size, index=index)
         if self.form != "released":
             self.u[index] = self.u[index].clamp(-1, 1)
             self.v[index] = self.v[index].clamp(-1, 1)
 
     def _check(
-        self, logits: Tensor, labels: Tensor, index: Tensor, strong_logits: Tensor | None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor,
+        strong_logits: Tensor | None,
+        batch: int | None,
     ) -> None:
         if self.u.dtype not in (torch.float32, torch.float64):
             raise ValueError(
                 f"u and v are {self.u.dtype}, in which their start of 1e-8 is 0; keep the loss in "
                 "float32, whatever the network"
             )
-        check_batch(logits, labels, index, shape=self.v.shape)
+        check_batch(logits, labels, index, shape=self.v.shape, batch=batch)
         if self.consistency and strong_logits is None and self.training:
             raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
         if strong_logits is not None:
@@ -319,7 +352,14 @@ def check_floats(name: str, values: Tensor) -> None:
         raise TypeError(f"{name} are {values.dtype}; a floating dtype is needed")
 
 
-def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, shape: tuple[int, ...]) -> None:
+def check_batch(
+    logits: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    *,
+    shape: tuple[int, ...],
+    batch: int | None = None,
+) -> None:
     """Raise an error unless these are the logits, labels and indices of a batch.
 
     Parameters
@@ -331,22 +371,26 @@ def check_batch(logits: Tensor, labels: Tensor, index: Tensor, *, shape: tuple[i
         In [0, N); likewise.
     shape : tuple of int
         (N, C).
+    batch : int, optional
+        As in `Loss.forward`: with it there may be no rows here.
     """
     number, num_classes = shape
     check_floats("logits", logits)
     for name, values in {"labels": labels, "index": index}.items():
         if check_type(name, values, Tensor).dtype != torch.int64:
             raise TypeError(f"{name} are {values.dtype}; int64 is needed")
-    batch = labels.numel()
-    if batch == 0:
+    rows = labels.numel()
+    if batch is not None:
+        check_count("batch", batch, least=max(1, rows))
+    elif rows == 0:
         raise ValueError("the batch is empty; leave it out")
-    if logits.shape != (batch, num_classes) or index.shape != labels.shape or labels.dim() != 1:
+    if logits.shape != (rows, num_classes) or index.shape != labels.shape or labels.dim() != 1:
         raise ValueError(
             f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
-            f"{tuple(index.shape)}: expected ({batch}, {num_classes}), ({batch},) and ({batch},)"
+            f"{tuple(index.shape)}: expected ({rows}, {num_classes}), ({rows},) and ({rows},)"
         )
     for name, values, limit in ("labels", labels, num_classes), ("index", index, number):
-        if values.device.type != "cpu":
+        if values.device.type != "cpu" or not rows:
             continue  # it would have to be waited for
         low, high = (int(value) for value in values.aminmax())
         if low < 0 or high >= limit:
@@ -370,19 +414,31 @@ def class_balance(probability: Tensor) -> Tensor:
     return -probability.mean(0).clamp(_EPSILON, 1).log().mean()
 
 
-def consistency(logits: Tensor, strong_logits: Tensor) -> Tensor:
+def _whole_mean(rows: Tensor, batch: int) -> Tensor:
+    """The mean of (B, C) over the whole batch; its gradient reaches the rows of this process."""
+    own = rows.sum(0)
+    total = own.detach().clone()
+    current().add([total])
+    return (own - own.detach() + total) / batch
+
+
+def consistency(logits: Tensor, strong_logits: Tensor, *, batch: int | None = None) -> Tensor:
     """Mean over the batch of KL(p ‖ p_strong), with p from the weak view as a fixed target.
 
     Parameters
     ----------
     logits, strong_logits : Tensor, shape (B, C)
+    batch : int, optional
+        As in `Loss.forward`.
 
     Returns
     -------
     Tensor, scalar
     """
     target = logits.detach().log_softmax(1)
-    return F.kl_div(strong_logits.log_softmax(1), target, log_target=True, reduction="batchmean")
+    how, number = ("batchmean", 1) if batch is None else ("sum", batch)
+    divergence = F.kl_div(strong_logits.log_softmax(1), target, log_target=True, reduction=how)
+    return divergence / number
 
 
 def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) -> float:

@@ -170,6 +170,9 @@ def train(
 ) -> Iterator[Epoch]:
     """Train, an epoch at a time; with `out` in a folder that a stop at any moment leaves usable.
 
+    Several processes that torchrun starts train together once each has called
+    ``torch.distributed.init_process_group``: all of them call this, and the first yields.
+
     Parameters
     ----------
     data, recipe, true_labels, seed, device, compile, arguments
@@ -210,7 +213,12 @@ def train(
 
 def _epochs(job: Job, out: StrPath | None, *, resume: bool) -> Iterator[Epoch]:
     if out is None:
-        yield from job.evaluator().epochs(job.training())
+        training = job.training()
+        if training.processes.is_first:
+            yield from job.evaluator().epochs(training)
+        else:
+            for _ in training.epochs():
+                pass
         return
     run = Run(job, out)
     if resume:
@@ -222,6 +230,9 @@ def _epochs(job: Job, out: StrPath | None, *, resume: bool) -> Iterator[Epoch]:
 
 class Run:
     """A job and its folder. Call `start` or `resume`, then take the `epochs`.
+
+    If several processes train together (`torch.distributed`), all of them make the run and do so:
+    the first writes, and the others read the checkpoint in the folder and yield nothing.
 
     Parameters
     ----------
@@ -245,6 +256,7 @@ class Run:
     def __init__(self, job: Job, out: StrPath) -> None:
         self.job, self.folder = job, Path(out)
         self.training, self._evaluator = job.training(), job.evaluator()
+        self._processes = self.training.processes
         self.history: list[Epoch] = []
         self.saved = 0
         self._given = np.asarray(job.given_labels, np.int64)
@@ -278,6 +290,11 @@ class Run:
             If there is something in it already, another process starts a run there, or it cannot be
             written. What a start that was killed has left does not count.
         """
+        if self._processes.is_first:
+            self._start()
+        self._join()
+
+    def _start(self) -> None:
         require_new(self.folder)
         missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         with unfinished(*reversed(missing)):
@@ -316,6 +333,19 @@ class Run:
         ValueError
             If the run was made with other settings or data.
         """
+        if self._processes.is_first:
+            self._resume()
+        self._join()
+
+    def _join(self) -> None:
+        """Let the other processes load what the first has found, or has written."""
+        self._processes.wait()
+        if not self._processes.is_first:
+            self.record = replace(self.record, status=read_record(self.folder).status)
+            if self.record.status != "completed":
+                self._load()
+
+    def _resume(self) -> None:
         with file_errors("resume", self.folder):
             if not has_record(self.folder):
                 raise FileError(f"it holds no {RECORD}; start a run there first")
@@ -373,6 +403,10 @@ class Run:
             As in `TrainingLoop.epochs`.
         """
         if self.record.status == "completed":
+            return
+        if not self._processes.is_first:
+            for _ in self.training.epochs(on_batch=on_batch):
+                pass  # the first process tests, saves and yields it
             return
         try:
             self._write(status="running", results={})

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-__all__ = ["POLICY", "auto_augment"]
+__all__ = ["POLICY", "apply_operations", "auto_augment", "draw_operations"]
 
 # (operation, probability, magnitude). The published table also numbers the magnitudes of Invert,
 # AutoContrast and Equalize, which have none: here they are 0.
@@ -107,11 +107,15 @@ def auto_augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
     >>> auto_augment(images, generator=torch.Generator().manual_seed(0)).shape
     torch.Size([1, 3, 32, 32])
     """
+    return apply_operations(images, draw_operations(len(images), generator=generator))
+
+
+def apply_operations(images: Tensor, drawn: Tensor) -> Tensor:
+    """Apply what `draw_operations` drew for each of the images; see `auto_augment`."""
     if images.dtype != torch.uint8:
         raise TypeError(f"images are {images.dtype}: give uint8, before any normalisation")
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images have shape {tuple(images.shape)}, expected (B, 3, H, W)")
-    drawn = _draw(len(images), generator=generator)
     # Sorted by variant, groups are slices of the batch. Three gathers of everything (into the
     # order of the first round, of the second, and back) take the place of two copies a group.
     first = drawn[:, 0].argsort()
@@ -129,8 +133,11 @@ def auto_augment(images: Tensor, *, generator: torch.Generator) -> Tensor:
     return images.index_select(0, back)
 
 
-def _draw(count: int, *, generator: torch.Generator) -> Tensor:
-    """Numbers of the variants of both rounds for each image: (count, 2) int64, 0 to `_NONE`."""
+def draw_operations(count: int, *, generator: torch.Generator) -> Tensor:
+    """Draw for each of `count` images what `apply_operations` does: int64, shape (count, 2).
+
+    They are the numbers of the operations of both rounds, 0 to `_NONE`.
+    """
     policy = torch.randint(len(POLICY), (count,), generator=generator)
     applied = torch.rand(count, 2, generator=generator, dtype=torch.float32) < _PROBABILITY[policy]
     sign = torch.randint(2, (count, 2), generator=generator)

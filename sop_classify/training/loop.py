@@ -5,8 +5,13 @@ On a CPU that tensor shares the memory of the array, which may be a file: of lar
 than a batch becomes floats. The loop never waits for the device: it looks at the loss once per
 epoch. It knows neither test labels nor true labels; `sop_classify.training.evaluation` compares its
 predictions with them.
+
+If `torch.distributed` has been initialised, the processes train together, see
+`sop_classify.training.processes`. All of them make the training and take its epochs; after each the
+first process has what one alone would have, to what the order of sums leaves.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -28,9 +33,11 @@ from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData, channel_statistics
 from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe
+from sop_classify.training.batch_norm import share_batch_norm
 from sop_classify.training.loss import Loss
 from sop_classify.training.networks import build_network
 from sop_classify.training.optimizers import image_scale, optimizers_for, schedule
+from sop_classify.training.processes import current
 from sop_classify.training.views import (
     Views,
     as_tensor,
@@ -135,6 +142,11 @@ class TrainingLoop:
     epoch, steps : int
         Number of completed epochs; number of batches before the present one, over all epochs, as
         `batches` counts them.
+    batch : int
+        Number of examples of the present batch, those of other processes included.
+    processes : Processes
+        Those that train together. `probability` and `disagreements` have the rows of all examples
+        in the first process, complete between two epochs, and in the others those of their own.
     recipe, device, precision, generator
         The settings, the device, the dtype of the networks' computations, and the random numbers.
 
@@ -145,6 +157,7 @@ class TrainingLoop:
     """
 
     num_networks = 1
+    in_parts = False  # whether several processes can train together
 
     def __init__(
         self,
@@ -163,7 +176,8 @@ class TrainingLoop:
         check_type("recipe", recipe, Recipe)
         check_type("balanced", balanced, bool)
         check_type("compile", compile, bool)
-        self.recipe, self.epoch, self.steps = recipe, 0, 0
+        self.recipe, self.epoch, self.steps, self.batch = recipe, 0, 0, 0
+        self.processes = current()
         self.device = pick_device(check_type("device", device, str))
         self.precision = fastest_precision(self.device)
         self.generator = torch.Generator("cpu").manual_seed(
@@ -185,6 +199,15 @@ class TrainingLoop:
         recipe, number, classes = self.recipe, len(data.train_images), len(data.class_names)
         labels = check_labels(given_labels, classes, number=number, name="given_labels")
         self.given = torch.from_numpy(labels).to(self.device)
+        if self.processes.number > 1:
+            if not self.in_parts:
+                raise ValueError(
+                    f"method {recipe.method!r} needs whole batches, and there are "
+                    f"{self.processes.number} processes; start it without torchrun"
+                )
+            said = hashlib.sha256(f"{recipe} {self._seed} {balanced}".encode() + labels.tobytes())
+            digest = torch.tensor(list(said.digest()), device=self.device)
+            self.processes.require_same("recipe, seed and labels", digest)
         height, width = data.train_images.shape[1:3]
         if recipe.pad >= min(height, width):
             raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
@@ -223,6 +246,8 @@ class TrainingLoop:
                 "the network was made inside torch.inference_mode and cannot be trained; make it "
                 "outside"
             )
+        if self.processes.number > 1:
+            networks = [share_batch_norm(n, self.processes) for n in networks]
         self.networks = [
             n.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for n in networks
@@ -238,8 +263,9 @@ class TrainingLoop:
         self._base_lr = [group["lr"] for group in self._groups()]
 
         self._mirrored = torch.rand(number, generator=self.generator, dtype=torch.float32) < 0.5
-        self.probability = torch.zeros(number, classes, dtype=torch.float32, device=self.device)
-        self.disagreements = torch.zeros(number, dtype=torch.int64, device=self.device)
+        kept = len(self.processes.take(self.given))
+        self.probability = torch.zeros(kept, classes, dtype=torch.float32, device=self.device)
+        self.disagreements = torch.zeros(kept, dtype=torch.int64, device=self.device)
         self._passes = [0, 0]
         self.setup()
 
@@ -259,7 +285,7 @@ class TrainingLoop:
         return ("weak",)
 
     def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
-        """Descend on one batch.
+        """Descend on one batch, or on the part of it that this process has.
 
         Parameters
         ----------
@@ -271,6 +297,7 @@ class TrainingLoop:
         Returns
         -------
         loss : Tensor, scalar
+            The mean over the batch; the part of it that comes from these examples.
         logits : Tensor, float32, shape (B, C)
             What to report as the prediction. Both are detached.
         """
@@ -292,11 +319,13 @@ class TrainingLoop:
             What `observe` returned for each example.
         """
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        predicted = torch.empty_like(self.given)
+        predicted = torch.zeros_like(self.given)
         for index, views in self.batches(self.views, on_batch=on_batch):
             loss, logits = self.step(index, *views)
-            total += loss * len(index)
+            total += loss * self.batch
             predicted[index] = self.observe(logits, index)
+        self.processes.add([total])
+        self.processes.add([predicted])  # each is 0 in all processes but one
         return float(total) / len(self.given), predicted
 
     def modules(self) -> dict[str, nn.Module]:
@@ -306,8 +335,16 @@ class TrainingLoop:
             modules |= {_numbered(name, i): module for i, module in enumerate(several)}
         return modules
 
+    @property
+    def per_example(self) -> tuple[str, ...]:
+        """What has a row for each example, by the names of `state_dict`."""
+        return ("probability", "disagreements")
+
     def report(self) -> dict[str, Tensor]:
-        """What the method knows about each training example, see `Loss.report`."""
+        """What the method knows about each training example, see `Loss.report`.
+
+        Of several processes only the first knows it of all.
+        """
         return {}
 
     def rates(self) -> dict[str, float]:
@@ -337,12 +374,16 @@ class TrainingLoop:
             try:
                 with own_modes(self.device), self._dropout():
                     loss, predicted = self.train_once(on_batch)
+                    passes = torch.tensor(self._passes, device=self.device)
+                    self.processes.add([passes])
+                    self._collect()
             except torch.OutOfMemoryError as error:
                 raise NotEnoughMemoryError(
                     f"the device has too little memory for batches of {self.recipe.batch_size}; "
                     "lower batch_size"
                 ) from error
             self.epoch += 1
+            forward, backward = passes.tolist()
             seconds = time.perf_counter() - begin
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -354,8 +395,8 @@ class TrainingLoop:
                 loss=loss,
                 predicted=predicted,
                 rates=self.rates(),
-                forward_passes=self._passes[0] / len(self.given),
-                backward_passes=self._passes[1] / len(self.given),
+                forward_passes=forward / len(self.given),
+                backward_passes=backward / len(self.given),
                 seconds=seconds,
             )
 
@@ -409,7 +450,11 @@ class TrainingLoop:
         return self.predict(self.images)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that changes, as tensors by name; a training continues from it bit for bit."""
+        """Everything that changes, as tensors by name; a training continues from it bit for bit.
+
+        That of the first process is complete between two epochs, and any number of processes
+        continues from it.
+        """
         state = {
             f"{prefix}.{name}": value
             for prefix, module in self.modules().items()
@@ -439,7 +484,17 @@ class TrainingLoop:
         with own_modes(self.device):
             self._load_state_dict(state)
 
+    def _collect(self) -> None:
+        """Bring the rows of all examples to the first process."""
+        if self.processes.number > 1:
+            state = self.state_dict()
+            for name in self.per_example:
+                self.processes.collect(state[name])
+
     def _load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        if not self.processes.is_first:
+            taken = {name: state[name] for name in self.per_example if name in state}
+            state = {**state, **{key: self.processes.take(rows) for key, rows in taken.items()}}
         own = {name: value for name, value in self.state_dict().items() if "optimizer." not in name}
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
@@ -465,6 +520,8 @@ class TrainingLoop:
     ) -> Iterator[tuple[Tensor, list[Tensor]]]:
         """Every example once, in random order, with the learning rates set before each batch.
 
+        Each process gets its own examples of every batch; there may be none.
+
         Parameters
         ----------
         kinds : sequence of {"weak", "strong"}
@@ -478,24 +535,31 @@ class TrainingLoop:
         views : list of Tensor, uint8, shape (B, H, W, 3)
         """
         number = len(self.given)
-        order = torch.randperm(number, generator=self.generator).to(self.device)
+        order = torch.randperm(number, generator=self.generator)
         alternating = self.recipe.flip == "alternating"
         drawn = [self.draw_views(alternating=alternating and i == 0) for i in range(len(kinds))]
-        batches = order.tensor_split(math.ceil(number / self.recipe.batch_size))
+        owned = self.processes.owns(order)
+        whole = [
+            len(part) for part in order.tensor_split(math.ceil(number / self.recipe.batch_size))
+        ]
+        sizes = [int(part.sum()) for part in owned.split(whole)]
+        batches = order[owned].to(self.device).split(sizes)
         for network in self.networks:
             network.train()
         together_at_once = self._fewer(_STRONG_VIEWS_TOGETHER)
         for start in range(0, len(batches), together_at_once):
-            group = batches[start : start + together_at_once]
-            sizes = [len(index) for index in group]
+            end = start + together_at_once
+            group = batches[start:end]
+            of_group = owned[sum(whole[:start]) : sum(whole[:end])]
             together = {
-                i: self._strong_view(torch.cat(group), views).split(sizes)
+                i: self._strong_view(torch.cat(group), views, of_group).split(sizes[start:end])
                 for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
                 if kind == "strong"
             }
             for i, index in enumerate(group):
                 at = self.epoch + (start + i) / len(batches)
                 self.steps = self.epoch * len(batches) + start + i
+                self.batch = whole[start + i]
                 self.set_rates(at)
                 if on_batch is not None:
                     on_batch(at)
@@ -529,14 +593,19 @@ class TrainingLoop:
         images = crop(self.images, index, views, fill=self.recipe.fill)
         return cutout(images, views, size=self.recipe.cutout) if self.recipe.cutout else images
 
-    def _strong_view(self, index: Tensor, views: Views) -> Tensor:
-        """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+."""
-        # torchvision takes a second to import.
-        from sop_classify.training.auto_augment import auto_augment
+    def _strong_view(self, index: Tensor, views: Views, owned: Tensor) -> Tensor:
+        """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+.
 
+        Its operations are drawn for the images of all processes; `owned` says for which of them
+        `index` is.
+        """
+        # torchvision takes a second to import.
+        from sop_classify.training.auto_augment import apply_operations, draw_operations
+
+        drawn = draw_operations(len(owned), generator=self.generator)[owned]
         views = views[index]
         images = crop(self.images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
-        images = auto_augment(images, generator=self.generator).permute(0, 2, 3, 1)
+        images = apply_operations(images, drawn).permute(0, 2, 3, 1)
         return cutout(images, views, size=16)
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -577,6 +646,8 @@ class TrainingLoop:
                 optimizer.zero_grad()
         loss.backward()
         for i in chosen:
+            gradients = [p.grad for p in self.networks[i].parameters() if p.grad is not None]
+            self.processes.add(gradients)
             for optimizer in self.optimizers[i]:
                 optimizer.step()
             if self._averages:
@@ -596,12 +667,12 @@ class TrainingLoop:
         Tensor, int64, shape (B,)
             The predicted classes.
         """
-        predicted = logits.argmax(1)
-        self.disagreements[index] += predicted != self.given[index]
+        predicted, row = logits.argmax(1), self.processes.row(index)
+        self.disagreements[row] += predicted != self.given[index]
         # The weight of epoch t in an average with weights 1, 2, ..., t.
         weight = 2 / (self.epoch + 2)
-        old = self.probability[index]
-        self.probability[index] = old.lerp(logits.softmax(1), weight)
+        old = self.probability[row]
+        self.probability[row] = old.lerp(logits.softmax(1), weight)
         return predicted
 
     def set_rates(self, epochs_done: float) -> None:
@@ -628,10 +699,13 @@ class TrainingLoop:
 
     @contextmanager
     def _dropout(self) -> Generator[None, None, None]:
-        """Seed torch's global generator, which dropout draws from, by this epoch; restore it."""
+        """Seed torch's global generator, which dropout draws from, by this epoch; restore it.
+
+        Each process draws its own numbers: dropout is the one thing that depends on their number.
+        """
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed((self._seed + self.epoch) % 2**63)
+            torch.manual_seed((self._seed + self.epoch + (self.processes.rank << 32)) % 2**63)
             yield
 
     def _groups(self) -> Iterator[dict[str, Any]]:
@@ -685,8 +759,21 @@ class Training(TrainingLoop):
         )
 
     def setup(self) -> None:
-        """Move the loss to the device."""
+        """Move the loss to the device, with the rows of this process."""
+        for name in self.loss.rows:
+            rows = self.processes.take(getattr(self.loss, name))
+            self.loss.register_buffer(name, rows)
         self.loss = self.loss.to(self.device)
+
+    @property
+    def in_parts(self) -> bool:  # type: ignore[override]
+        """Whether the loss is one that several processes can share."""
+        return self.loss.in_parts
+
+    @property
+    def per_example(self) -> tuple[str, ...]:
+        """Those of every training, and the rows of the loss."""
+        return (*super().per_example, *(f"loss.{name}" for name in self.loss.rows))
 
     @property
     def views(self) -> Sequence[str]:
@@ -708,8 +795,10 @@ class Training(TrainingLoop):
     def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
         """Descend on the loss of one batch; reports the logits of the weak views."""
         x = self.inputs(views[0] if len(views) == 1 else torch.cat(views))
-        logits, *strong_logits = self.logits(x).split(len(index))
-        loss = self.loss(logits, self.given[index], index, *strong_logits)
+        logits, *strong_logits = self.logits(x).tensor_split(len(views))  # a part may be empty
+        row = self.processes.row(index)
+        part = {} if self.processes.number == 1 else {"batch": self.batch}
+        loss = self.loss(logits, self.given[index], row, *strong_logits, **part)
         self.descend(loss)
         return loss.detach(), logits.detach()
 

@@ -1,14 +1,34 @@
 """What `Training` asks of a loss."""
 
-from collections.abc import Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from sop_classify.recipes import Recipe
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "mean_part", "never_compiled"]
+
+_Forward = TypeVar("_Forward", bound=Callable[..., Any])
+
+
+def never_compiled(forward: _Forward) -> _Forward:
+    """Keep the `forward` of a loss out of graphs of `torch.compile`; the network can be in one.
+
+    Compiled, a loss that moves what it keeps would give wrong gradients: AOTAutograd reads it again
+    in the backward pass, after it has moved. Unlike `torch.compiler.disable` as a decorator this
+    does not import the compiler, which takes 1.5 s, before it compiles something.
+    """
+
+    @wraps(forward)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(forward)(*args, **kwargs)
+        return forward(*args, **kwargs)
+
+    return cast(_Forward, call)
 
 
 class Loss(nn.Module):
@@ -16,7 +36,17 @@ class Loss(nn.Module):
 
     A subclass has `forward`. What it keeps belongs into buffers, so that it is saved with the
     training, and not into parameters, because the optimizers train the network alone.
+
+    Attributes
+    ----------
+    rows : tuple of str
+        The names of the buffers that have a row for each example, such as "u".
+    in_parts : bool
+        Whether `forward` takes `batch`, so that several processes can train together.
     """
+
+    rows: tuple[str, ...] = ()
+    in_parts = False
 
     @property
     def views(self) -> Sequence[str]:
@@ -57,6 +87,11 @@ class Loss(nn.Module):
             The given labels, and the position of each example in the training set.
         strong_logits : Tensor, float32, shape (B, C), optional
             Of the strong views, if `views` asks for them.
+        batch : int
+            Only if `in_parts` says so, and other processes have the rest of the batch: its whole
+            size. The result is then the part of the mean that comes from these examples, of which
+            there may be none; the parts of all processes add up to the mean. `index` is the row
+            that this process keeps about each example.
         """
         raise NotImplementedError
 
@@ -71,3 +106,15 @@ class Loss(nn.Module):
             The given labels of all examples.
         """
         return {}
+
+
+def mean_part(values: Tensor, batch: int | None) -> Tensor:
+    """The mean of values, one an example; if the batch is larger, their part of its mean.
+
+    Parameters
+    ----------
+    values : Tensor, shape (B,)
+    batch : int or None
+        As in `Loss.forward`; None if these are all.
+    """
+    return values.mean() if batch is None else values.sum() / batch
