@@ -52,6 +52,7 @@ PLANTED_ERRORS = Log(
     RESULTS / "labels" / "planted_errors.jsonl",
     ("data", "noise", "seed"),
 )
+FOLDER_MEMORY = Log(RESULTS / "labels" / "folder_memory.jsonl")
 METHOD_COST = Log(RESULTS / "labels" / "method_cost.jsonl")
 SOP_FORMS = Log(RESULTS / "labels" / "sop_forms.jsonl")
 SOP_STEP = Log(RESULTS / "labels" / "sop_step.jsonl")
