@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from overparam.checks import LARGEST_SEED, check_count, check_real
 from overparam.files import FileError, file_errors
+from sop_classify.data.cifar import CIFAR, read_cifar
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.listing import (
     SPLITS,
@@ -26,16 +27,14 @@ from sop_classify.data.listing import (
     natural_order,
     shown,
 )
-from sop_classify.data.loading import load_data
 from sop_classify.data.npz import read_arrays
 from sop_classify.data.pixels import LARGEST, SMALLEST, common_side, read_pixels, rows
 
-__all__ = ["LabelledImages", "hold_out", "read_images", "split_csv"]
+__all__ = ["LabelledImages", "hold_out", "read_files", "read_images", "split_csv"]
 
 StrPath = str | os.PathLike[str]
 
 _LEAST_TO_SHARE = 5  # examples of a class: of fewer, none is held out
-_CIFAR = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
 # Data sets of torchvision in the format of MNIST: the name of the folder is that of the reader.
 _LIKE_MNIST = ("MNIST", "FashionMNIST", "KMNIST")
 
@@ -155,7 +154,7 @@ def read_images(
     with file_errors("read", path):
         read = _of_arrays(path)
         if read is None:
-            read = _of_files(list_images(path), size, on_image)
+            read = read_files(list_images(path), size, on_image)
         elif size not in (None, *read.images.shape[1:3]):
             height, width = read.images.shape[1:3]
             raise FileError(
@@ -210,9 +209,15 @@ def split_csv(data: LabelledImages) -> bytes:
 # --- files -----------------------------------------------------------------------------------
 
 
-def _of_files(
-    listing: Listing, size: int | None, on_image: Callable[[float, float], None] | None
+def read_files(
+    listing: Listing,
+    size: int | None = None,
+    on_image: Callable[[float, float], None] | None = None,
 ) -> LabelledImages:
+    """Read the images that `list_images` has found; `read_images` says what the rest means.
+
+    Images of which nothing says the split are "train".
+    """
     side = size or common_side(listing.files)
     pixels = read_pixels(listing.place, listing.files, side, on_image=on_image)
     skipped = [
@@ -267,9 +272,9 @@ def _of_arrays(place: Path) -> LabelledImages | None:
     """The images of an .npz or of a data set of torchvision; None for anything else."""
     if place.suffix.lower() == ".npz":
         return _of_npz(place)
-    for name, folder in _CIFAR.items():
+    for name, folder in CIFAR.items():
         if (place / folder).is_dir():
-            data = load_data(name, path=place)
+            data = read_cifar(name, place, download=False)
             parts = {
                 "train": (data.train_images, data.train_labels),
                 "test": (data.test_images, data.test_labels),

@@ -14,6 +14,7 @@ from pathlib import Path
 from overparam.files import FileError, one_line, require_regular_file
 
 __all__ = [
+    "HIDDEN",
     "SPLITS",
     "Entry",
     "Listing",
@@ -25,6 +26,9 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "test")
+
+HIDDEN = "it is hidden"
+"""Why files are skipped of which no user wants to hear."""
 
 _SYNONYMS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -234,7 +238,7 @@ class _Found:
             return []
         hidden = [e for e in entries if e.name.startswith(".") or e.name == "__MACOSX"]
         for entry in hidden:
-            self.skip(entry, "it is hidden")
+            self.skip(entry, HIDDEN)
         return [entry for entry in entries if entry not in set(hidden)]
 
     # --- tables ----------------------------------------------------------------------------

@@ -1,34 +1,24 @@
-"""Labelled images from files: CIFAR-10 and CIFAR-100, a folder of images, or an .npz file.
+"""Labelled images to train and to test on: CIFAR-10, CIFAR-100, a folder or table, or an .npz file.
 
-Only CIFAR files are unpickled, and only if their md5 sums are the published ones.
+Folders are read as `sop_classify.data.images` reads them.
 """
 
 import os
 import warnings
-from http.client import HTTPException
 from pathlib import Path
 
-import numpy as np
-
 from overparam.checks import check_choice, check_count, check_type
-from overparam.files import FileError, file_errors, one_line
+from overparam.files import FileError, file_errors
+from sop_classify.data.cifar import CIFAR, ELSEWHERE, read_cifar
 from sop_classify.data.image_data import ImageData
-from sop_classify.data.image_folder import is_image_folder, read_image_folder
-from sop_classify.data.npz import REQUIRED_ARRAYS, read_npz
-from sop_classify.data.pixels import cache_folder
+from sop_classify.data.images import read_files
+from sop_classify.data.listing import HIDDEN, list_images
+from sop_classify.data.npz import read_npz
+from sop_classify.data.pixels import cache_folder, rows
 
 __all__ = ["load_data"]
 
 StrPath = str | os.PathLike[str]
-
-_CIFAR = {  # name -> torchvision's reader, and its folder
-    "cifar10": ("CIFAR10", "cifar-10-batches-py"),
-    "cifar100": ("CIFAR100", "cifar-100-python"),
-}
-_ELSEWHERE = (
-    "an image folder (train/<class>/* and test/<class>/*) or an .npz file "
-    f"({', '.join(REQUIRED_ARRAYS)})"
-)
 
 
 def load_data(
@@ -49,10 +39,9 @@ def load_data(
         One of
 
         - a folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``;
-        - an image folder: ``train/<class>/*`` and ``test/<class>/*`` in PNG, JPEG, TIFF, WebP, BMP
-          or PPM of 8 bits. The folders' sorted names are the classes. Grey and palettes become
-          RGB; alpha, EXIF and names that begin with a dot are ignored; of an animation the first
-          frame is read;
+        - a folder or table of image files, with training and test images, as `read_images` reads
+          it: ``train/<class>/*`` and ``test/<class>/*``, say. The names of the training classes,
+          sorted, are the classes. Images of a "val" are not used;
         - an .npz file: ``train_images`` (N, H, W, 3), or grey (N, H, W) or (N, H, W, 1), uint8;
           ``train_labels`` (N,) or (N, 1), whole numbers from 0; ``test_images``; ``test_labels``;
           optionally ``class_names`` (C,). Other arrays of N integers in [0, C) become
@@ -62,9 +51,9 @@ def load_data(
     download : bool
         Without a `path`, download what is missing: 170 MB.
     image_size : int, optional
-        Side in pixels to which the images of an image folder are stretched. By default their own
-        if they are squares of one size up to 64 pixels, otherwise 32, as in CIFAR. Other data is
-        not resized: it must have this size.
+        Side in pixels to which image files are resized and cropped. By default their own if they
+        are squares of one size up to 64 pixels (at least 16), otherwise 32, as in CIFAR. Other data
+        is not resized: it must have this size.
 
     Returns
     -------
@@ -73,49 +62,76 @@ def load_data(
     Raises
     ------
     FileError
-        If something cannot be downloaded, read or understood, a class has no image, or more than
-        0.2 % of the test images are also training images, byte for byte (not looked for in the
-        official CIFAR files).
+        If something cannot be downloaded, read or understood, a class has no training image, or
+        more than 0.2 % of the test images are also training images, byte for byte (not looked for
+        in the official CIFAR files).
     TypeError, ValueError
         If a parameter is none of the above.
 
     Warns
     -----
     UserWarning
-        If a test image is also a training image, up to those 0.2 %.
+        If a test image is also a training image, up to those 0.2 %, and if files are left out that
+        are no images, or damaged.
     """
-    check_choice("dataset", dataset, _CIFAR)
+    check_choice("dataset", dataset, CIFAR)
     check_type("download", download, bool)
     if image_size is not None:
         image_size = check_count("image_size", image_size, least=1, most=2**15)
     if path is None:
         cache = cache_folder()
         with file_errors(f"{'download' if download else 'find'} {dataset} in", cache):
-            data = _read_cifar(dataset, cache, download=download)
+            data = read_cifar(dataset, cache, download=download)
     else:
         with file_errors("read", path):
             data = _read_path(dataset, Path(os.fspath(path)), image_size)
     height, width = data.train_images.shape[1:3]
     if image_size is not None and (height, width) != (image_size, image_size):
         raise ValueError(
-            f"image_size is {image_size} and the images are {height}x{width}; only those of an "
-            "image folder are resized"
+            f"image_size is {image_size} and the images are {height}x{width}; only image files are "
+            "resized"
         )
     return data
 
 
 def _read_path(dataset: str, path: Path, image_size: int | None) -> ImageData:
-    present = [key for key, (_, folder) in _CIFAR.items() if (path / folder).is_dir()]
+    present = [name for name, folder in CIFAR.items() if (path / folder).is_dir()]
     if dataset in present:
-        return _read_cifar(dataset, path, download=False)
+        return read_cifar(dataset, path, download=False)
     if present:
         raise FileError(f"it holds {present[0]}; choose that dataset instead of {dataset}")
-    if path.is_dir() and not is_image_folder(path):
-        holders = " nor ".join(folder for _, folder in _CIFAR.values())
-        raise FileError(f"it holds neither {holders} nor train/ and test/; give {_ELSEWHERE}")
-    data = read_image_folder(path, image_size) if path.is_dir() else read_npz(path)
+    data = read_npz(path) if _is_npz(path) else _of_files(path, image_size)
     _check_overlap(data)
     return data
+
+
+def _is_npz(path: Path) -> bool:
+    """Whether it is to be read as an .npz: any file but a table."""
+    return not path.is_dir() and path.suffix.lower() not in (".csv", ".tsv")
+
+
+def _of_files(path: Path, image_size: int | None) -> ImageData:
+    read = read_files(list_images(path), image_size)
+    train, test = read.index("train"), read.index("test")
+    if not test.size:
+        holders = " nor ".join(CIFAR.values())
+        raise FileError(f"it holds neither {holders} nor test images; give {ELSEWHERE}")
+    left_out = [each for each in read.skipped if each.reason != HIDDEN]
+    if left_out:
+        first = left_out[0]
+        warnings.warn(
+            f"{read.name}: {len(left_out)} files left out, first {first.path!r}: {first.reason}",
+            stacklevel=4,  # load_data's caller
+        )
+    return ImageData(
+        rows(read.images, train),
+        read.labels[train],
+        rows(read.images, test),
+        read.labels[test],
+        read.class_names,
+        read.name,
+        train_files=tuple(read.paths[at] for at in train),
+    )
 
 
 def _check_overlap(data: ImageData) -> None:
@@ -137,28 +153,3 @@ def _check_overlap(data: ImageData) -> None:
     if len(shared) > 0.002 * len(test_images):
         raise FileError(f"{message}; use a test set of other images")
     warnings.warn(f"{data.name}: {message}", stacklevel=4)  # load_data's caller
-
-
-def _read_cifar(dataset: str, root: Path, *, download: bool) -> ImageData:
-    from torchvision import datasets  # seconds to import
-
-    reader_name, folder = _CIFAR[dataset]
-    reader = getattr(datasets, reader_name)
-    try:
-        # torchvision compares the md5 sum of every file with the published one before it unpickles.
-        train, test = reader(root, train=True, download=download), reader(root, train=False)
-    except (OSError, RuntimeError, HTTPException) as error:
-        # torchvision's own RuntimeError recommends an argument that this function does not have.
-        reason = "" if isinstance(error, RuntimeError) else f" ({one_line(error)})"
-        raise FileError(
-            f"{folder} is missing, incomplete or corrupt{reason}; as data give a folder that holds "
-            f"it intact, {_ELSEWHERE}"
-        ) from error
-    return ImageData(
-        np.ascontiguousarray(train.data),
-        np.asarray(train.targets, np.int64),
-        np.ascontiguousarray(test.data),
-        np.asarray(test.targets, np.int64),
-        tuple(train.classes),
-        dataset,
-    )
