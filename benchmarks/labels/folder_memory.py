@@ -2,10 +2,10 @@
 
     python -m benchmarks.labels.folder_memory [--images 10000] [--size 224] [--network small-cnn]
 
-Makes a folder of JPEGs of that size in ten classes, trains one epoch on it in a process of its own,
-and records that process's largest resident set (`resource.getrusage`), in which the file of pixels
-that is mapped into memory is counted too. One epoch has all that a run does, so more would only take
-longer; a small network, because the images are what is measured.
+Makes a folder of JPEGs of that size in ten classes, trains one epoch on it in a process of its
+own, and records that process's largest resident set (`resource.getrusage`), in which the file of
+pixels that is mapped into memory is counted too. One epoch has all that a run does, so more would
+only take longer; a small network, because the images are what is measured.
 """
 
 import os
@@ -21,7 +21,6 @@ from PIL import Image
 from benchmarks.code_hash import ROOT
 from benchmarks.logs import FOLDER_MEMORY
 from benchmarks.options import parse, parser
-from benchmarks.record import circumstances
 
 CLASSES = 10
 
