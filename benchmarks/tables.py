@@ -497,6 +497,77 @@ def planted_errors(lines: list[Line]) -> str:
     return table(head, rows)
 
 
+def label_errors(lines: list[Line]) -> str:
+    """What one training of ours finds, and what cleanlab finds with five."""
+    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["cleanlab"]:
+            cases[line["noise"], f"{line['network']}, {line['epochs']} epochs"].append(line)
+    measures = ("auroc", "average_precision", "precision_100", "precision_500")
+    rows = []
+    for case, measured in cases.items():
+        theirs = [
+            {m: max(line[f"cleanlab {s}"][m] for s in _CLEANLAB) for m in measures}
+            for line in measured
+        ]
+        both = [
+            f"{spread([line['ours'][m] for line in measured], 3)} / "
+            f"{spread([each[m] for each in theirs], 3)}"
+            for m in measures
+        ]
+        ratios = [line["folds"]["seconds"] / line["ours"]["seconds"] for line in measured]
+        wrong = spread([100 * line["wrong"] for line in measured], 1)
+        cells = [wrong, *both, spread(ratios, 1)]
+        rows.append([*case, *(Cell(cell, measured) for cell in cells), str(len(measured))])
+    head = ["labels", "network", "wrong, %", "AUROC", "average precision", "precision at 100"]
+    return table([*head, "at 500", "time of cleanlab / ours", "n"], rows)
+
+
+_CLEANLAB = ("self_confidence", "normalized_margin")
+
+
+def noise_rates(lines: list[Line]) -> str:
+    """The estimated fraction of wrong labels beside the true one, one training each."""
+    cases: dict[tuple[str, str], dict[int, Line]] = defaultdict(dict)
+    for line in lines:
+        cases[line["noise"], line["network"]][line["seed"]] = line
+    rows = []
+    for case, by_seed in cases.items():
+        measured = list(by_seed.values())
+        wrong = [100 * line["wrong"] for line in measured]
+        found = [100 * line["noise_rate"][0] for line in measured]
+        missed = max(abs(f - w) for f, w in zip(found, wrong, strict=True))
+        inside = sum(
+            r[1] <= line["wrong"] <= r[2] for line in measured for r in [line["noise_rate"]]
+        )
+        cells = [
+            spread(wrong, 1),
+            spread(found, 1),
+            f"{missed:.1f}",
+            f"{inside} of {len(measured)}",
+        ]
+        rows.append([*case, *(Cell(cell, measured) for cell in cells)])
+    head = ["labels", "network", "wrong, %", "estimated, %", "missed by at most, points"]
+    return table([*head, "within the interval"], rows)
+
+
+def folder_memory(lines: list[Line]) -> str:
+    """The largest resident set of a training on a folder."""
+    rows = [
+        [
+            f"{settings['images']:,} of {settings['size']}x{settings['size']}",
+            settings["network"],
+            Cell(f"{results['largest_resident_GB']:.2f}", [line]),
+            Cell(f"{results['mapped_pixels_GB']:.2f}", [line]),
+        ]
+        for line in lines
+        for settings, results in [(line["settings"], line["results"])]
+    ]
+    return table(
+        ["images", "network", "at most, GB", "of which pixels mapped from a file, GB"], rows
+    )
+
+
 def sop_step(lines: list[Line]) -> str:
     """Microseconds of the loss and its step, by the number of examples."""
     sizes = list(dict.fromkeys(size for line in lines for size in line["results"]))
@@ -598,6 +669,9 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),
     "labels/issues": (logs.LABEL_ISSUES, label_issues),
     "labels/cost": (logs.METHOD_COST, method_cost),
+    "labels/errors": (logs.LABEL_ERRORS, label_errors),
+    "labels/noise-rates": (logs.LABEL_ERRORS, noise_rates),
+    "labels/folder-memory": (logs.FOLDER_MEMORY, folder_memory),
     "labels/planted-errors": (logs.PLANTED_ERRORS, planted_errors),
     "labels/sop-forms": (logs.SOP_FORMS, sop_forms),
     "labels/sop-step": (logs.SOP_STEP, sop_step),
