@@ -99,5 +99,6 @@ def test_nothing_but_bad_files_is_one_line(tmp_path, command):
         (tmp_path / "data" / name).mkdir(parents=True)
         (tmp_path / "data" / name / "x.png").write_bytes(b"no image")
     out = tmp_path / "out"
-    assert "none of its 2 files is an image" in refused(command, tmp_path / "data", "--out", out, "-q")
+    line = refused(command, tmp_path / "data", "--out", out, "-q")
+    assert "none of its 2 files is an image" in line
     assert not out.exists()

@@ -248,6 +248,10 @@ def test_no_data(tmp_path):
 
 
 def test_as_a_program(folder, tmp_path):
-    result = python("-m", "robustdip", "train", folder, "--out", tmp_path / "run", *SMALL)
+    arguments = [option for option in SMALL if option != "-q"]
+    result = python("-m", "robustdip", "train", folder, "--out", tmp_path / "run", *arguments)
     assert result.returncode == 0, result.stderr
+    assert "epoch 2/2: loss " in result.stderr
+    assert ", hold-out accuracy " in result.stderr
+    assert "test accuracy" not in result.stderr
     assert result.stdout.splitlines()[-1] == str(tmp_path / "run")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sop_classify.methods.sop import SOPLoss
+from tests.helpers.command_line import python
 
 F64 = torch.float64
 NUMBER, CLASSES = 12, 4
@@ -157,6 +158,17 @@ def test_compiled_with_the_network(options):
         )
     torch.testing.assert_close(found[0], found[1])
     torch._dynamo.reset()
+
+
+def test_the_compiler_is_not_imported_before_it_compiles():
+    """It takes 1.5 s, and few compile."""
+    program = (
+        "import sys, torch\n"
+        "from sop_classify import SOPLoss\n"
+        "SOPLoss(2, 2)(torch.zeros(2, 2), torch.tensor([0, 1]), torch.tensor([0, 1]))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    assert python("-c", program).stdout == "False\n"
 
 
 @pytest.mark.parametrize("present", [[0], [0, 3], [0, 1, 2, 3]])
