@@ -21,6 +21,7 @@ from robustdip.cli.machine import PROCESS_BYTES, free_cores
 from robustdip.cli.outputs import save_all
 from robustdip.cli.pool import Message, one_thread
 from robustdip.cli.worker import Restorer
+from robustdip.methods import METHODS
 
 __all__ = ["RayPool"]
 
@@ -62,7 +63,7 @@ class RayPool:
             raise FileError(
                 "--engine ray needs ray; install it: pip install 'robustdip[ray]'"
             ) from error
-        self._workers, self._gpu_fraction = workers, gpu_fraction
+        self._workers = workers
         self._open = ExitStack()
         masks: Files = {}
         for path in settings["masks"].values():
@@ -70,9 +71,17 @@ class RayPool:
                 masks[path] = Path(path).read_bytes()
         _connect(self._ray, workers)
         self._shared = [self._ray.put(json.dumps(settings)), self._ray.put(masks)]
-        environment = {"env_vars": one_thread()}
+        resources = self._ray.cluster_resources()
+        self._cores, self._gpus = resources.get("CPU", 1), resources.get("GPU", 0)
+        task = settings["task"]
+        computes = METHODS[task["method"]].kind == "fit" and task["device"] != "cpu"
+        whole = float(computes and self._gpus > 0)
+        self._gpu_fraction = whole if gpu_fraction is None else gpu_fraction
         self._restore: Any = self._ray.remote(
-            num_cpus=1, max_retries=_RETRIES, runtime_env=environment
+            num_cpus=1,
+            num_gpus=self._gpu_fraction,
+            max_retries=_RETRIES,
+            runtime_env={"env_vars": one_thread()},
         )(_restored)
 
     def __enter__(self) -> "RayPool":
@@ -114,20 +123,12 @@ class RayPool:
         needs = self.ask({"shape": shape})
         if "error" in needs:
             raise ValueError(needs["error"])
-        resources = self._ray.cluster_resources()
-        fraction = self._gpu_fraction
-        if fraction is None:
-            fits = needs["devices"] != ["auto"]  # else a classical method, on a processor
-            fraction = float(fits and resources.get("GPU", 0) > 0)
         # More than any machine has would wait for ever; whether it fits is for the task to say.
         most = max(node["Resources"].get("memory", 0) for node in self._ray.nodes())
-        memory = min(needs["bytes"] + PROCESS_BYTES, most)
-        self._restore = self._restore.options(num_gpus=fraction, memory=memory)
-        if self._workers is not None:
-            return ["auto"] * self._workers
-        if fraction:
-            return ["auto"] * max(1, int(_QUEUED * resources.get("GPU", 0) / fraction))
-        return ["auto"] * max(1, int(_QUEUED * resources.get("CPU", 1)))
+        memory = min(PROCESS_BYTES + (0 if needs["gpu"] else needs["bytes"]), most)
+        self._restore = self._restore.options(memory=memory)
+        room = self._gpus / self._gpu_fraction if self._gpu_fraction else self._cores
+        return ["auto"] * (self._workers or max(1, int(_QUEUED * room)))
 
     def work(
         self, jobs: Iterator[tuple[int, Message]], *, devices: list[str]
