@@ -17,6 +17,8 @@ SHARED_DEFECTS = Log(
     ("photos", "side", "frames", "amount", "then", "seed"),
 )
 FOLDER = Log(RESULTS / "images" / "folder.jsonl")
+KILLS = Log(RESULTS / "images" / "kills.jsonl")
+CONTENTION = Log(RESULTS / "images" / "contention.jsonl")
 HARM = Log(RESULTS / "images" / "harm.jsonl", ("picture", "side", "jpeg", "seed"))
 DAMAGE = Log(
     RESULTS / "images" / "damage.jsonl",

@@ -1,18 +1,19 @@
 """How much memory of the machine is free for this process, its containers' limits included."""
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from overparam.control_groups import CGROUPS, PROC, control_groups
 
 __all__ = ["memory_free"]
 
-_PROC = Path("/proc")
-_CGROUPS = Path("/sys/fs/cgroup")
 # Limit, use, and the part of the use that the kernel gives back: files that were read long ago.
-_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+_NAMES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
-def memory_free(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
+def memory_free(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     """Find how much memory this process may still take.
 
     The machine may have more than the control groups (Docker, Kubernetes, Slurm) allow.
@@ -33,26 +34,9 @@ def memory_free(*, proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
         free = 1024 * int(available.split()[0])
     except (OSError, KeyError, ValueError):
         return None
-    return max(0, min([free, *_left_in_groups(proc, cgroups)]))
-
-
-def _left_in_groups(proc: Path, cgroups: Path) -> Iterator[int]:
-    try:
-        groups = (proc / "self" / "cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for group in groups:  # such as 0::/user.slice (version 2) or 4:memory:/user.slice (version 1)
-        controllers, _, path = group.partition(":")[2].partition(":")
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root, names = (cgroups / "memory", _VERSION_1) if controllers else (cgroups, _VERSION_2)
-        # Each group is held to the limits of those that it is in. In a container the groups outside
-        # of it are named, but cannot be seen.
-        inner = PurePosixPath(path.lstrip("/"))
-        for place in (inner, *inner.parents):
-            left = _left_in(root / place, *names)
-            if left is not None:
-                yield left
+    groups = control_groups("memory", proc=proc, cgroups=cgroups)
+    left = (_left_in(group, *_NAMES[version]) for group, version in groups)
+    return max(0, min([free, *(one for one in left if one is not None)]))
 
 
 def _left_in(group: Path, limit: str, use: str, given_back: str) -> int | None:

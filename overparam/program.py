@@ -14,9 +14,19 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Interruption", "interrupted_status", "interruptible", "quiet_libraries", "run"]
+if TYPE_CHECKING:
+    from overparam.cores import CoreWatch
+
+__all__ = [
+    "Interruption",
+    "interrupted_status",
+    "interruptible",
+    "quiet_libraries",
+    "run",
+    "share_cores",
+]
 
 # Ctrl-C; the request to end; the terminal was closed (not on Windows).
 _SIGNALS = [
@@ -27,6 +37,7 @@ _received: int | None = None  # the first signal of this process
 _current: "Interruption | None" = None
 _stderr = 2  # where to write at the very end
 _discard_unfinished: Callable[[], None] | None = None  # of overparam.files, once it is imported
+_watch: "CoreWatch | None" = None  # of the cores, since this program started
 
 
 def run(command: Callable[[], object]) -> int:
@@ -68,13 +79,14 @@ def run(command: Callable[[], object]) -> int:
 
 def _prepare() -> None:
     """What may take some milliseconds, when signals are already answered."""
-    global _discard_unfinished
+    global _discard_unfinished, _watch
     import logging
     import warnings
 
+    from overparam.cores import CoreWatch
     from overparam.files import discard_unfinished
 
-    _discard_unfinished = discard_unfinished
+    _discard_unfinished, _watch = discard_unfinished, CoreWatch()
     # Read when torch is loaded. GNU OpenMP's threads spin at barriers for seconds by default: if
     # another process shares a core, each barrier waits for a whole time slice. After 1,000 spins
     # they sleep, which costs nothing on an idle machine.
@@ -87,6 +99,16 @@ def _prepare() -> None:
     except OSError:
         print("error: the current folder no longer exists; change to another", file=sys.stderr)
         sys.exit(1)
+
+
+def share_cores() -> None:
+    """Let torch, which is to be imported next, have a thread for each core that is free.
+
+    A thread that has to share its core is waited for by all others, at every step. Without effect
+    outside of `run`, if OMP_NUM_THREADS is set, and once torch is imported.
+    """
+    if _watch is not None and "torch" not in sys.modules:
+        os.environ.setdefault("OMP_NUM_THREADS", str(_watch.free()))
 
 
 # --- signals -------------------------------------------------------------------------------

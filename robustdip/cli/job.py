@@ -238,7 +238,10 @@ def recovered(
     job: Job, task: Task, *, page: int = 0, on_step: "Callable[[Step], None] | None" = None
 ) -> "Denoised":
     """Restore one page of a job."""
+    from overparam.program import share_cores
+
     # Only now, when no cheap check is left that could fail: torch takes seconds to import.
+    share_cores()
     from robustdip.recovery import denoise
 
     masks = job.masks[page]

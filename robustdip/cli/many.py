@@ -12,10 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from overparam.cores import free_cores
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import progress
 from robustdip.cli.job import MaskFiles, Task, require_file
-from robustdip.cli.machine import free_cores, worker_count
+from robustdip.cli.machine import worker_count
 from robustdip.cli.manifest import Manifest, settings_hash
 from robustdip.cli.options import save
 from robustdip.cli.outputs import Outputs

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from overparam.cores import free_cores
 from overparam.files import FileError, file_errors, one_line
-from robustdip.cli.machine import PROCESS_BYTES, free_cores
+from robustdip.cli.machine import PROCESS_BYTES
 from robustdip.cli.outputs import save_all
 from robustdip.cli.pool import Message, one_thread
 from robustdip.cli.worker import Restorer

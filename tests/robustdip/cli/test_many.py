@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.images.kills import killed_and_resumed
 from robustdip import read_image, write_image
 from robustdip.cli import pool
-from robustdip.cli.machine import free_cores, worker_count
+from robustdip.cli.machine import worker_count
 from robustdip.cli.sources import find_sources
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
 
@@ -123,7 +124,6 @@ def test_workers_are_as_many_as_pictures_cores_and_memory_allow():
     assert worker_count(**many | {"pictures": 3}, memory_free=10**12) == (3, False)
     assert worker_count(**many, memory_free=2_999_999_999) == (2, True)
     assert worker_count(**many, memory_free=0) == (1, True)
-    assert 1 <= free_cores() <= (os.cpu_count() or 1)
 
 
 # --- what is made --------------------------------------------------------------------------
@@ -287,41 +287,13 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
 @linux
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
+    """benchmarks/images/kills.py does the same with fits and more kills."""
     root = tmp_path / "in"
     root.mkdir()
     for number in range(8):
-        write_image(root / f"{number}.png", noise(seed=number))
-    options = (*MEDIAN, "--workers", 2, "-q")
-    expected = tmp_path / "expected"
-    done("denoise", root, "--out-dir", expected, *options)
-    rng = np.random.default_rng(0)
-    out, moments, kills = tmp_path / "out", [], 0
-    begin = time.monotonic()
-    done("denoise", root, "--out-dir", tmp_path / "timed", *options)
-    seconds = time.monotonic() - begin
-    for _ in range(8):
-        with started("denoise", root, "--out-dir", out, *options) as process:
-            # Between the first picture and the last, which all come within a moment at the end.
-            wait = rng.uniform(0.5, 1.1) * seconds
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(wait)
-            pids = children(process)
-            process.kill()
-            process.communicate()
-        wait_for(lambda pids=pids: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-        kills += process.returncode == -signal.SIGKILL
-        moments.append(len(results(out)) if out.exists() else 0)
-        # Everything that is there is whole.
-        made = results(out) if out.exists() else {}
-        whole = results(expected)
-        assert all(data == whole[name] for name, data in made.items() if name in whole)
-        if len(made) >= 8:
-            for path in out.glob("*.png"):  # begin anew for the next moments
-                path.unlink()
-            (out / ".robustdip.jsonl").unlink()
-    assert kills >= 2
-    done("denoise", root, "--out-dir", out, *options)
-    assert results(out) == results(expected), moments
+        write_image(root / f"{number}.png", noise(side=200, seed=number))
+    made = killed_and_resumed(root, tmp_path, (*MEDIAN, "--workers", "2"), kills=4, seed=0)
+    assert len(made["kills"]) == 4
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
