@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from benchmarks import logs
 from benchmarks.images import ablation, quality
+from benchmarks.images.contention import LOADS
 from benchmarks.images.harm import SAME
 from benchmarks.markdown import Cell, shown, spread, table, values
 from benchmarks.record import Line, Log, machine, only_current
@@ -341,6 +342,37 @@ def memory(lines: list[Line]) -> str:
     return table(["recipe", "image", "width", "measured, MB", "predicted, MB"], rows)
 
 
+def kills(lines: list[Line]) -> str:
+    """Kills of a folder's run, and the pictures that were finished when they came."""
+    rows = []
+    for line in lines:
+        settings, results = line["settings"], line["results"]
+        finished = [kill["finished"] for kill in results["kills"]]
+        rows.append(
+            [
+                settings["method"],
+                f"{settings['pictures']} of {settings['side']}x{settings['side']}",
+                Cell(str(len(finished)), [line]),
+                Cell(", ".join(map(str, sorted(finished))), [line]),
+            ]
+        )
+    return table(["method", "pictures", "kills", "finished pictures at each"], rows)
+
+
+def contention(lines: list[Line]) -> str:
+    """Milliseconds a step, and in brackets the ratio to all threads on the idle machine."""
+    rows = []
+    for line in lines:
+        found: dict[tuple, dict[str, str]] = defaultdict(dict)
+        for case in line["results"]["cases"]:
+            way = case["job"], str(case["threads"]), case["spins"]
+            found[way][case["load"]] = f"{case['ms']:.0f} ({case['ratio']:.2f})"
+        for way, texts in found.items():
+            cells = [Cell(texts.get(load, ""), [line]) for load in LOADS]
+            rows.append([*way, str(line["results"]["cores"]), *cells])
+    return table(["step of", "threads", "spins", "cores", *LOADS], rows)
+
+
 # Labels.
 
 
@@ -662,6 +694,8 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/seconds-to-quality": (logs.SECONDS_TO_QUALITY, seconds_to_quality),
     "images/shared-defects": (logs.SHARED_DEFECTS, shared_defects),
     "images/damage": (logs.DAMAGE, damage),
+    "images/kills": (logs.KILLS, kills),
+    "images/contention": (logs.CONTENTION, contention),
     "images/harm": (logs.HARM, harm),
     "images/peers": (logs.PEERS, peers),
     "images/memory": (logs.MEMORY, memory),

@@ -8,6 +8,10 @@ import torch
 
 from tests.helpers.browser import chromium
 
+# Programs that tests start have as many threads as this process, however busy the machine is:
+# sums of more threads differ in their last bits.
+os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+
 
 def pytest_configure(config):
     """One thread for each of the processes of `-n`, and for the children of each.

@@ -282,6 +282,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "recipe": None if last.recipe is None else last.recipe.name,
         "seed": last.seed,
         "device": last.device,
+        "threads": None if last.recipe is None else _threads(),
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
         "tiles": last.tiles,
         "fitted_tiles": last.fitted,
@@ -291,6 +292,12 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
     if numbers is not None and job.pages[0].measured:
         record["units"] = [numbers.units.low, numbers.units.high]
     return record if len(results) == 1 else record | {"pages": len(results)}
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
