@@ -235,6 +235,28 @@ def test_a_process_that_cannot_start_is_one_line(folder, tmp_path, monkeypatch):
     assert line == "error: no process can be used: its process ended with status 3"
 
 
+def test_a_process_that_dies_after_it_has_written_costs_nothing(folder, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    dying = (
+        "import os, robustdip.cli.worker as worker\n"
+        "made = worker._restored\n"
+        "def restored(*arguments):\n"
+        "    answer = made(*arguments)\n"
+        f"    if not os.path.exists({str(gone)!r}):\n"
+        f"        open({str(gone)!r}, 'w').close()\n"
+        "        os._exit(9)\n"
+        "    return answer\n"
+        "worker._restored = restored\n"
+        "worker.main()\n"
+    )
+    whole = pool._START.removesuffix("from robustdip.cli.worker import main; main()")
+    monkeypatch.setattr(pool, "_START", f"{whole}exec({dying!r})")
+    result = done("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "--workers", 1)
+    assert gone.exists()
+    assert result.stderr.splitlines()[-1].startswith("3 done, 0 skipped, 0 failed")
+    assert sorted(results(tmp_path / "out")) == NAMES  # and no second one of the first
+
+
 @linux
 @pytest.mark.slow
 def test_a_process_that_is_killed_costs_a_retry_and_then_one_line(folder, tmp_path):
