@@ -8,10 +8,6 @@ import torch
 
 from tests.helpers.browser import chromium
 
-# Programs that tests start have as many threads as this process, however busy the machine is:
-# sums of more threads differ in their last bits.
-os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-
 
 def pytest_configure(config):
     """One thread for each of the processes of `-n`, and for the children of each.
@@ -21,6 +17,12 @@ def pytest_configure(config):
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def as_many_threads_in_children():
+    """However busy the machine is: sums of more threads differ in their last bits."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session", autouse=True)
