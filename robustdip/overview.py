@@ -32,6 +32,7 @@ _LARGEST_SIDE = 256  # pixels
 # Characters a pixel that are aimed at, by the side. Photographs need half of that at quality 80.
 _AIM = 0.5
 _QUALITIES = (80, 55, 30, 10)
+_AT_ONCE = 4  # files that are read: each may take 300 MB
 _LONGEST_REASON = 500  # characters
 
 
@@ -120,7 +121,7 @@ def overview_page(
             "page": None if outcome.page is None else _link(outcome.page, folder),
         }
 
-    with ThreadPoolExecutor() as pool:  # decoders run beside each other
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # decoders run beside each other
         cards = list(pool.map(card, outcomes))
     counts = Counter(outcome.status for outcome in outcomes)
     seconds = sum(outcome.seconds or 0 for outcome in outcomes)
