@@ -67,6 +67,7 @@ def setting(
     most: float = math.inf,
     below: float = math.inf,
     scales: bool = False,
+    share: float = 0.0,
 ) -> Any:
     """Declare a field of a `Recipe` that is checked or scaled in a special way.
 
@@ -78,9 +79,14 @@ def setting(
         Range of a number: at least 0 unless another is given.
     scales : bool
         The value counts epochs or steps: `resized` multiplies it.
+    share : float
+        The value counts epochs, and `resized` keeps it: only in a training that is too short for
+        it, it becomes this fraction of the epochs. 0 for other settings.
     """
     limits = {"least": least, "above": above, "most": most, "below": below}
-    return dataclasses.field(default=default, metadata={"limits": limits, "scales": scales})
+    return dataclasses.field(
+        default=default, metadata={"limits": limits, "scales": scales, "share": share}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +249,8 @@ def resized(recipe: Recipe, epochs: int) -> Recipe:
         if field.metadata.get("scales"):
             value = getattr(recipe, field.name) * factor
             scaled[field.name] = round(value) if kinds[field.name] is int else value
+        elif share := field.metadata.get("share"):
+            scaled[field.name] = min(getattr(recipe, field.name), share * epochs)
     milestones = tuple(max(1, round(m * factor)) for m in recipe.milestones)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones, **scaled)
 

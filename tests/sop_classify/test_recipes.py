@@ -152,7 +152,7 @@ def test_the_papers_numbers(dataset, method, noise):
         late_momentum=0.1,
         final_lr=final_lr,
         activation_epochs=0,
-        alpha_ratio=0.1,
+        alpha_ratio=0.3,
         alpha_u=ALPHAS[dataset, noise][0],
         alpha_v=ALPHAS[dataset, noise][1],
         init=1e-8,
@@ -236,13 +236,25 @@ def test_dividemix_weighs_the_unlabelled_by_the_kind_of_noise(name):
 def test_a_schedule_keeps_its_proportions(name, method):
     recipe = recipe_for(name, method)
     twice = resized(recipe, 2 * recipe.epochs)
-    timed = {"activation_epochs", "warmup", "drop_ramp", "unlabelled_ramp", "teacher_ramp"}
+    timed = {"warmup", "drop_ramp", "unlabelled_ramp", "teacher_ramp"}
     for field in (timed | {"ramp_steps"}) & settings_of(recipe).keys():
         assert getattr(twice, field) == 2 * getattr(recipe, field)
     assert twice.milestones == tuple(2 * m for m in recipe.milestones)
     assert resized(twice, recipe.epochs) == recipe
     short = resized(recipe, 3)
     assert all(1 <= m <= 3 for m in short.milestones)
+
+
+@pytest.mark.parametrize("method", ["sop", "sop+"])
+@pytest.mark.parametrize("name", ["cpu", "fast"])
+def test_a_label_is_given_up_after_as_many_epochs_however_many_follow(name, method):
+    recipe = recipe_for(name, method)
+    for epochs in (recipe.epochs, 2 * recipe.epochs, 200):
+        assert resized(recipe, epochs).activation_epochs == recipe.activation_epochs
+    for epochs in (1, 3, 5):
+        assert resized(recipe, epochs).activation_epochs == pytest.approx(7 / 11 * epochs)
+    chosen = with_settings(resized(recipe, 3), ["activation_epochs=2.5"])
+    assert chosen.activation_epochs == 2.5
 
 
 @pytest.mark.parametrize("noise", ["instance", "aggre", "random1", "worst", "cifar100n"])
