@@ -3,17 +3,19 @@
     python -m benchmarks.images.large PHOTO [PHOTO ...] [--size 4032x3024] [--scenes NAME ...]
         [--kinds soft-scratches hair ...] [--share 0.05] [--seeds 1] [--steps N] [--threads 1]
 
-A *mosaic* is made of the PHOTOs, each enlarged to twice its size, side by side: it has true detail
-everywhere. *enlarged* is the first PHOTO alone. Both get the noise of a camera and are rounded to 8
-bits. Squares of 256x256 pixels in --share of the places are then damaged, by the kinds in turn. A
+A *mosaic* is made of the PHOTOs, each enlarged to twice its size, which fade into each other: it
+has true detail everywhere. *enlarged* is the first PHOTO alone. Both get the noise of a camera and
+are rounded to 8 bits. Squares of 256x256 pixels are then damaged, by the kinds in turn, half as
+many as --share of the tiles: a square often lies in two or four of them. A
 tile is truly damaged if a sample in its core differs by more than 15 levels from the undamaged
-picture. *work* is what is to be fitted, in windows of whole tiles, and *covered* the share of the
-visibly damaged pixels in it. The survey is always measured; with --steps (0: the recipe's) the
-picture is restored too, in a process of its own, whose peak memory is that of the whole program.
+picture, and taken for damaged wrongly if something is fitted there without such samples. *work* is
+what is to be fitted, in windows of whole tiles, and *covered* the share of the squared error in it.
+The survey is always measured; with --steps (0: the recipe's) the picture is restored too, in a
+process of its own, whose peak memory is that of the whole program.
 """
 
+import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ KINDS = {
     "text": 0.03,
 }
 SQUARE = 256
+PHOTO, FADE = 1008, 64
 NOISE = 0.01
 VISIBLE = 15  # of 255 levels; weaker damage is hardly seen, and not looked for
 
@@ -105,26 +108,24 @@ def case_of(
 
 
 def mosaic(photos: list[Image.Image], size: tuple[int, int]) -> np.ndarray:
-    """The photos side by side, row after row, each enlarged to twice its size."""
-    made = np.zeros((*size, 3), np.uint8)
-    side = 1008
-    squares = (_square(photo, side) for photo in _again(photos))
-    for top in range(0, size[0], side):
-        for left in range(0, size[1], side):
-            place = made[top : top + side, left : left + side]
-            place[:] = next(squares)[: place.shape[0], : place.shape[1]]
-    return made
+    """The photos row after row, each enlarged to twice its size; they fade into each other."""
+    made = np.zeros((*size, 3), np.float32)
+    ramp = np.linspace(0, 1, FADE + 2, dtype=np.float32)[1:-1]
+    along = np.concatenate([ramp, np.ones(PHOTO - FADE, np.float32), ramp[::-1]])
+    weight = np.outer(along, along)[..., np.newaxis]
+    squares = (weight * _square(photo, PHOTO + FADE) for photo in itertools.cycle(photos))
+    for top in range(-FADE, size[0], PHOTO):
+        for left in range(-FADE, size[1], PHOTO):
+            square = next(squares)[max(0, -top) :, max(0, -left) :]
+            place = made[max(0, top) :, max(0, left) :][: len(square), : square.shape[1]]
+            place += square[: len(place), : place.shape[1]]
+    return np.rint(made).astype(np.uint8)
 
 
 def enlarged(photos: list[Image.Image], size: tuple[int, int]) -> np.ndarray:
     """The first photo, as large as the picture."""
     side = max(size)
     return np.array(_square(photos[0], side)[: size[0], : size[1]])
-
-
-def _again(photos: list[Image.Image]) -> Iterator[Image.Image]:
-    while True:
-        yield from photos
 
 
 def _square(photo: Image.Image, side: int) -> np.ndarray:
@@ -136,17 +137,6 @@ def _square(photo: Image.Image, side: int) -> np.ndarray:
 SCENES = {"mosaic": mosaic, "enlarged": enlarged}
 
 
-def visibly_damaged(clean: np.ndarray, bad: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) of which a sample differs visibly."""
-    return (np.maximum(clean, bad) - np.minimum(clean, bad)).max(axis=2) > VISIBLE
-
-
-def damaged_tiles(clean: np.ndarray, bad: np.ndarray) -> list[Tile]:
-    """The tiles in whose core a sample differs visibly."""
-    wrong = visibly_damaged(clean, bad)
-    return [tile for tile in plan(wrong.shape) if wrong[tile.core].any()]
-
-
 def surveyed(clean: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
     """CPU time of the survey, and how many tiles it takes for damaged, rightly and wrongly."""
     given = check_image(bad)
@@ -154,20 +144,24 @@ def surveyed(clean: np.ndarray, bad: np.ndarray) -> dict[str, Any]:
     begin = time.process_time()
     found = survey(given, tiles, RECIPES["default"], every_tile=False)
     seconds = time.process_time() - begin
-    truly = set(damaged_tiles(clean, bad))
-    wrong = {tile for tile in tiles if any(part.meets(tile) for part in found.fits)}
-    visible = visibly_damaged(clean, bad)
-    covered = np.zeros(visible.shape, bool)
+    error = (clean.astype(np.float32) - bad) ** 2
+    visible = error.max(axis=2) > VISIBLE**2
+    fitted = np.zeros(visible.shape, bool)
+    wrong: set[Tile] = set()
     for part in found.fits:
-        covered[part.core] = True
+        fitted[part.core] = True
+        if not visible[part.core].any():
+            wrong |= {tile for tile in tiles if part.meets(tile)}
+    truly = {tile for tile in tiles if visible[tile.core].any()}
+    seen = {tile for tile in truly if (visible & fitted)[tile.core].any()}
     return {
         "tiles": len(tiles),
         "damaged": len(truly),
-        "found": len(truly & wrong),
+        "found": len(seen),
         "false": len(wrong - truly),
         "fits": len(found.fits),
         "work": round(sum(area(part) for part in found.fits) / area(tiles[0]), 2),
-        "covered": round(float((visible & covered).sum() / max(1, visible.sum())), 4),
+        "covered": round(float(error[fitted].sum() / error.sum()), 4),
         "survey_cpu_seconds": round(seconds, 2),
     }
 

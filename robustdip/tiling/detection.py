@@ -15,7 +15,7 @@ from torch import Tensor
 from robustdip.corruption.base import Detector, ShapeDetector
 from robustdip.tiling.plan import Tile
 
-__all__ = ["detect", "of_shapes"]
+__all__ = ["detect", "has_shape"]
 
 
 def detect(
@@ -48,26 +48,23 @@ def detect(
     return found
 
 
-def of_shapes(values: NDArray[np.float32], shapes: Sequence[ShapeDetector]) -> NDArray[np.bool_]:
+def has_shape(values: NDArray[np.float32], shape: ShapeDetector) -> NDArray[np.bool_]:
     """Find pixels that have the shape of damage.
 
     Parameters
     ----------
     values : ndarray, float32, shape (H, W, C)
         A part of a picture, in [0, 1].
-    shapes : sequence of ShapeDetector
+    shape : ShapeDetector
 
     Returns
     -------
     ndarray of bool, shape (H, W)
     """
-    y, valid = _tensors(values)
-    found = np.zeros(values.shape[:2], bool)
-    for shape in shapes:
-        odds = shape.shape_odds(y, valid)
-        if odds is not None:
-            found |= odds[0, 0].numpy() > 0
-    return found
+    odds = shape.shape_odds(*_tensors(values))
+    if odds is None:
+        return np.zeros(values.shape[:2], bool)
+    return odds[0, 0].numpy() > 0
 
 
 def _found(detector: Detector, values: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from robustdip.inputs import Given
 from robustdip.recipes import Recipe
 from robustdip.tiling.close_ups import close_ups
-from robustdip.tiling.detection import detect, of_shapes
+from robustdip.tiling.detection import detect, has_shape
 from robustdip.tiling.plan import Tile
-from robustdip.tiling.suspicion import suspects
+from robustdip.tiling.surprise import surprising
+from robustdip.tiling.suspicion import specks, suspects
 
 __all__ = ["Survey", "survey"]
 
@@ -82,23 +83,23 @@ def survey(
     wrong = _of_pixels(found)
     if given.add_mask is not None:
         wrong |= _of_pixels(given.add_mask)
-    shapes = getattr(model, "shapes", ()) if named else ()
-    for tile in tiles:
-        # What is seen in one of two windows that overlap counts in both: the end of a scratch is
-        # found with the rest of it.
-        here = suspects(given.part(tile.window))
-        if shapes:
-            shaped = of_shapes(given.values[tile.window], shapes)
-            here |= shaped if given.protect is None else shaped & ~_of_all(given.protect, tile)
-        wrong[tile.window] |= here
+    surprise = surprising(given)
+    if surprise is not None:
+        wrong |= surprise | specks(given)
+    else:
+        for tile in tiles:
+            # What is seen in one of two windows that overlap counts in both: the end of a scratch
+            # is found with the rest of it.
+            wrong[tile.window] |= suspects(given.part(tile.window))
+    for shape in getattr(model, "shapes", ()) if named else ():
+        for tile in tiles:
+            shaped = has_shape(given.values[tile.window], shape)
+            if given.protect is not None:
+                shaped &= ~given.protect[tile.window].all(axis=2)
+            wrong[tile.window] |= shaped
     fits = close_ups(tiles, wrong)
     _require_clean(marked, fits)
     return Survey(fits, found)
-
-
-def _of_all(elements: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
-    """The pixels of a tile's window of which all elements are marked."""
-    return np.asarray(elements[tile.window].all(axis=2))
 
 
 def _of_pixels(elements: NDArray[np.bool_]) -> NDArray[np.bool_]:

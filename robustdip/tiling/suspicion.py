@@ -1,4 +1,4 @@
-"""What looks wrong in a part of a picture: a cheap test, without a network.
+"""What looks wrong in a part of a picture by its shape: a cheap test, without a network.
 
 Three things are looked for. Each stands out from its surroundings by more than the surroundings
 vary, so texture is not mistaken for damage:
@@ -11,7 +11,9 @@ vary, so texture is not mistaken for damage:
 Spots are looked for in the picture and in copies at a half, a quarter and an eighth of its size,
 lines in the first two: wider ones are frequent in photographs. A photograph has thin lines and
 bright spots of its own; a part that has them is fitted for nothing. But damage that is not seen is
-not mended, so the thresholds are low.
+not mended, so the thresholds are low. `robustdip.tiling.surprise` knows better, where it can judge;
+then impulses are looked for, which often surprise nobody, and soft *specks*, spots of strong
+contrast in copies down to a sixteenth of the size.
 """
 
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from scipy import ndimage
 
 from robustdip.inputs import Given
 
-__all__ = ["suspects"]
+__all__ = ["halved", "specks", "suspects"]
 
 # Smallest contrast: 15 of 255 levels. Weaker damage is hardly seen.
 _FLOOR = 0.06
@@ -39,6 +41,10 @@ _CERTAIN_FACTOR = 6.0
 # interrupted by noise, so that gaps of two pixels are closed, and a pixel is added at either end.
 _SPOTS = (8, 3, 4, 2)
 _LENGTHS = (28, 24)
+_SPECK_FLOOR = 0.2
+_SPECK_FACTOR = 4.0
+_SPECK_HALVINGS = 4
+_BAND = 512  # rows of a whole picture that are worked on at a time
 # The ring of pixels around a pixel at a distance of two, in order; (rows, columns).
 _RING = (
     *((-2, column) for column in range(-2, 2)),
@@ -81,15 +87,52 @@ def suspects(given: Given) -> NDArray[np.bool_]:
                 joined = np.asarray(ndimage.binary_dilation(lines, np.ones((3, 3)))) > 0
             here |= _long(joined, _LENGTHS[halvings]) & lines
         found |= _enlarged(here, 2**halvings, size)
-        values, judged = _halved(values), _halved(judged[..., None])[..., 0] > 0
+        values, judged = halved(values), halved(judged) > 0
+    return found
+
+
+def specks(given: Given) -> NDArray[np.bool_]:
+    """Find impulses, if there are enough, and soft specks, with two pixels of a copy around them.
+
+    Parameters
+    ----------
+    given : Given
+        A whole picture. What stands out does not count where `protect` holds.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+    """
+    size = given.values.shape[:2]
+    found, count = np.zeros(size, bool), 0
+    for first in range(0, size[0], _BAND):
+        top, last = max(0, first - 1), min(size[0], first + _BAND)
+        impulses = _impulses(given.values[top : last + 1])[first - top :][: last - first]
+        if given.protect is not None:
+            impulses &= ~given.protect[first:last]
+        found[first:last] = impulses.any(axis=2)
+        count += int(impulses.sum())
+    found &= count > _IMPULSES * given.values.size
+    grey = halved(given.values.mean(axis=2, keepdims=True))
+    judged = np.ones(grey.shape[:2], bool)
+    if given.protect is not None:
+        judged = halved(np.asarray(~given.protect.all(axis=2))) > 0
+    for halvings in range(1, _SPECK_HALVINGS + 1):
+        if min(grey.shape[:2]) < len(_RING):
+            break
+        here = judged & _beyond(grey, _ring(grey), _SPECK_FLOOR, _SPECK_FACTOR)
+        here = np.asarray(ndimage.maximum_filter(here, 5), bool)
+        found |= _enlarged(here, 2**halvings, size)
+        grey, judged = halved(grey), halved(judged) > 0
     return found
 
 
 def _impulses(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    around = np.ones((3, 3, 1), bool)
-    around[1, 1] = False
-    high = ndimage.maximum_filter(values, footprint=around, mode="reflect")
-    low = ndimage.minimum_filter(values, footprint=around, mode="reflect")
+    height, width = values.shape[:2]
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+    moves = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    around = [padded[i : i + height, j : j + width] for i, j in moves]
+    high, low = np.maximum.reduce(around), np.minimum.reduce(around)
     return _outside(values, high, low)
 
 
@@ -157,8 +200,9 @@ def _enlarged(marked: NDArray[np.bool_], factor: int, size: tuple[int, int]) -> 
     return np.pad(large, missing)
 
 
-def _halved(values: NDArray[Any]) -> NDArray[Any]:
-    """Means of 2x2 pixels."""
-    height, width = (side // 2 * 2 for side in values.shape[:2])
-    values = values[:height, :width].reshape(height // 2, 2, width // 2, 2, -1)
-    return values.mean(axis=(1, 3))
+def halved(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Means of 2x2 pixels, of an image (H, W) or (H, W, C); what is left over is left out."""
+    height, width = (side // 2 for side in values.shape[:2])
+    values = values[: 2 * height, : 2 * width]
+    squares = values.reshape(height, 2, width, 2, *values.shape[2:])
+    return squares.mean(axis=(1, 3), dtype=np.float32)
