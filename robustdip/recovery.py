@@ -1,9 +1,11 @@
 """`denoise`: recover an array by any method, and return the corruption as well."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from robustdip.methods import DEFAULT, METHODS, Method, check_method
 from robustdip.quality import psnr
 from robustdip.recipes import Recipe
 from robustdip.tiling.canvas import Canvas
+from robustdip.tiling.kept import KeptTiles, TileResult, digest
 from robustdip.tiling.memory import memory_of_picture
 from robustdip.tiling.plan import Tile, plan
 from robustdip.tiling.quality import TiledQuality
@@ -115,6 +118,7 @@ def denoise(
     reference: ArrayLike | None = None,
     tile: int | None = None,
     every_tile: bool = False,
+    keep: str | os.PathLike[str] | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Denoised:
     """Recover an image in which an unknown, sparse part of the elements is wrong.
@@ -165,6 +169,11 @@ def denoise(
         of 512x512. Classical methods take the picture as a whole.
     every_tile : bool
         Fit tiles in which nothing wrong is seen too. Without it they are returned unchanged.
+    keep : path-like, optional
+        Folder for the results of finished tiles: a call with the same picture and settings goes on
+        where an earlier one was killed, with the same result. It is made if there are several
+        tiles, beside folders that exist, and yours to remove. Where it cannot be written to,
+        nothing is kept.
     on_step : callable, optional
         Called after every step of a fit with its `Step`, for example to show progress.
 
@@ -232,7 +241,8 @@ def denoise(
     begin = time.perf_counter()
     named = told.damage != ("auto",)
     surveyed = survey(given, tiles, task.recipe, every_tile=every_tile, named=named)
-    return _fitted_in_tiles(task, tiles, surveyed, begin=begin)
+    kept = KeptTiles(None if keep is None else Path(keep))
+    return _fitted_in_tiles(task, tiles, surveyed, kept, begin=begin)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +286,9 @@ def _fitted(task: _Task) -> Denoised:
     )
 
 
-def _fitted_in_tiles(task: _Task, tiles: list[Tile], surveyed: Survey, *, begin: float) -> Denoised:
+def _fitted_in_tiles(
+    task: _Task, tiles: list[Tile], surveyed: Survey, kept: KeptTiles, *, begin: float
+) -> Denoised:
     given, recipe = task.given, task.recipe
     canvas = Canvas(given, surveyed.fits)
     quality = None if task.clean is None else TiledQuality(given.values, task.clean)
@@ -285,30 +297,44 @@ def _fitted_in_tiles(task: _Task, tiles: list[Tile], surveyed: Survey, *, begin:
     status: Status = "completed"
     steps = 0
     for number, tile in enumerate(surveyed.fits, start=1):
-        part = given.part(tile.window)
-        last, status = _last_step(
-            task,
-            part,
-            seed=tile.seed(task.seed),
-            found=None if surveyed.found is None else surveyed.found[tile.window],
-            record=lambda step: None,
-            on_step=_numbered(task.on_step, number, len(surveyed.fits)),
-        )
-        steps += 0 if last is None else last.number
-        if status == "interrupted" or last is None:
-            break
-        x = last.image
+        part, found = given.part(tile.window), surveyed.found
+        found = None if found is None else found[tile.window]
+        seed = tile.seed(task.seed)
+        key = digest(part, recipe, seed=seed, device=task.device, found=found)
+        result = kept.get(key, part.values.shape)
+        if result is None:
+            last, status = _last_step(
+                task,
+                part,
+                seed=seed,
+                found=found,
+                record=lambda step: None,
+                on_step=_numbered(task.on_step, number, len(surveyed.fits)),
+            )
+            if status == "interrupted" or last is None:
+                steps += 0 if last is None else last.number
+                break
+            result = TileResult(
+                image=last.image,
+                corruption=_corruption(last, part),
+                mask=last.mask,
+                uncertainty=last.uncertainty,
+                steps=last.number,
+                loss=_finite_loss(last, recipe),
+            )
+            kept.put(key, result)
+        steps += result.steps
         canvas.add(
             tile,
-            image=x,
-            corruption=_corruption(last, part),
-            mask=last.mask,
-            uncertainty=last.uncertainty,
+            image=result.image,
+            corruption=result.corruption,
+            mask=result.mask,
+            uncertainty=result.uncertainty,
         )
         finished.append(tile)
-        history.append({"step": float(steps), "loss": _finite_loss(last, recipe)})
+        history.append({"step": float(steps), "loss": result.loss})
         if quality is not None:
-            quality.update(tile.core, x[tile.core_in_window])
+            quality.update(tile.core, result.image[tile.core_in_window])
             history[-1]["psnr"] = quality.psnr
     if status == "interrupted" and not history:
         raise KeyboardInterrupt

@@ -259,6 +259,7 @@ def recovered(
         max_size=task.told.max_size,
         tile=task.tile,
         every_tile=task.every_tile,
+        keep=job.outputs.kept,
         seed=task.seed,
         device=task.device,
         on_step=on_step,

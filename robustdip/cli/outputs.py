@@ -49,6 +49,11 @@ class Outputs:
     overlay: Path | None = None
     report: Path | None = None
 
+    @property
+    def kept(self) -> Path:
+        """A hidden folder beside the result for finished tiles, until the result is written."""
+        return self.result.parent / f".{self.result.name}.tiles"
+
     def paths(self) -> list[Path]:
         """All files that are wanted."""
         maps = (self.corruption, self.mask, self.uncertainty)
@@ -111,6 +116,10 @@ class Outputs:
         """
         files = self._contents(pages, results, method)
         written, failures = save_all(files, force=force, source=pages[0].path)
+        if written[0] is not None and results[-1].status == "completed" and self.kept.is_dir():
+            from robustdip.tiling.kept import discard
+
+            discard(self.kept)
         return written[0], failures
 
     def _contents(
