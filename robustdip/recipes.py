@@ -95,6 +95,13 @@ class Recipe:
             check_count(name, getattr(self, name), least=least)
         for name in ("joined", "finest"):
             check_real(name, getattr(self, name), above=0, most=1)
+        for name in ("joined", "finest"):
+            seen = self.channels_of(name)
+            if self.joined < 1 and seen is not None and seen <= self.skip:
+                raise ValueError(
+                    f"skip is {self.skip} and {name} {getattr(self, name):g}, which is {seen} of "
+                    f"{self.width} channels; more are needed than the skip connection takes"
+                )
         model, kind = self.corruption_model, type(self.corruption_model).__name__
         if model.squared_loss_only and self.loss != "l2":
             raise ValueError(f"loss is {self.loss!r}; corruption model {kind} needs 'l2'")
@@ -110,6 +117,11 @@ class Recipe:
                 f"window is {self.window} and the corruption model {kind}; early stopping needs "
                 "NoCorruption"
             )
+
+    def channels_of(self, part: Literal["joined", "finest"]) -> int | None:
+        """Channels of a part of the network, at least 16; None for the full width."""
+        fraction = getattr(self, part)
+        return None if fraction == 1 else max(16, round(self.width * fraction))
 
     @property
     def penalty(self) -> Penalty:

@@ -265,8 +265,8 @@ class _Member:
             recipe.code_channels,
             y.shape[1],
             width=recipe.width,
-            joined=_share(recipe, recipe.joined),
-            finest=_share(recipe, recipe.finest),
+            joined=recipe.channels_of("joined"),
+            finest=recipe.channels_of("finest"),
             scales=recipe.scales,
             skip=recipe.skip,
             published=recipe.published_net,
@@ -320,11 +320,6 @@ def grid_size(size: tuple[int, int], *, scales: int) -> tuple[int, int]:
     multiple = max(2**scales, BLOCK)
     height, width = (max(-(-side // multiple), 2) * multiple for side in size)
     return height, width
-
-
-def _share(recipe: Recipe, fraction: float) -> int | None:
-    """Channels of a part of the network, at least 16; None for the full width."""
-    return None if fraction == 1 else max(16, round(recipe.width * fraction))
 
 
 def _padded(image: np.ndarray, *, scales: int) -> tuple[Tensor, Tensor]:
