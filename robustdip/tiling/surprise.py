@@ -13,7 +13,6 @@ changes, says which surprise no square should have. A picture of which this is n
 surprise of damage is as sharp as its pixels, or damaged all over. It is not judged here.
 """
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -44,6 +43,8 @@ _PLACES = 60_000  # pixels from which the prediction is learned
 _ACTIVITIES = 24  # classes of how much the surroundings vary
 _LEAST_ERROR = 1 / 255
 _BAND = 512  # rows that are worked on at a time
+# Strips of rows, and one pixel of so many, from which the usual errors are learned.
+_STRIPS, _STRIP, _EVERY = 24, 16, 7
 _AROUND = [place for place in product(range(-2, 3), repeat=2) if place != (0, 0)]
 
 
@@ -89,7 +90,9 @@ def _surprises(
     kernel = _prediction(luma)
     activities, errors = _usual_errors(luma, kernel)
     made: list[NDArray[np.float32]] = []
-    for rows, error, activity in _bands(luma, kernel):
+    for first in range(0, luma.shape[0], _BAND):
+        rows = slice(first, first + _BAND)
+        error, activity = _band(luma, kernel, rows)
         usual = np.interp(activity, activities, errors)
         surprise = np.abs(error) / np.maximum(usual, _LEAST_ERROR)
         if judged is not None:
@@ -125,9 +128,9 @@ def _usual_errors(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How much the surroundings vary, in classes, and the usual error in each; both rise."""
     seen: list[NDArray[np.float32]] = []
-    step = max(1, luma.size // 200_000)
-    for _, error, activity in _bands(luma, kernel):
-        seen.append(np.stack([activity.ravel()[::step], np.abs(error).ravel()[::step]]))
+    for first in np.linspace(0, max(0, luma.shape[0] - _STRIP), _STRIPS).astype(int):
+        error, activity = _band(luma, kernel, slice(first, first + _STRIP))
+        seen.append(np.stack([activity.ravel()[::_EVERY], np.abs(error).ravel()[::_EVERY]]))
     activity, error = np.concatenate(seen, axis=1)
     order = np.argsort(activity)
     classes = np.array_split(order, min(_ACTIVITIES, len(order)))
@@ -139,25 +142,20 @@ def _usual_errors(
     return np.append(middles, middles[-1] + 1), np.append(usual, usual[-1] + slope)
 
 
-def _bands(
-    luma: NDArray[np.float32], kernel: NDArray[np.float32]
-) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
-    """Rows, the errors of the prediction there, and how much the surroundings vary.
+def _band(
+    luma: NDArray[np.float32], kernel: NDArray[np.float32], rows: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The errors of the prediction in some rows, and how much the surroundings vary.
 
     The latter is the standard deviation of 7x7 pixels.
     """
-    for first in range(0, luma.shape[0], _BAND):
-        rows = slice(first, min(first + _BAND, luma.shape[0]))
-        top = max(0, first - 3)
-        part = luma[top : rows.stop + 3]
-        inner = slice(first - top, first - top + rows.stop - first)
-        error: NDArray[np.float32] = part - np.asarray(
-            ndimage.correlate(part, kernel, mode="reflect"), np.float32
-        )
-        mean = ndimage.uniform_filter(part, 7)
-        square = ndimage.uniform_filter(part * part, 7)
-        activity = np.sqrt(np.maximum(square - mean * mean, 0))
-        yield rows, error[inner], activity[inner]
+    top = max(0, rows.start - 3)
+    part = luma[top : rows.stop + 3]
+    inner = slice(rows.start - top, rows.stop - top)
+    error = part - np.asarray(ndimage.correlate(part, kernel, mode="reflect"), np.float32)
+    mean = np.asarray(ndimage.uniform_filter(part, 7), np.float32)
+    square = np.asarray(ndimage.uniform_filter(part * part, 7), np.float32)
+    return error[inner], np.sqrt(np.maximum(square - mean * mean, 0))[inner]
 
 
 def _threshold(largest: NDArray[np.float32]) -> float:
