@@ -42,8 +42,8 @@ _CERTAIN_FACTOR = 6.0
 _SPOTS = (8, 3, 4, 2)
 _LENGTHS = (28, 24)
 _SPECK_FLOOR = 0.2
-_SPECK_FACTOR = 4.0
-_SPECK_HALVINGS = 4
+_SPECK_FACTOR = 6.0
+_SPECK_HALVINGS = (2, 4)  # small specks surprise
 _BAND = 512  # rows of a whole picture that are worked on at a time
 # The ring of pixels around a pixel at a distance of two, in order; (rows, columns).
 _RING = (
@@ -113,17 +113,20 @@ def specks(given: Given) -> NDArray[np.bool_]:
         found[first:last] = impulses.any(axis=2)
         count += int(impulses.sum())
     found &= count > _IMPULSES * given.values.size
-    grey = halved(given.values.mean(axis=2, keepdims=True))
-    judged = np.ones(grey.shape[:2], bool)
+    grey = given.values.mean(axis=2, keepdims=True)
+    judged = np.ones(size, bool)
     if given.protect is not None:
-        judged = halved(np.asarray(~given.protect.all(axis=2))) > 0
-    for halvings in range(1, _SPECK_HALVINGS + 1):
+        judged = np.asarray(~given.protect.all(axis=2))
+    first, last = _SPECK_HALVINGS
+    for halvings in range(1, last + 1):
+        grey, judged = halved(grey), halved(judged) > 0
+        if halvings < first:
+            continue
         if min(grey.shape[:2]) < len(_RING):
             break
         here = judged & _beyond(grey, _ring(grey), _SPECK_FLOOR, _SPECK_FACTOR)
         here = np.asarray(ndimage.maximum_filter(here, 5), bool)
         found |= _enlarged(here, 2**halvings, size)
-        grey, judged = halved(grey), halved(judged) > 0
     return found
 
 
