@@ -150,6 +150,31 @@ def large_images(lines: list[Line]) -> str:
     return quality.tabulate(line for line in lines if line["side"] > _SIDE)
 
 
+def large_pictures(lines: list[Line]) -> str:
+    """What is found and fitted in large pictures of which a few tiles are damaged."""
+    rows = []
+    for (scene, size, steps), used in _groups(lines, ("scene", "size", "steps")):
+        tiles, damaged = (sum(values(used, name)) for name in ("tiles", "damaged"))
+        found, false = (sum(values(used, name)) for name in ("found", "false"))
+        row: list[str | Cell] = [scene, size, "" if steps is None else str(steps or "all")]
+        row.append(Cell(f"{found:.0f} of {damaged:.0f}", used))
+        row.append(Cell(f"{false:.0f} of {tiles - damaged:.0f}", used))
+        row += [Cell(f"{_average(used, name):.3g}", used) for name in ("work", "covered")]
+        row.append(Cell(f"{_average(used, 'survey_cpu_seconds'):.1f}", used))
+        if steps is None:
+            row += [""] * 4
+        else:
+            row.append(Cell(f"{sum(values(used, 'copied')):.0f} of {tiles:.0f}", used))
+            before, after = (_average(used, f"damage_psnr{end}") for end in ("_before", ""))
+            row.append(Cell(f"{before:.1f}, {after:.1f}", used))
+            row.append(Cell(f"{_average(used, 'cpu_seconds') / 60:.1f}", used))
+            row.append(Cell(f"{max(values(used, 'peak_bytes')) / 1e9:.2f}", used))
+        rows.append([*row, str(len(used))])
+    head = ["picture", "pixels", "steps", "damaged tiles found", "others fitted", "work"]
+    head += ["covered", "survey, CPU s", "tiles copied", "PSNR of what is damaged, dB"]
+    return table([*head, "CPU minutes", "GB", "n"], rows)
+
+
 def usual_images(lines: list[Line]) -> str:
     """Every method on the four photographs."""
     return quality.tabulate(line for line in lines if line["side"] == _SIDE)
@@ -686,6 +711,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/methods": (logs.QUALITY, image_methods),
     "images/all": (logs.QUALITY, usual_images),
     "images/large": (logs.QUALITY, large_images),
+    "images/large-pictures": (logs.LARGE, large_pictures),
     "images/uncertainty": (logs.QUALITY, uncertainty),
     "images/ablation": (logs.ABLATION, ablation.tabulate),
     "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),
