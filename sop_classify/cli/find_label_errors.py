@@ -25,6 +25,7 @@ from sop_classify.cli.own_images import (
 from sop_classify.cli.train_cifar import budget_for, train_run
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import describe_settings, read_settings, with_settings
+from sop_classify.training.processes import torchrun
 
 __all__ = ["find_label_errors"]
 
@@ -74,17 +75,21 @@ def find_label_errors(
     Ctrl-C keeps the completed epochs; --resume continues.
     """
     begin = time.monotonic()
-    with exit_on_error():
+    with exit_on_error(), torchrun(device) as (processes, device):
         wishes = list(settings or [])
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
         read_settings(recipe_for("cpu", method), wishes)
-        check_places(data, out, resume=resume)
+        resume = resume or processes.restarted
+        check_places(data, out, resume=resume or not processes.is_first)
 
         from sop_classify.data.images import read_images
 
-        with progress(f"read {data.name}", unit="image", quiet=quiet) as show:
+        with (
+            processes.in_turn(),
+            progress(f"read {data.name}", unit="image", quiet=quiet) as show,
+        ):
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         if not quiet:
             describe(images)
@@ -109,6 +114,8 @@ def find_label_errors(
         else:
             run.start()
         train_run(run, quiet=quiet, tested_on="hold-out")
+        if not processes.is_first:
+            return
         findings = judge(run, images, seed=seed)
         summary = write_findings(
             out,
