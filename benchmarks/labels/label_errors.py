@@ -31,7 +31,7 @@ from overparam.files import replace_file
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.images import LabelledImages, hold_out
 from sop_classify.data.loading import load_data
-from sop_classify.labels.issues import auroc, label_issues
+from sop_classify.labels.issues import auroc
 from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.labels.noisy import NoisyLabels, noisy_labels
 from sop_classify.labels.rate import estimate_noise_rate
@@ -196,7 +196,8 @@ def results(parts: dict[str, Any]) -> dict[str, Any]:
     rate = estimate_noise_rate(
         given[val],
         one["held_out"],
-        contradicted=float(label_issues(given[one["train"]], one["averaged"]).noise_rate),
+        training_labels=given[one["train"]],
+        training_probability=one["averaged"],
     )
     found: dict[str, Any] = {
         "wrong": float(wrong.mean()),

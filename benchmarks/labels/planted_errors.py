@@ -94,7 +94,8 @@ def measure(images, labels, kind, rate, seed) -> dict:
     rate_ = estimate_noise_rate(
         given[val],
         held_out,
-        contradicted=float(judged["averaged"].is_label_issue.mean()),
+        training_labels=given[train],
+        training_probability=averaged,
         seed=seed,
     )
     return {

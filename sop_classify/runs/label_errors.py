@@ -51,9 +51,8 @@ def judge(run: Run, data: LabelledImages, *, seed: int = 0) -> Findings:
         noise_rate=estimate_noise_rate(
             labels.issues.given_label[val],
             labels.probability[val],
-            contradicted=float(
-                label_issues(labels.issues.given_label[train], averaged).is_label_issue.mean()
-            ),
+            training_labels=labels.issues.given_label[train],
+            training_probability=averaged,
             seed=seed,
         ),
         duplicates=find_duplicates(data.images),
