@@ -46,7 +46,7 @@ def estimate(given, p, trained=None, **options):
 def test_within_two_points_where_the_model_holds(rate, sharpness):
     # Ten seeds of seven of the nine pairs: errors of 0.002 on average, 0.008 at most.
     given, p, _ = drawn(rate, seed=0, sharpness=sharpness)
-    labels, said, true = drawn(rate, seed=1, sharpness=sharpness)
+    labels, said, _ = drawn(rate, seed=1, sharpness=sharpness)
     found = estimate(given, p, (labels, said))
     assert abs(found.estimate - rate) < 0.02
     assert found.low <= rate <= found.high
