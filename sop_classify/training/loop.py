@@ -120,7 +120,8 @@ class TrainingLoop:
     device : str
         As in `overparam.devices.pick_device`.
     compile : bool
-        Use `torch.compile`, which pays on a GPU after a minute of training.
+        Use `torch.compile`, which pays on a GPU after a minute of training. Not with several
+        processes.
 
     Attributes
     ----------
@@ -205,6 +206,8 @@ class TrainingLoop:
                     f"method {recipe.method!r} needs whole batches, and there are "
                     f"{self.processes.number} processes; start it without torchrun"
                 )
+            if compile:
+                raise ValueError("compile is for one process; leave it out")
             said = hashlib.sha256(f"{recipe} {self._seed} {balanced}".encode() + labels.tobytes())
             digest = torch.tensor(list(said.digest()), device=self.device)
             self.processes.require_same("recipe, seed and labels", digest)

@@ -245,6 +245,8 @@ def test_what_is_refused(tmp_path):
         for method in refused:
             with pytest.raises(ValueError, match=f"method '{re.escape(method)}' needs whole batch"):
                 training_for(DATA, GIVEN, recipe_for("cpu", method), device="cpu")
+        with pytest.raises(ValueError, match="compile is for one process"):
+            training_for(DATA, GIVEN, recipe(), device="cpu", compile=True)
         with pytest.raises(ValueError, match="the 2 processes have not the same recipe, seed and"):
             training_for(DATA, GIVEN, recipe(), device="cpu", seed=rank)
         error, message = (LostProcessError, "has ended") if rank else (FileError, "is not empty")
