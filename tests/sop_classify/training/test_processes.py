@@ -86,9 +86,12 @@ def test_examples_are_divided_without_rest_or_repetition():
     ("method", "number"), [("ce", 2), ("elr", 2), ("sop", 2), ("sop+", 2), ("sop+", 5)]
 )
 def test_a_training(tmp_path, method, number):
-    """As far from one process as that is from itself when each batch is summed in reverse.
+    """To what the order of sums leaves. Of 5 processes some have no example of a batch.
 
-    Of 5 processes some have no example of a batch. Over 10 seeds the ratio was at most 4.0.
+    Over 10 seeds two processes differed from one by 2e-6 to 3e-5 in 47 of 50 trainings, as one does
+    from itself with each batch in reverse, and by 3e-4 to 9e-4 where a prediction or a maximum
+    tipped over. With the balance of each process alone it is 0.04, with batch normalisation by
+    process 1.5, with u and v stepped by the size of the part 2.
     """
 
     def made():
@@ -99,19 +102,9 @@ def test_a_training(tmp_path, method, number):
         if rank == 0:
             save_file(state, tmp_path / "state")
 
-    backwards = made()
-    batches = backwards.batches
-
-    def reverse(kinds, on_batch=None):
-        for index, views in batches(kinds, on_batch=on_batch):
-            yield index.flip(0), [view.flip(0) for view in views]
-
-    backwards.batches = reverse
     one = state_after(made())
-    rounding = difference(one, state_after(backwards))
-    assert 0 < rounding < 1e-3
     assert together(number, work, tmp_path) == [0] * number
-    assert difference(one, load_file(tmp_path / "state")) < 10 * rounding
+    assert difference(one, load_file(tmp_path / "state")) < 4e-3
 
 
 LOSSES = {
@@ -230,7 +223,7 @@ def test_a_lost_process_costs_an_epoch_and_any_number_of_processes_goes_on(tmp_p
     (tmp_path / "store").unlink()
     assert together(3, resume, tmp_path) == [0, 0, 0]
     one, three = (load_file(folder / "checkpoint.safetensors") for folder in (whole, out))
-    assert difference(one, three) < 1e-3
+    assert difference(one, three) < 4e-3
     names = [sorted(path.name for path in folder.iterdir()) for folder in (whole, out)]
     assert names[0] == names[1]
 
