@@ -80,6 +80,7 @@ def killed_and_resumed(
             shutil.rmtree(out)  # it came to its end before
         else:
             made.append({"after": round(after, 3), "finished": len(found)})
+            print(f"kill {len(made)}: {len(found)} finished", flush=True)
     status = started(root, out, how).wait()
     if status or results_of(out) != expected:
         raise SystemExit(f"the last run ended with status {status}: {sorted(results_of(out))}")
