@@ -288,6 +288,7 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
     out = tmp_path / "out"
     # So many steps that the signal comes before the second is finished.
     options = ("--out-dir", out, "--workers", 1, "--steps", 200, "--device", "cpu", "--json")
+    options += ("--report", tmp_path / "page.html")
     with started("denoise", folder, *options) as process:
         record = json.loads(process.stdout.readline())  # the first is finished
         assert record["status"] == "completed"
@@ -301,6 +302,8 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
     assert f"interrupted: {finished} done, 0 skipped, 0 failed, {3 - finished} not done" in stderr
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert sorted(results(out)) == NAMES[:finished]
+    page = (tmp_path / "page.html").read_text()
+    assert page.count(' data-status="left"') == 3 - finished
     result = done("denoise", folder, *options, "-q")
     statuses = [json.loads(line)["status"] for line in result.stdout.splitlines()]
     assert statuses == ["skipped"] * finished + ["completed"] * (3 - finished)
