@@ -92,7 +92,7 @@ def test_a_kill_at_any_write(warm, folder, command, call, force):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", ["link", "replace", "fsync", "mkdir", "unlink"])
+@pytest.mark.parametrize("call", ["replace", "fsync", "mkdir", "unlink"])
 def test_a_training_killed_at_any_write_goes_on(warm, tmp_path, npz, call):
     """Resumed, or started anew, with the same command as a killed grid would."""
     command = ("compare-methods", "--data", npz, "--methods", "ce", "--noise", "0.2",
