@@ -176,12 +176,14 @@ def _connect(ray: Any, workers: int | None) -> None:
     try:
         try:
             ray.init(address="auto", **quiet)
-        except ConnectionError as error:
+        except ConnectionError:
             if "RAY_ADDRESS" in os.environ:
-                address = os.environ["RAY_ADDRESS"]
-                raise FileError(f"no Ray cluster at {address!r}: {one_line(error)}") from error
+                raise
             cores = workers or free_cores()
             ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        address = os.environ.get("RAY_ADDRESS", "this machine")
+        raise FileError(f"no Ray cluster at {address!r}: {_reason(error)}") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)  # ray has put its own in their place
