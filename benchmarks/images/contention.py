@@ -57,6 +57,7 @@ def main() -> None:
     for _, job, load, way in itertools.product(range(repeats), JOBS, loads, ways):
         found = measured(job, load, way, cores=cores, side=args.side, seconds=args.seconds)
         steps.setdefault((job, load, way), []).extend(found)
+        print(job, load, *way, f"{1000 * statistics.median(found):.1f} ms", flush=True)
     results = []
     for (job, load, (threads, spins)), found in steps.items():
         idle = statistics.median(steps[job, "idle", (len(cores), "1000")])
