@@ -155,6 +155,13 @@ def test_the_density_of_values_has_spikes_and_is_even_between_them():
     torch.testing.assert_close(density.mean(), torch.tensor(1.0))
 
 
+def test_a_very_uneven_density_of_values_is_kept():
+    """Dark detail without damage: half of skimage's coffee was taken for random values."""
+    model = model_of(torch.full((1, 3, 64, 64), 0.5))
+    counts = torch.linspace(1, 0, 256) ** 5
+    torch.testing.assert_close(model.density_of(counts), 0.02 + 0.98 * 256 * counts / counts.sum())
+
+
 def test_detail_missed_in_all_channels_is_kept_and_carried_over():
     """Two clean channels agree that the network is wrong; the third, corrupted one follows."""
     rng = np.random.default_rng(4)
