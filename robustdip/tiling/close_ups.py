@@ -20,9 +20,10 @@ Box = tuple[slice, slice]  # rows and columns
 # that has any in which there may be more, unseen; and pixels beyond these that the network sees.
 _SQUARE = 8
 _NEAR = 3
-_SEEN = 32
-# Sides of a window are multiples of the first, the smallest grid of the network's deepest scale.
-_MULTIPLE, _SMALLEST = 32, 128
+_SEEN = 64
+# Sides of a window are multiples of the first, the grid of the deepest scale; the second is the
+# smallest. Faint words that a fit of 192x192 pixels mended were left by fits of 128 and of 160.
+_MULTIPLE, _SMALLEST = 32, 256
 
 
 def close_ups(tiles: list[Tile], wrong: NDArray[np.bool_]) -> list[Tile]:

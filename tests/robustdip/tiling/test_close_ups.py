@@ -45,7 +45,7 @@ def test_one_defect_is_fitted_closely(place):
     wrong = np.zeros((1200, 2000), bool)
     wrong[place] = True
     (part,) = close_ups(tiles, wrong)
-    assert part.weights().shape == (128, 128)
+    assert part.weights().shape == (256, 256)
     assert part.holds(place)
 
 
@@ -54,8 +54,8 @@ def test_a_long_scratch_is_cut_by_the_tiles_and_many_defects_are_one_tile():
     wrong = np.zeros((1200, 2000), bool)
     wrong[600, 100:1900] = True
     parts = close_ups(tiles, wrong)
-    assert {part.weights().shape[0] for part in parts} == {128}
-    assert sum(part.weights().size for part in parts) < 0.4 * 5 * 512 * 512
+    assert {part.weights().shape[0] for part in parts} == {256}
+    assert sum(part.weights().size for part in parts) < 0.6 * 5 * 512 * 512
     wrong[:] = False
     wrong[tiles[0].core][40::90, 40::90] = True
     assert close_ups(tiles, wrong) == [tiles[0]]
