@@ -44,8 +44,10 @@ from sop_classify.training.networks import FastNet
 NOISE = ("symmetric:0.05", "symmetric:0.2", "instance:0.2", "aggre", "random1", "worst")
 FOLDS = 5
 SETTINGS = ("start_scale=0.5", "full_scale_at=0.8")
-NETWORKS["fast-half"] = "benchmarks.labels.label_errors:half_width"
-NETWORKS["fast-quarter"] = "benchmarks.labels.label_errors:quarter_width"
+NARROW = {
+    "fast-half": "benchmarks.labels.label_errors:half_width",
+    "fast-quarter": "benchmarks.labels.label_errors:quarter_width",
+}
 
 
 def half_width(num_classes: int) -> nn.Module:
@@ -75,6 +77,7 @@ class Case:
 
 
 def main() -> None:
+    NETWORKS.update(NARROW)
     options = parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--human", type=Path, help="labels of people, see train-cifar")
