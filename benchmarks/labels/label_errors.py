@@ -77,7 +77,6 @@ class Case:
 
 
 def main() -> None:
-    NETWORKS.update(NARROW)
     options = parser(__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--human", type=Path, help="labels of people, see train-cifar")
@@ -90,6 +89,7 @@ def main() -> None:
     options.add_argument("--ours", action="store_true", help="without cleanlab")
     options.add_argument("--runs", type=Path, default=ROOT / "runs" / "label-errors")
     args = parse(options)
+    NETWORKS.update(NARROW)
     folder = args.runs / code_hash("labels")
     stamp(folder, "labels")
     data = load_data(path=args.data)
