@@ -303,8 +303,9 @@ class SOPRecipe(Recipe):
         most 7/11 of the epochs of a shorter one.
     alpha_ratio : float
         A slow u spares labels that are right but hard to learn. A fast u prevents that a long
-        training on few examples memorises more labels. 0.3 is as good as 0.1 on all of CIFAR-10
-        and far better on 5,000 images of it (docs/benchmarks.md).
+        training on few examples memorises more labels. 0.3 is far better than 0.1 on 5,000 images
+        of CIFAR-10; on all of them it is as good with 40 % wrong labels, and a point worse with
+        20 % (docs/benchmarks.md).
     alpha_u, alpha_v, init, form, balance, consistency
         See `sop_classify.SOPLoss`.
     """
