@@ -448,8 +448,9 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     fraction of wrong labels need not be known: choose E well before the end of the training, when
     most predictions are right.
 
-    u needs a smaller step size, see `SOPRecipe.alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per epoch to its
-    growth, whatever the network predicts, and 1/p_y is large for labels that are right but hard.
+    u needs a smaller step size, see `SOPRecipe.alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per
+    epoch to its growth, whatever the network predicts, and 1/p_y is large for labels that are right
+    but hard.
 
     Parameters
     ----------
