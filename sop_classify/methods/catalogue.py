@@ -302,16 +302,13 @@ class SOPRecipe(Recipe):
         seen a wrong label before it memorises it does not depend on how long it goes on. It is at
         most 7/11 of the epochs of a shorter one.
     alpha_ratio : float
-        A slow u spares labels that are right but hard to learn. A fast u prevents that a long
-        training on few examples memorises more labels. 0.3 is far better than 0.1 on 5,000 images
-        of CIFAR-10; on all of them it is as good with 40 % wrong labels, and a point worse with
-        20 % (docs/benchmarks.md).
+        0 means `sop_classify.methods.sop.alpha_ratio`, which looks at the number of examples.
     alpha_u, alpha_v, init, form, balance, consistency
         See `sop_classify.SOPLoss`.
     """
 
     activation_epochs: float = setting(0.0, share=7 / 11)
-    alpha_ratio: float = 0.3
+    alpha_ratio: float = 0.0
     alpha_u: float = 0.0
     alpha_v: float = 0.0
     init: float = setting(1e-8, above=0, below=1)

@@ -38,6 +38,7 @@ __all__ = [
     "SOPLoss",
     "activation_epochs",
     "alpha_for",
+    "alpha_ratio",
     "check_batch",
     "check_floats",
     "class_balance",
@@ -148,7 +149,7 @@ class SOPLoss(Loss):
         if recipe.activation_epochs:
             batch = round(num_examples / math.ceil(num_examples / recipe.batch_size))
             alpha_v = alpha_for(recipe.activation_epochs, batch_size=batch, init=recipe.init)
-            alpha_u = recipe.alpha_ratio * alpha_v
+            alpha_u = (recipe.alpha_ratio or alpha_ratio(num_examples)) * alpha_v
             start = None  # a random start would delay many of the counters by several epochs
         return cls(
             num_examples,
@@ -448,7 +449,7 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     fraction of wrong labels need not be known: choose E well before the end of the training, when
     most predictions are right.
 
-    u needs a smaller step size, see `SOPRecipe.alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per
+    u needs a smaller step size, see `alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per
     epoch to its growth, whatever the network predicts, and 1/p_y is large for labels that are right
     but hard.
 
@@ -488,3 +489,23 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
     """Epochs of contradiction until a label is given up: the inverse of `alpha_for`."""
     return -math.log(init) / math.log1p(4 * alpha / batch_size)
+
+
+def alpha_ratio(num_examples: int) -> float:
+    """α_u/α_v of the recipes `cpu` and `fast`: 0.1 √(50,000/N), between 0.1 and 1.
+
+    A slow u spares labels that are right but hard to learn. A fast u prevents that a long training
+    on few examples memorises more labels: the fewer there are, the sooner a network has learned a
+    wrong one by heart. The values for 50,000 and 5,000 examples are measured on CIFAR-10, with 20
+    and 40 % wrong labels (docs/benchmarks.md); the root joins them.
+
+    Parameters
+    ----------
+    num_examples : int
+        N.
+
+    Returns
+    -------
+    float
+    """
+    return min(1.0, max(0.1, 0.1 * math.sqrt(50_000 / num_examples)))

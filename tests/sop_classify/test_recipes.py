@@ -152,7 +152,7 @@ def test_the_papers_numbers(dataset, method, noise):
         late_momentum=0.1,
         final_lr=final_lr,
         activation_epochs=0,
-        alpha_ratio=0.3,
+        alpha_ratio=0,
         alpha_u=ALPHAS[dataset, noise][0],
         alpha_v=ALPHAS[dataset, noise][1],
         init=1e-8,

@@ -14,13 +14,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from overparam.sparse_corruption import descend
 from sop_classify.data.image_data import Indexed
+from sop_classify.methods.catalogue import recipe_for
 from sop_classify.methods.sop import (
     SOPLoss,
     activation_epochs,
     alpha_for,
+    alpha_ratio,
     class_balance,
     consistency,
 )
+from sop_classify.recipes import with_settings
 
 F64 = torch.float64
 ROWS = 8
@@ -354,6 +357,20 @@ def test_alpha_for_by_hand():
     for bad in ((0, 128, 1e-8), (5, 0, 1e-8), (5, 128, 0), (5, 128, 1), (math.nan, 128, 1e-8)):
         with pytest.raises(ValueError, match=r"is needed|must be at least"):
             alpha_for(bad[0], batch_size=bad[1], init=bad[2])
+
+
+@pytest.mark.parametrize(
+    ("number", "ratio"),
+    [(1, 1), (500, 1), (5_000, 0.1 * 10**0.5), (50_000, 0.1), (1_000_000, 0.1)],
+)
+def test_u_is_the_faster_the_fewer_examples_there_are(number, ratio):
+    assert alpha_ratio(number) == pytest.approx(ratio)
+    recipe = recipe_for("cpu", "sop")
+    module = SOPLoss.from_recipe(recipe, number, 10, generator=gen(0))
+    assert module.alpha_u / module.alpha_v == pytest.approx(ratio)
+    given = with_settings(recipe, ["alpha_ratio=0.3"])
+    module = SOPLoss.from_recipe(given, number, 10, generator=gen(0))
+    assert module.alpha_u / module.alpha_v == pytest.approx(0.3)
 
 
 def test_class_balance_and_consistency():
