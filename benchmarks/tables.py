@@ -559,7 +559,8 @@ def label_errors(lines: list[Line]) -> str:
     cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
     for line in lines:
         if line["cleanlab"]:
-            cases[line["noise"], f"{line['network']}, {line['epochs']} epochs"].append(line)
+            training = f"{line['network']}, {line['epochs']} epochs"
+            cases[f"{line['limit']:,}", line["noise"], training].append(line)
     measures = ("auroc", "average_precision", "precision_100", "precision_500")
     rows = []
     for case, measured in cases.items():
@@ -576,18 +577,37 @@ def label_errors(lines: list[Line]) -> str:
         wrong = spread([100 * line["wrong"] for line in measured], 1)
         cells = [wrong, *both, spread(ratios, 1)]
         rows.append([*case, *(Cell(cell, measured) for cell in cells), str(len(measured))])
-    head = ["labels", "network", "wrong, %", "AUROC", "average precision", "precision at 100"]
-    return table([*head, "at 500", "time of cleanlab / ours", "n"], rows)
+    head = ["images", "labels", "network", "wrong, %", "AUROC", "average precision"]
+    return table([*head, "precision at 100", "at 500", "time of cleanlab / ours", "n"], rows)
 
 
 _CLEANLAB = ("self_confidence", "normalized_margin")
 
 
+def corrections(lines: list[Line]) -> str:
+    """What is left, and how well a network learns, once the right suggestions are accepted."""
+    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
+    rows = []
+    for case, measured in cases.items():
+        cells = [
+            spread([line["corrected"]["accepted"] for line in measured], 0),
+            spread([100 * line["wrong"] for line in measured], 1),
+            spread([100 * line["corrected"]["wrong"] for line in measured], 1),
+            spread([100 * line["ours"]["accuracy"] for line in measured], 1),
+            spread([100 * line["corrected"]["accuracy"] for line in measured], 1),
+        ]
+        rows.append([*case, *(Cell(cell, measured) for cell in cells), str(len(measured))])
+    head = ["images", "labels", "network", "suggestions accepted", "wrong before, %", "after, %"]
+    return table([*head, "accuracy before, %", "after, %", "n"], rows)
+
+
 def noise_rates(lines: list[Line]) -> str:
     """The estimated fraction of wrong labels beside the true one, one training each."""
-    cases: dict[tuple[str, str], dict[int, Line]] = defaultdict(dict)
+    cases: dict[tuple[str, ...], dict[int, Line]] = defaultdict(dict)
     for line in lines:
-        cases[line["noise"], line["network"]][line["seed"]] = line
+        cases[f"{line['limit']:,}", line["noise"], line["network"]][line["seed"]] = line
     rows = []
     for case, by_seed in cases.items():
         measured = list(by_seed.values())
@@ -604,7 +624,7 @@ def noise_rates(lines: list[Line]) -> str:
             f"{inside} of {len(measured)}",
         ]
         rows.append([*case, *(Cell(cell, measured) for cell in cells)])
-    head = ["labels", "network", "wrong, %", "estimated, %", "missed by at most, points"]
+    head = ["images", "labels", "network", "wrong, %", "estimated, %", "missed by at most, points"]
     return table([*head, "within the interval"], rows)
 
 
@@ -730,6 +750,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "labels/issues": (logs.LABEL_ISSUES, label_issues),
     "labels/cost": (logs.METHOD_COST, method_cost),
     "labels/errors": (logs.LABEL_ERRORS, label_errors),
+    "labels/corrections": (logs.LABEL_ERRORS, corrections),
     "labels/noise-rates": (logs.LABEL_ERRORS, noise_rates),
     "labels/folder-memory": (logs.FOLDER_MEMORY, folder_memory),
     "labels/planted-errors": (logs.PLANTED_ERRORS, planted_errors),
