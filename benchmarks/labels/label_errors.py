@@ -10,7 +10,7 @@ on. Both have the same network, number of epochs, views and learning rates: by d
 a quarter of its channels and smaller images at first, so that a case takes minutes of one thread.
 Then a person, who is simulated by the truth, looks at the 2,000 labels of lowest score and accepts
 the suggestions that are right, and SOP is trained again: how many labels are still wrong, and what
-the accuracy on the held-out images is, before and after.
+the accuracy on the test images is, before and after.
 
 A call does at most --most trainings (by default all that are missing) and keeps what each gives in
 --runs, in a folder named after the hash of the code; once the seven of a case are there, it becomes
@@ -127,7 +127,7 @@ def main() -> None:
                     found = fold(labels, case, int(part[4:]))
                 save(paths[part], found)
                 print(case.name, part, round(float(found["seconds"]), 1), flush=True)
-            line |= results({part: np.load(path) for part, path in paths.items()})
+            line |= results({part: np.load(path) for part, path in paths.items()}, data.test_labels)
             LABEL_ERRORS.append(line | circumstances("labels"))
             print(line, flush=True)
     print("complete")
@@ -171,6 +171,7 @@ def ours(labels: NoisyLabels, case: Case) -> dict[str, Any]:
         "averaged": training.probability.numpy(),
         "final": training.predict_training_images().numpy(),
         "held_out": training.predict(images.images[val]).numpy(),
+        "test": training.predict(labels.data.test_images).numpy().argmax(1),
         "disagreements": training.disagreements.numpy(),
         "u": loss.u.numpy(),
         "v": loss.v.numpy(),
@@ -215,8 +216,8 @@ def save(path: Path, arrays: dict[str, Any]) -> None:
     replace_file(path, buffer.getvalue())
 
 
-def results(parts: dict[str, Any]) -> dict[str, Any]:
-    """What a line says of a case."""
+def results(parts: dict[str, Any], test_labels: np.ndarray) -> dict[str, Any]:
+    """What a line says of a case; accuracies are those on the test images."""
     one = parts["ours"]
     given, true, val = one["given"], one["true"], one["val"]
     wrong = given != true
@@ -231,7 +232,7 @@ def results(parts: dict[str, Any]) -> dict[str, Any]:
         "noise_rate": [round(value, 4) for value in (rate.estimate, rate.low, rate.high)],
         "ours": {
             **measures(one["score"], wrong),
-            "accuracy": float((one["held_out"].argmax(1) == true[val]).mean()),
+            "accuracy": float((one["test"] == test_labels).mean()),
             "seconds": round(float(one["seconds"]), 1),
         },
     }
@@ -239,7 +240,7 @@ def results(parts: dict[str, Any]) -> dict[str, Any]:
     found["corrected"] = {
         "accepted": int((again["given"] != given).sum()),
         "wrong": float((again["given"] != true).mean()),
-        "accuracy": float((again["held_out"].argmax(1) == true[val]).mean()),
+        "accuracy": float((again["test"] == test_labels).mean()),
     }
     folds = [part for name, part in parts.items() if name.startswith("fold")]
     if folds:
