@@ -88,7 +88,7 @@ def denoise(
     images: Annotated[
         list[Path] | None,
         path_argument(
-            metavar="IMAGE...",
+            metavar="IMAGE",
             help="PNG, JPEG, TIFF, WebP, BMP, PPM, .npy or FITS; a folder, for all that is in it; "
             "a pattern in quotes, such as 'scans/*.png'; or '-', standard input.",
         ),

@@ -354,10 +354,13 @@ def _largest(paths: list[Path]) -> tuple[int, int, int]:
 
 
 def _make_folder(folder: Path) -> None:
-    from overparam.files import file_errors
+    from overparam.files import FileError, file_errors
 
     with file_errors("write into", folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise FileError("it is no folder") from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

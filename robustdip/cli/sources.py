@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robustdip.cli.job import default_path, require_file
+from robustdip.cli.job import default_path
 from robustdip.cli.outputs import place_of
 
 __all__ = ["Source", "Sources", "find_sources", "results_of"]
@@ -183,12 +183,12 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a list, without empty ones, with names of any bytes."""
-    from overparam.files import file_errors
+    from overparam.files import file_errors, require_regular_file
 
     with file_errors("read", path):
         if path == Path("-"):
             data = sys.stdin.buffer.read()
         else:
-            require_file(path)
+            require_regular_file(path.stat().st_mode)
             data = path.read_bytes()
     return [os.fsdecode(line) for line in data.splitlines() if line.strip()]

@@ -28,8 +28,9 @@ def apply_corrections(
     corrections: Annotated[
         Path,
         typer.Argument(
+            metavar="CORRECTIONS",
             help="The table that review.html exports, or one like it. Of a label_issues.csv all "
-            "suggestions are accepted, which nobody has looked at."
+            "suggestions are accepted, which nobody has looked at.",
         ),
     ],
     out: Annotated[
@@ -51,7 +52,9 @@ def apply_corrections(
     ] = False,
     undo: Annotated[
         Path | None,
-        typer.Option(help="Also write the corrections that turn the result into DATA again."),
+        typer.Option(
+            help="Also write the corrections that turn the result into DATA again: a new file."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the numbers as one JSON object on stdout.")
@@ -67,8 +70,14 @@ def apply_corrections(
     if undo is not None and out is None:
         raise typer.BadParameter("--undo needs --out")
     with exit_on_error():
-        from overparam.files import FileError, check_target, replace_file
-        from sop_classify.data.corrections import plan, read_corrections, read_labels, undo_csv
+        from overparam.files import FileError, check_target
+        from sop_classify.data.corrections import (
+            plan,
+            read_corrections,
+            read_labels,
+            undo_csv,
+            write_new,
+        )
 
         decisions = read_corrections(corrections, worst=worst)
         changes = plan(read_labels(data), decisions)
@@ -79,30 +88,29 @@ def apply_corrections(
                 f"{len(changes.problems)} corrections cannot be applied, and nothing was written; "
                 "correct them, or leave them out by --skip-problems"
             )
-        if undo is not None:
-            check_target(undo, inputs=(corrections,), force=True)
+        if undo is not None and out is not None and not out.exists():  # else as `write_new` says
+            check_target(undo)
         if not as_json and out is None:
             _print_changes(changes)
         if out is not None:
             places = _write(out, changes, link=link)
             if undo is not None:
-                replace_file(undo, undo_csv(changes, places))
+                write_new(undo, undo_csv(changes, places))
         counts = _counts(changes)
         typer.echo(json.dumps(counts) if as_json else _report(counts, out))
         if changes.problems and not skip_problems:
             raise typer.Exit(1)
 
 
-def _write(out: Path, changes: "Plan", *, link: bool) -> dict[str, str] | None:
+def _write(out: Path, changes: "Plan", *, link: bool) -> dict[str, str]:
+    """Write the corrected data; the new path of every image, by its old one."""
     from sop_classify.data.corrections import write_csv, write_folder, write_npz
 
     if out.suffix.lower() == ".csv":
-        write_csv(out, changes)
-    elif out.suffix.lower() == ".npz":
-        write_npz(out, changes)
-    else:
-        return write_folder(out, changes, link=link)
-    return None
+        return write_csv(out, changes)
+    if out.suffix.lower() == ".npz":
+        return write_npz(out, changes)
+    return write_folder(out, changes, link=link)
 
 
 def _counts(changes: "Plan") -> dict[str, Any]:

@@ -21,7 +21,7 @@ _PAIRS = {1: 7, 7: 1, 3: 8, 8: 3, 4: 9, 9: 4, 5: 6, 6: 5}
 
 
 def make_example_labels(
-    out: Annotated[Path, typer.Argument(help="New folder for the images.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the images.")],
     errors_: Annotated[
         str,
         typer.Option(

@@ -34,7 +34,7 @@ def predict(
     run: RunFolder,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES...", help="Image files, and folders with images in them."),
+        typer.Argument(metavar="IMAGES", help="Image files, and folders with images in them."),
     ],
     table: Annotated[
         Path | None,
@@ -62,13 +62,13 @@ def predict(
     """
     with exit_on_error():
         from overparam.files import check_target, replace_file
-        from sop_classify.runs.model import read_model
+        from sop_classify.runs.model import MODEL, read_model
 
+        files = _files(images)
         if table is not None:
-            check_target(table, force=force)
+            check_target(table, inputs=[*files, run / MODEL], force=force)
         model = read_model(run)
         top = min(top, len(model.class_names))
-        files = _files(images)
         found: list[dict[str, Any]] = []
         failed = 0
         with progress("predict", unit="image", quiet=quiet or len(files) <= _TOGETHER) as show:

@@ -192,7 +192,7 @@ def _network_named(network: str | None) -> str | None:
 
         known = [*NETWORKS, *models.list_models(module=models)]
         near = difflib.get_close_matches(name, known, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ValueError(
             f"no network {network!r}{hint} There are {', '.join(NETWORKS)} and the classifiers of "
             "torchvision"

@@ -16,7 +16,7 @@ import numpy as np
 
 from overparam.files import FileError, check_target, file_errors, replace_file, require_regular_file
 from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
-from sop_classify.data.npz import read_arrays
+from sop_classify.data.npz import read_arrays, whole_labels
 
 __all__ = [
     "Correction",
@@ -28,6 +28,7 @@ __all__ = [
     "undo_csv",
     "write_csv",
     "write_folder",
+    "write_new",
     "write_npz",
 ]
 
@@ -184,7 +185,11 @@ def read_labels(place: Path) -> Labelled:
         )
         if "train_labels" not in arrays:
             raise FileError("it has no train_labels")
-        labels = {split: arrays[key].reshape(-1) for split, key in keys.items() if key in arrays}
+        labels = {
+            split: whole_labels(key, arrays[key].reshape(-1))
+            for split, key in keys.items()
+            if key in arrays
+        }
         most = max(int(each.max(initial=0)) for each in labels.values())
         names = arrays.get("class_names", np.arange(most + 1)).astype(str).ravel().tolist()
         if len(names) <= most:
@@ -258,8 +263,13 @@ def _moved(labelled: Labelled, correction: Correction) -> str:
 # --- what is written -------------------------------------------------------------------------
 
 
-def write_csv(target: Path, changes: Plan) -> None:
+def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     """Write a new table path,label,split; paths are those of the old files, from the new table.
+
+    Returns
+    -------
+    dict
+        The new path of every image, by its old one.
 
     Raises
     ------
@@ -272,11 +282,20 @@ def write_csv(target: Path, changes: Plan) -> None:
         (os.path.relpath(listing.files[at].resolve(), folder), entry.label, entry.split)
         for at, entry in changes.kept()
     ]
-    _write_new(target, _csv(("path", "label", "split"), rows))
+    write_new(target, _csv(("path", "label", "split"), rows))
+    return {
+        entry.path: shown(Path(row[0]).as_posix())
+        for (_, entry), row in zip(changes.kept(), rows, strict=True)
+    }
 
 
-def write_npz(target: Path, changes: Plan) -> None:
+def write_npz(target: Path, changes: Plan) -> dict[str, str]:
     """Write a new .npz file with the new labels, without the dropped rows; other arrays as before.
+
+    Returns
+    -------
+    dict
+        The new path of every image, by its old one: rows after a dropped one move up.
 
     Raises
     ------
@@ -290,6 +309,7 @@ def write_npz(target: Path, changes: Plan) -> None:
     names = arrays.get("class_names")
     listed = None if names is None else [shown(name) for name in names.astype(str).ravel()]
     stays = changes.kept()
+    places: dict[str, str] = {}
     starts = 0
     for split in SPLITS:
         if (key := f"{split}_labels") not in arrays:
@@ -298,6 +318,7 @@ def write_npz(target: Path, changes: Plan) -> None:
         size = labels.size
         rows = [(at - starts, entry) for at, entry in stays if 0 <= at - starts < size]
         starts += size
+        places |= {entry.path: f"{split}_images[{at}]" for at, (_, entry) in enumerate(rows)}
         index = np.array([at for at, _ in rows], np.int64)
         new = [int(e.label) if listed is None else listed.index(e.label) for _, e in rows]
         for other, values in arrays.items():
@@ -310,6 +331,7 @@ def write_npz(target: Path, changes: Plan) -> None:
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     check_target(target)
     replace_file(target, stream.getvalue())
+    return places
 
 
 def _no_split(name: str) -> bool:
@@ -370,21 +392,35 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
     return new
 
 
-def undo_csv(changes: Plan, places: Mapping[str, str] | None = None) -> bytes:
+def undo_csv(changes: Plan, places: Mapping[str, str]) -> bytes:
     """The corrections that turn the new data into the old; dropped images are only in the old.
 
     Parameters
     ----------
     changes : Plan
-    places : mapping, optional
-        New paths by old ones, as `write_folder` returns them.
+    places : mapping
+        New paths by old ones, as the function returns them that wrote the new data.
     """
     given = {entry.path: entry for entry in changes.labelled.entries}
     rows = [
-        ((places or {}).get(path, path), given[path].split, label, given[path].label, "relabel")
+        (places[path], given[path].split, label, given[path].label, "relabel")
         for path, label in changes.relabelled.items()
     ]
     return _csv(("path", "split", "given", "corrected", "action"), rows)
+
+
+def write_new(target: Path, content: bytes) -> None:
+    """Write a new file; one with the same contents may be there.
+
+    Raises
+    ------
+    FileError
+        If it has other contents, or cannot be written.
+    """
+    if target.is_file() and target.read_bytes() == content:
+        return
+    check_target(target)
+    replace_file(target, content)
 
 
 def _listing(changes: Plan) -> Listing:
@@ -444,11 +480,3 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
     text.write(",".join(header) + "\n")
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _write_new(target: Path, content: bytes) -> None:
-    """Write a new file; one with the same contents may be there."""
-    if target.is_file() and target.read_bytes() == content:
-        return
-    check_target(target)
-    replace_file(target, content)

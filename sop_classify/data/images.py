@@ -329,6 +329,8 @@ def _joined(
         if given is None or given.reshape(-1).shape != part.shape[:1]:
             found = "missing" if given is None else f"of shape {given.shape}"
             raise FileError(f"the labels of {split} are {found}; {part.shape[:1]} is needed")
+        if 0 in part.shape:
+            raise FileError(f"the images of {split} have shape {part.shape}; there is none in it")
         if given.dtype.kind not in "iuf" or not np.isin(given % 1, 0).all() or given.min() < 0:
             raise FileError(f"the labels of {split} are not all whole numbers from 0")
         if part.ndim == 3 or part.shape[3] == 1:

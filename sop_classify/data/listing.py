@@ -313,7 +313,7 @@ def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{table.name} is not in UTF-8 ({one_line(error)})") from error
+        raise FileError(f"{table.name} is no table, or not in UTF-8 ({one_line(error)})") from error
     head = text.partition("\n")[0]
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True

@@ -15,7 +15,7 @@ from overparam.files import FileError, one_line, require_regular_file
 from overparam.memory import memory_free
 from sop_classify.data.image_data import ImageData, absent_class, check_image_shape
 
-__all__ = ["REQUIRED_ARRAYS", "Header", "read_arrays", "read_npz"]
+__all__ = ["REQUIRED_ARRAYS", "Header", "read_arrays", "read_npz", "whole_labels"]
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -51,7 +51,7 @@ def read_npz(path: Path) -> ImageData:
     """
     arrays = read_arrays(path, _wanted)
     images = [arrays.pop(key) for key in ("train_images", "test_images")]
-    labels = [_whole(key, arrays.pop(key)) for key in ("train_labels", "test_labels")]
+    labels = [whole_labels(key, arrays.pop(key)) for key in ("train_labels", "test_labels")]
     if "class_names" in arrays:
         names = tuple(arrays.pop("class_names").astype(str).ravel().tolist())
     else:
@@ -155,8 +155,20 @@ def _header(archive: zipfile.ZipFile, name: str) -> Header:
     return header
 
 
-def _whole(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
-    """Labels as whole numbers; those that are stored as floats too."""
+def whole_labels(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Labels as whole numbers; those that are stored as floats too.
+
+    Parameters
+    ----------
+    what : str
+        Name of the array, for the message.
+    labels : ndarray of any shape
+
+    Raises
+    ------
+    FileError
+        If one is no whole number from 0.
+    """
     if labels.dtype.kind not in "iuf":
         raise FileError(f"{what} are {labels.dtype}; whole numbers are needed")
     with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which does not equal it

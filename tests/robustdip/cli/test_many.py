@@ -96,7 +96,11 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
     assert "it is a folder without pictures" in refused("denoise", tmp_path / "empty", *out)
     (tmp_path / "list").write_text("\n")
     assert "lists no file" in refused("denoise", "--from-file", tmp_path / "list")
-    assert "none.txt" in refused("denoise", "--from-file", tmp_path / "none.txt")
+    missing = refused("denoise", "--from-file", tmp_path / "none.txt")
+    assert missing == f"error: cannot read '{tmp_path}/none.txt': No such file or directory"
+    wrong = refused("denoise", "--from-file", tmp_path)
+    assert wrong == f"error: cannot read '{tmp_path}': it is a folder"
+    assert "it is no folder" in refused("denoise", folder, "--out-dir", tmp_path / "list")
     (tmp_path / "list").write_text(f"{folder / 'a.png'}\n{folder / 'sub' / '..' / 'a.png'}\n")
     assert "two results would be" in refused("denoise", "--from-file", tmp_path / "list", *out)
     assert not (tmp_path / "out").exists()

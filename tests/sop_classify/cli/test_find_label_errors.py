@@ -162,6 +162,24 @@ def test_corrections_by_the_command(folder, tmp_path):
     assert (tmp_path / "other" / "c0" / "00.png").is_file()
 
 
+def test_an_undo_replaces_nothing(folder, tmp_path):
+    """A file of the data, say; and nothing is written before that is known."""
+    table, image = tmp_path / "corrections.csv", folder / "c1" / "00.png"
+    table.write_text("path,given,corrected,action\nc1/00.png,c1,c0,accept\n")
+    before = image.read_bytes()
+    message = refused(
+        "apply-corrections", folder, table, "--out", tmp_path / "new", "--undo", image
+    )
+    assert "exists already" in message
+    assert image.read_bytes() == before
+    assert not (tmp_path / "new").exists()
+    done("apply-corrections", folder, table, "--out", tmp_path / "new")
+    assert "exists already" in refused(
+        "apply-corrections", folder, table, "--out", tmp_path / "new", "--undo", image
+    )
+    assert image.read_bytes() == before
+
+
 def test_nothing_is_replaced(tmp_path):
     (tmp_path / "x").mkdir()
     assert "exists already" in refused("make-example-labels", tmp_path / "x")

@@ -70,6 +70,14 @@ def test_predict_says_what_the_training_predicts(trained, pictures, data, tmp_pa
     assert "exists already" in refused("predict", trained.folder, pictures, "--csv", table)
 
 
+def test_no_input_is_replaced_by_the_table(trained, pictures):
+    for source in (pictures / "00.png", trained.folder / "model.safetensors"):
+        before = source.read_bytes()
+        message = refused("predict", trained.folder, pictures, "--csv", source, "--force")
+        assert "it is an input" in message
+        assert source.read_bytes() == before
+
+
 def test_other_sizes_and_modes_are_resized_as_for_the_training(trained, data, tmp_path, one_thread):
     """A class is a colour, so a picture of twice the size, of 16 bits or with alpha keeps it."""
     images = {}

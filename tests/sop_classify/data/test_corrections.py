@@ -73,6 +73,38 @@ def test_a_new_folder(folder, tmp_path):
     assert undone.items() <= before.items()
 
 
+def test_the_undo_of_a_new_table_names_its_paths(folder, tmp_path):
+    changes = planned(folder, HEADER + "cat/1.png,,cat,dog,accept\n", tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    new = tmp_path / "elsewhere" / "new.csv"
+    (tmp_path / "undo.csv").write_bytes(undo_csv(changes, write_csv(new, changes)))
+    back = plan(read_labels(new), read_corrections(tmp_path / "undo.csv"))
+    assert back.problems == ()
+    assert dict(back.relabelled) == {"../data/cat/1.png": "cat"}
+
+
+def test_the_undo_of_a_new_npz_counts_rows_without_those_left_out(tmp_path):
+    images = np.arange(6 * 16 * 16, dtype=np.uint8).reshape(6, 16, 16)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    np.savez(tmp_path / "old.npz", train_images=images, train_labels=labels)
+    text = HEADER + "train_images[0],,0,,drop\ntrain_images[2],,0,1,accept\n"
+    changes = planned(tmp_path / "old.npz", text, tmp_path)
+    places = write_npz(tmp_path / "new.npz", changes)
+    (tmp_path / "undo.csv").write_bytes(undo_csv(changes, places))
+    back = plan(read_labels(tmp_path / "new.npz"), read_corrections(tmp_path / "undo.csv"))
+    assert back.problems == ()
+    write_npz(tmp_path / "back.npz", back)
+    assert np.load(tmp_path / "back.npz")["train_labels"].tolist() == labels[1:].tolist()
+
+
+@pytest.mark.parametrize("wrong", [-1, 0.5, np.nan])
+def test_labels_of_an_npz_are_whole_numbers_from_0(tmp_path, wrong):
+    images = np.zeros((3, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.array([0, 1, wrong]))
+    with pytest.raises(FileError, match=f"train_labels hold {wrong}.*whole numbers from 0"):
+        read_labels(tmp_path / "x.npz")
+
+
 def test_corrections_apply_once(folder, tmp_path):
     text = HEADER + "cat/1.png,,cat,dog,relabel\n"
     (folder / "dog" / "1.png").unlink()

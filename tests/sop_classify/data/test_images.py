@@ -105,6 +105,13 @@ def test_an_npz_without_a_test_set(tmp_path):
     assert (data.labels == np.arange(30) % 3).all()
 
 
+def test_an_npz_without_images_is_refused(tmp_path):
+    empty = np.zeros((0, 16, 16), np.uint8)
+    np.savez(tmp_path / "mine.npz", train_images=empty, train_labels=np.zeros(0, int))
+    with pytest.raises(FileError, match=r"shape \(0, 16, 16\); there is none in it"):
+        read_images(tmp_path / "mine.npz")
+
+
 def test_what_is_skipped_is_listed_with_its_reason(tmp_path):
     classes(tmp_path)
     (tmp_path / "a" / "broken.png").write_bytes(b"no image")
