@@ -30,7 +30,8 @@ def apply_corrections(
         typer.Argument(
             metavar="CORRECTIONS",
             help="The table that review.html exports, or one like it. Of a label_issues.csv all "
-            "suggestions are accepted, which nobody has looked at.",
+            "suggestions are accepted, which nobody has looked at, except those about a class that "
+            "is too rare to judge.",
         ),
     ],
     out: Annotated[
@@ -147,5 +148,5 @@ def _report(counts: dict[str, Any], out: Path | None) -> str:
     if counts["in_test"]:
         said += f" ({counts['in_test']} of them in the test set)"
     if out is None:
-        return f"{said}; nothing was written: give --out, a new folder or a new .csv file"
+        return f"{said}; nothing was written: give --out, a new folder or file"
     return f"{said}: {out}"

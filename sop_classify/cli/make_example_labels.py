@@ -43,7 +43,13 @@ def make_example_labels(
     """
     with exit_on_error():
         from overparam.checks import check_real
-        from overparam.files import FileError, check_target, file_errors, replace_file
+        from overparam.files import (
+            FileError,
+            check_target,
+            file_errors,
+            replace_file,
+            unfinished,
+        )
 
         check_real("rate", rate, least=0, below=1)
         truth = out.with_name(f"{out.name}-truth.csv")
@@ -72,14 +78,18 @@ def make_example_labels(
         else:
             given = synthetic.second_choice_noise(images[..., None], labels, rate, 10, rng=rng)
         rows = [("path", "label", "given")]
-        with file_errors("write", out):
+        rows += [
+            (f"{wrong}/{at:04}.png", str(true), str(wrong))
+            for at, (true, wrong) in enumerate(zip(labels, given, strict=True))
+        ]
+        folders = [out / str(label) for label in range(10)]
+        files = [out / path for path, *_ in rows[1:]]
+        with file_errors("write", out), unfinished(out, *folders, *files):
             out.mkdir()
-            for label in range(10):
-                (out / str(label)).mkdir()
-            for at, image in enumerate(images):
-                path = f"{given[at]}/{at:04}.png"
-                Image.fromarray(image).save(out / path)
-                rows.append((path, str(labels[at]), str(given[at])))
+            for folder in folders:
+                folder.mkdir()
+            for file, image in zip(files, images, strict=True):
+                Image.fromarray(image).save(file)
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         replace_file(truth, text.getvalue().encode())

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from overparam.files import FileError, check_target, file_errors, replace_file, require_regular_file
+from overparam.files import (
+    FileError,
+    check_target,
+    file_errors,
+    replace_file,
+    require_regular_file,
+    unfinished,
+)
 from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
 from sop_classify.data.npz import read_arrays, whole_labels
 
@@ -375,7 +382,10 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
             raise FileError(f"the folder {str(target.parent)!r} does not exist; make it first")
         part = Path(tempfile.mkdtemp(prefix=f".{target.name[:50]}-", suffix=".part",
                                      dir=target.parent))  # fmt: skip
-        try:
+        files = [part / place for place in places.values()]
+        folders = {part / up for place in places.values() for up in Path(place).parents}
+        # A signal that ends the program at once removes what is named here.
+        with unfinished(*sorted(folders | {part}), *files):
             for at, place in places.items():
                 file = part / place
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -387,8 +397,6 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
             if target.is_dir():
                 target.rmdir()
             part.rename(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     return new
 
 

@@ -123,7 +123,10 @@ def read_model(folder: Path) -> Model:
     path = folder / MODEL
     with file_errors("read", path):
         if folder.is_dir() and not path.exists():
-            raise FileError("the run has no model yet; it is written when the training is complete")
+            raise FileError(
+                "the folder has no model yet; give that of a run, which has one when the training "
+                "is complete (of find-label-errors it is DIR/training)"
+            )
     stamp, state = read_checkpoint(path)  # its errors name the file
     with file_errors("read", path):
         says = stamp.get("model")

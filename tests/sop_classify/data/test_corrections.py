@@ -1,10 +1,12 @@
 """Corrections of labels: what they change, what they cannot, and that the data stays as it is."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from overparam.files import FileError
+from overparam.files import FileError, discard_unfinished
 from sop_classify.data.corrections import (
     plan,
     read_corrections,
@@ -207,6 +209,25 @@ def test_a_failure_leaves_nothing(folder, tmp_path):
     with pytest.raises(FileError):
         write_folder(tmp_path / "new", changes)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corrections.csv", "data"]
+
+
+def test_a_signal_leaves_nothing(folder, tmp_path, monkeypatch):
+    """The program's answer to one removes what it knows to be unfinished, and ends."""
+    changes = planned(folder, HEADER, tmp_path)
+    copied, left = [], []
+
+    def copy(source, target):
+        target.write_bytes(source.read_bytes())
+        copied.append(target)
+        if len(copied) == 4:
+            discard_unfinished()
+            left.extend(sorted(entry.name for entry in tmp_path.iterdir()))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copy2", copy)
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "new", changes)
+    assert left == ["corrections.csv", "data"]
 
 
 def test_suggestions_can_be_accepted_unseen(tmp_path):
