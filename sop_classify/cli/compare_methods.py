@@ -103,6 +103,7 @@ def compare_methods(
         from sop_classify.reports.comparison import write_comparison
 
         if table_only:
+            _require_runs(out)
             typer.echo(write_comparison(out))
             return
         chosen = list(METHODS) if methods is None else _words("--methods", methods)
@@ -172,6 +173,16 @@ def compare_methods(
         typer.echo(write_comparison(out))
         if failed:
             raise ArithmeticError(f"{len(failed)} runs failed: {', '.join(failed)}")
+
+
+def _require_runs(folder: Path) -> None:
+    """Raise FileError if a folder holds no runs: no table is written into it then."""
+    from overparam.files import FileError, file_errors
+    from sop_classify.runs.record import has_record
+
+    with file_errors("read", folder):
+        if not any(has_record(path) for path in folder.iterdir()):
+            raise FileError("it holds no runs; give the --out of an earlier compare-methods")
 
 
 def _words(option: str, text: str) -> list[str]:

@@ -107,6 +107,14 @@ def test_foreign_records_are_skipped_in_one_line(npz, tmp_path, text):
     assert "foreign/run.json" in line
 
 
+def test_a_folder_without_runs_gets_no_table(npz, tmp_path):
+    for folder, message in ((tmp_path / "none", "No such file"), (tmp_path, "it holds no runs")):
+        result = compare(npz, folder, "--table")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert message in result.stderr
+    assert not list(tmp_path.glob("comparison.*"))
+
+
 def test_a_foreign_record_stops_no_training(npz, tmp_path):
     out = tmp_path / "grid"
     (out / "foreign").mkdir(parents=True)
