@@ -28,6 +28,7 @@ PEERS = Log(
     RESULTS / "images" / "peers.jsonl",
     ("image", "grey", "side", "kind", "amount", "method", "seed"),
 )
+LONE_PIXELS = Log(RESULTS / "images" / "lone_pixels.jsonl", ("image", "side", "seed"))
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 LARGE = Log(
     RESULTS / "images" / "large.jsonl",

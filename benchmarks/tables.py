@@ -349,6 +349,22 @@ def _average(lines: list[Line], name: str) -> float:
     return statistics.fmean(values(lines, name))
 
 
+def lone_pixels(lines: list[Line]) -> str:
+    """PSNR at wrong pixels that stand alone, filled from their neighbours and fitted."""
+    rows = []
+    for (image, side), used in _groups(lines, ("image", "side")):
+        row: list[str | Cell] = [image, f"{side}x{side}"]
+        for wrong in ("one", "all"):
+            found = [line["results"][wrong] for line in used]
+            for way in ("filled", "fit", "linear"):
+                mean = statistics.mean(each[way] for each in found)
+                row.append(Cell(f"{mean:.2f}", used))
+        rows.append([*row, str(len(used))])
+    ways = ("filled", "fit", "linear")
+    head = [f"{way}, {wrong}" for wrong in ("one channel", "all channels") for way in ways]
+    return table(["photograph", "size", *head, "n"], rows)
+
+
 def memory(lines: list[Line]) -> str:
     """Bytes by which a process grows during a fit, beside the prediction."""
     rows = []
@@ -744,6 +760,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/contention": (logs.CONTENTION, contention),
     "images/harm": (logs.HARM, harm),
     "images/peers": (logs.PEERS, peers),
+    "images/lone-pixels": (logs.LONE_PIXELS, lone_pixels),
     "images/memory": (logs.MEMORY, memory),
     "labels/accuracy": (logs.ACCURACY, accuracy),
     "labels/comparison": (logs.METHOD_COMPARISON, comparison),

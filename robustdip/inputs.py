@@ -95,14 +95,18 @@ class Given:
         -------
         ndarray, of the shape and dtype of `original`
         """
-        dtype = self.original.dtype
-        if not np.issubdtype(dtype, np.floating):
-            values = from_float(values, dtype.newbyteorder("="))
-        result = values.astype(dtype).reshape(self.shape)
+        result = self.of_its_type(values).reshape(self.shape)
         kept = self.protect if self.mask is None else ~self.mask
         if kept is None:
             return result
-        return np.where(kept.reshape(self.shape), self.original, result).astype(dtype)
+        return np.where(kept.reshape(self.shape), self.original, result).astype(result.dtype)
+
+    def of_its_type(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """Convert values in [0, 1], of any shape, to the dtype and byte order of the image."""
+        dtype = self.original.dtype
+        if not np.issubdtype(dtype, np.floating):
+            values = from_float(values, dtype.newbyteorder("="))
+        return values.astype(dtype)
 
 
 def check_image(

@@ -79,7 +79,10 @@ class Denoised:
     tiles, fitted : int
         Number of tiles of the picture, and of those that were fitted, whole or where something
         wrong was seen. In the others nothing was, or there was no time for them: they are the
-        input, bit for bit.
+        input, bit for bit, but for what is filled.
+    filled : int
+        Number of pixels of a picture in tiles that are known to be wrong and stand alone: they were
+        filled from the pixels around them, before the first fit.
     disagreement : float or None
         Root mean square difference of neighbouring tiles where they overlap, in units of the range
         of values. None if there are no neighbours.
@@ -98,6 +101,7 @@ class Denoised:
     status: Status
     tiles: int = 1
     fitted: int = 1
+    filled: int = 0
     disagreement: float | None = None
 
 
@@ -290,7 +294,7 @@ def _fitted_in_tiles(
     task: _Task, tiles: list[Tile], surveyed: Survey, kept: KeptTiles, *, begin: float
 ) -> Denoised:
     given, recipe = task.given, task.recipe
-    canvas = Canvas(given, surveyed.fits)
+    canvas = Canvas(given, surveyed.fits, surveyed.filled)
     quality = None if task.clean is None else TiledQuality(given.values, task.clean)
     history: list[dict[str, float]] = []
     finished: list[Tile] = []
@@ -361,6 +365,7 @@ def _fitted_in_tiles(
         status=status,
         tiles=len(tiles),
         fitted=sum(any(part.meets(tile) for part in finished) for tile in tiles),
+        filled=0 if surveyed.filled is None else surveyed.filled.pixels,
         disagreement=canvas.disagreement,
     )
 

@@ -509,8 +509,12 @@ def _restored(job: Job, task: Task, interruption: Interruption, *, quiet: bool) 
 
 def _tiles_line(result: "Denoised") -> str:
     line = f"{result.fitted} of {result.tiles} tiles were fitted"
+    more = ""
+    if result.filled:
+        line = f"{result.filled} pixels that stand alone were filled from those around them; {line}"
+        more = "else "
     if result.fitted < result.tiles:
-        line += "; nothing wrong was seen in the others, which are as they were"
+        line += f"; nothing {more}wrong was seen in the others, which are as they were"
     if result.disagreement is not None:
         line += f"; where they overlap they differ by {result.disagreement:.2%} of the range"
     return line

@@ -287,6 +287,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
         "tiles": last.tiles,
         "fitted_tiles": last.fitted,
+        "filled_pixels": last.filled,
         "disagreement": last.disagreement,
     }
     numbers = job.pages[0].numbers

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustdip.inputs import Given
+from robustdip.tiling.isolated import Filled
 from robustdip.tiling.plan import Tile
 
 __all__ = ["Canvas"]
@@ -28,19 +29,21 @@ class Canvas:
     fitted : list of Tile
         The tiles that will be added. The others are copied from the picture: tiles have no weight
         in their cores, so that these stay as they are.
+    filled : Filled, optional
+        What is filled without a fit, where no tile is added.
 
     Attributes
     ----------
     image : ndarray, shape and dtype of the picture
     corruption : ndarray, float32, shape (H, W, C)
-        0 where nothing is fitted.
+        0 where nothing is fitted or filled.
     mask : ndarray of bool, shape (H, W, C)
     uncertainty : ndarray, float32, shape (H, W, C), or None
         The weighted mean of the standard deviations: the errors of two tiles are much the same,
         because they have the same neighbours. None if no tile gave one.
     """
 
-    def __init__(self, given: Given, fitted: list[Tile]) -> None:
+    def __init__(self, given: Given, fitted: list[Tile], filled: Filled | None = None) -> None:
         shape = given.values.shape
         self.given = given
         self.image = given.original.copy()
@@ -55,6 +58,8 @@ class Canvas:
         self._weight = np.zeros((height, shape[1], 1), np.float32)
         self._sums: dict[str, NDArray[np.float32]] = {}
         self._squares = self._pairs = 0.0
+        if filled is not None:
+            self._fill(filled)
 
     def add(
         self,
@@ -121,6 +126,14 @@ class Canvas:
         self._squares += float((both[meet] @ difference.astype(np.float64) ** 2).mean())
         self._pairs += float(both[meet].sum(dtype=np.float64))
 
+    def _fill(self, filled: Filled) -> None:
+        place = (filled.rows, filled.columns, filled.channels)
+        self.corruption[place] = self.given.values[place] - filled.values
+        self.mask[place] = True
+        self.uncertainty = np.zeros_like(self.corruption)
+        self.uncertainty[place] = filled.uncertainty
+        self.image.reshape(self.mask.shape)[place] = self.given.of_its_type(filled.values)
+
     def _finish(self, row: int) -> None:
         """Finish the rows of the picture before this one, and move the band down to it."""
         count = min(row - self._top, self._weight.shape[0])
@@ -145,7 +158,7 @@ class Canvas:
         part = self.given.part((rows, slice(None)))
         restored = part.as_given((part.values + blend["image"]).clip(0, 1))
         self.image[rows][reached] = restored[reached]
-        self.corruption[rows] = blend["corruption"]
-        self.mask[rows] = blend["mask"] > 0.5
+        self.corruption[rows][reached] = blend["corruption"][reached]
+        self.mask[rows][reached] = blend["mask"][reached] > 0.5
         if self.uncertainty is not None:
-            self.uncertainty[rows] = blend["uncertainty"]
+            self.uncertainty[rows][reached] = blend["uncertainty"][reached]

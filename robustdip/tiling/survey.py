@@ -4,7 +4,7 @@ The network is by far the most expensive part of a fit, so tiles in which there 
 are left out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from robustdip.inputs import Given
 from robustdip.recipes import Recipe
 from robustdip.tiling.close_ups import close_ups
 from robustdip.tiling.detection import detect, has_shape
+from robustdip.tiling.isolated import Filled, fill
 from robustdip.tiling.plan import Tile
 from robustdip.tiling.surprise import surprising
 from robustdip.tiling.suspicion import specks, suspects
@@ -31,10 +32,14 @@ class Survey:
         What is to be fitted, from top to bottom: tiles, and close-ups of tiles.
     found : ndarray of bool, shape (H, W, C), or None
         What detectors found; None if the recipe has none.
+    filled : Filled or None
+        What is known to be wrong and stands alone, filled without a fit. Tiles that are fitted have
+        it in them too.
     """
 
     fits: list[Tile]
     found: NDArray[np.bool_] | None
+    filled: Filled | None = None
 
 
 def survey(
@@ -69,12 +74,20 @@ def survey(
     if every_tile:
         _require_clean(marked, tiles)
     if given.mask is not None:
-        fits = tiles if every_tile else close_ups(tiles, _of_pixels(given.mask))
+        if every_tile:
+            return Survey(tiles, None)
+        filled = fill(given.values, given.mask)
+        fits = close_ups(tiles, _left(given.mask, filled))
         _require_clean(marked, fits)
-        return Survey(fits, None)
+        return Survey(fits, None, filled)
     model: Any = recipe.corruption_model
     if not getattr(model, "keeps_clean", False):
         return Survey(tiles, None)
+    filled = None
+    if given.add_mask is not None and not every_tile:
+        filled = fill(given.values, given.add_mask)
+        if filled is not None:
+            given = replace(given, values=filled.applied(given.values))
     found = detect(given.values, tiles, getattr(model, "detectors", ()))
     if given.protect is not None:
         found &= ~given.protect
@@ -82,7 +95,7 @@ def survey(
         return Survey(tiles, found)
     wrong = _of_pixels(found)
     if given.add_mask is not None:
-        wrong |= _of_pixels(given.add_mask)
+        wrong |= _left(given.add_mask, filled)
     surprise = surprising(given)
     if surprise is not None:
         wrong |= surprise | specks(given)
@@ -99,7 +112,15 @@ def survey(
             wrong[tile.window] |= shaped
     fits = close_ups(tiles, wrong)
     _require_clean(marked, fits)
-    return Survey(fits, found)
+    return Survey(fits, found, filled)
+
+
+def _left(wrong: NDArray[np.bool_], filled: Filled | None) -> NDArray[np.bool_]:
+    """The pixels that are wrong, without those that are filled."""
+    left = _of_pixels(wrong)
+    if filled is not None:
+        left[filled.rows, filled.columns] = False
+    return left
 
 
 def _of_pixels(elements: NDArray[np.bool_]) -> NDArray[np.bool_]:
