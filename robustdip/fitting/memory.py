@@ -5,6 +5,7 @@ import math
 import torch
 
 from overparam import memory
+from robustdip.corruption.descent import Descent, NoCorruption
 from robustdip.fitting.loop import grid_size
 from robustdip.fitting.optimizers import precision
 from robustdip.recipes import Recipe
@@ -12,9 +13,12 @@ from robustdip.recipes import Recipe
 __all__ = ["memory_free", "memory_needed"]
 
 # Fitted to the records of benchmarks/images/memory.py.
-_BUFFERS = 100_000_000  # of the convolution library, for any image
-_BYTES_PER_PIXEL = 500
-_BYTES_PER_CHANNEL = {torch.bfloat16: 22, torch.float32: 60}
+_BUFFERS = 55_000_000  # of the convolution library, for any image
+# Values of a pixel in relation to those that are kept for the gradient: some are in use beside
+# them, and the published network keeps padded copies.
+_IN_USE, _IN_USE_PUBLISHED = 1.22, 1.7
+_OTHER_VALUES = 300  # of a pixel: the input, its jitter and what they are made of
+_BYTES_PER_PATTERN = 95  # of a pixel, for each set of channels that can be corrupted together
 _BYTES_PER_WEIGHT = 480  # per scale and squared width: weights and optimizer state
 
 
@@ -23,9 +27,9 @@ def memory_needed(
 ) -> int:
     """Estimate the peak memory of a fit, without the interpreter and torch themselves.
 
-    Activations, their gradients and the network's input grow with the padded pixels and the width,
-    weights with the square of the width. Each further network needs its own weights and input.
-    Early stopping keeps a window of outputs and two images.
+    Activations and the network's input grow with the padded pixels and the channels, weights with
+    the square of the width. The mixture has a probability for each set of channels. Each further
+    network needs its own weights and input. Early stopping keeps a window of outputs and two more.
 
     Parameters
     ----------
@@ -43,12 +47,29 @@ def memory_needed(
     area = math.prod(grid_size((shape[0], shape[1]), scales=recipe.scales))
     weights = _BYTES_PER_WEIGHT * recipe.scales * recipe.width**2 * recipe.networks
     dtype = precision(torch.device(device), published=recipe.published_net)
-    pixels = area * (_BYTES_PER_CHANNEL[dtype] * recipe.width + _BYTES_PER_PIXEL)
+    channels = shape[2] if len(shape) == 3 else 1
+    simple = isinstance(recipe.corruption_model, (NoCorruption, Descent))
+    patterns = 0 if simple else 2**channels
+    values = _activations(recipe) + _OTHER_VALUES
+    pixels = area * (values * dtype.itemsize + _BYTES_PER_PATTERN * patterns)
     # An input, and a table of jitter twice as long.
     inputs = area * 3 * recipe.code_channels * dtype.itemsize * (recipe.networks - 1)
     kept = 4 * (min(recipe.window, recipe.steps) + 2) if recipe.window else 0
-    outputs = area * kept * (shape[2] if len(shape) == 3 else 1)
+    outputs = area * kept * channels
     return int(_BUFFERS + pixels + weights + inputs + outputs)
+
+
+def _activations(recipe: Recipe) -> float:
+    """Values of a pixel that a step of one network keeps; a scale has a quarter of the last.
+
+    A convolution keeps its input and its output, and the activation after it another; so five
+    tensors of a decoder, of which the first is the joined one, and four of an encoder.
+    """
+    width = recipe.width
+    finest, joined = recipe.channels_of("finest") or width, recipe.channels_of("joined") or width
+    full = 5 * finest + width
+    coarser = (4 * width + joined + width) / 3  # a quarter, and a quarter of it, and so on
+    return (full + coarser) * (_IN_USE_PUBLISHED if recipe.published_net else _IN_USE)
 
 
 def memory_free(device: torch.device) -> int | None:
