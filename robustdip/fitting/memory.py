@@ -12,7 +12,7 @@ from robustdip.recipes import Recipe
 
 __all__ = ["memory_free", "memory_needed"]
 
-# Fitted to the records of benchmarks/images/memory.py.
+# Fitted to what benchmarks.images.memory measures, at sides of 128 to 512 pixels.
 _BUFFERS = 55_000_000  # of the convolution library, for any image
 # Values of a pixel in relation to those that are kept for the gradient: some are in use beside
 # them, and the published network keeps padded copies.

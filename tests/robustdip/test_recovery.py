@@ -548,7 +548,7 @@ def test_the_estimate_grows_with_the_area_and_the_width():
     one = memory_needed((512, 512, 3), recipe)
     assert 3.4 < memory_needed((1024, 1024, 3), recipe) / one <= 4
     assert 1.2 < memory_needed((512, 512, 3), replace(recipe, width=2 * recipe.width)) / one < 4
-    assert memory_needed((1, 1), recipe) == memory_needed((64, 64, 3), recipe)  # both are padded
+    assert memory_needed((1, 1, 3), recipe) == memory_needed((64, 64, 3), recipe)  # padded
     # Long and thin, turned or not, it is the padded area that counts.
     assert memory_needed((1, 4096), recipe) == memory_needed((4096, 1), recipe)
 
