@@ -28,6 +28,7 @@ __all__ = [
     "ChannelModel",
     "Covariance",
     "LocalScale",
+    "Noise",
     "conditionals",
     "in_blocks",
 ]
@@ -138,13 +139,17 @@ class ChannelModel:
         blocks = (side // BLOCK for side in y.shape[2:])
         return y.new_zeros(len(self.patterns), *blocks, channels, channels)
 
-    def lengths(self, x: Tensor, residual: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def lengths(
+        self, x: Tensor, residual: Tensor, valid: Tensor, *, noise: "Noise | None" = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the Mahalanobis length of the clean residual under each pattern.
 
         Parameters
         ----------
         x, residual, valid : Tensor, float32, shape (1, C, H, W)
             The network's image, y − x, and 1 for real elements and 0 for padding.
+        noise : Noise, optional
+            What was added to all elements, if it is known.
 
         Returns
         -------
@@ -156,11 +161,19 @@ class ChannelModel:
             See `conditionals`.
         """
         covariance = self.covariance.around(x, valid)
+        signal = None
+        if noise is not None:
+            signal = (1 - noise.share) * covariance
+            covariance = signal + noise.share * noise.unit
         # Not every release of torch has these inverses and determinants on MPS.
         place = "cpu" if x.device.type == "mps" else x.device
         precision, gain, log_volume = (
             values.to(x.device)
-            for values in conditionals(self.patterns.to(place), covariance.to(place))
+            for values in conditionals(
+                self.patterns.to(place),
+                covariance.to(place),
+                signal=None if signal is None else signal.to(place),
+            )
         )
         # p pattern; h, w block; a, b pixel in the block; i, j channel.
         r = in_blocks(residual)
@@ -188,6 +201,22 @@ class ChannelModel:
         total = (posterior * length).sum(dim=1, keepdim=True)
         count = torch.einsum("bphw,p->bhw", posterior, self.clean_count)[:, None]
         return smoothing.ratio(total, count)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Noise of all elements, such as the error of a compression.
+
+    Attributes
+    ----------
+    share : Tensor, shape (H/BLOCK, W/BLOCK, 1, 1)
+        Share of the residuals' variance that is noise.
+    unit : Tensor, shape (C, C)
+        Covariance of the channels' noise, with a mean variance of 1.
+    """
+
+    share: Tensor
+    unit: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +275,9 @@ def in_blocks(values: Tensor) -> Tensor:
     return values[0].unflatten(2, (-1, BLOCK)).unflatten(1, (-1, BLOCK))
 
 
-def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def conditionals(
+    patterns: Tensor, covariance: Tensor, *, signal: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Density of the clean channels under each pattern, and their prediction of all channels.
 
     Parameters
@@ -255,6 +286,8 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
         1 for a corrupted channel.
     covariance : Tensor, shape (h, w, C, C)
         R of each block.
+    signal : Tensor, shape (h, w, C, C), optional
+        The part of R that is not noise, which is to be predicted; all of it by default.
 
     Returns
     -------
@@ -262,7 +295,7 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
         R⁻¹ of the clean channels, 0 elsewhere: their length is √(rᵀ · precision · r).
     gain : Tensor, shape (P, h, w, C, C)
         Best linear prediction of all residuals from the clean ones; it returns clean channels
-        unchanged.
+        unchanged. With `signal`, prediction of the part without noise, in clean channels too.
     log_volume : Tensor, shape (P, h, w)
         log ∫ exp(−length) over the clean channels; 0 if no channel is clean.
     """
@@ -272,7 +305,10 @@ def conditionals(patterns: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, 
     # The identity on the corrupted channels changes neither the inverse nor the determinant.
     block = both_good * covariance + torch.diag_embed(bad)
     precision = both_good * torch.linalg.inv_ex(block).inverse  # `inv` waits for a GPU
-    gain = bad[..., :, None] * (covariance @ precision) + torch.diag_embed(good)
+    if signal is None:
+        gain = bad[..., :, None] * (covariance @ precision) + torch.diag_embed(good)
+    else:
+        gain = signal @ precision
     spheres = [_log_sphere(k) for k in range(patterns.shape[1] + 1)]
     counts = (1 - patterns).sum(dim=1).long()
     log_spheres = torch.tensor(spheres, dtype=torch.float32).to(covariance)[counts]

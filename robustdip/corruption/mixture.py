@@ -65,12 +65,15 @@ from torch import Tensor
 
 from robustdip.corruption.base import Detector, Problem, ShapeDetector, data_loss
 from robustdip.corruption.channels import (
+    BLOCK,
     ChannelCovariance,
     ChannelModel,
     Covariance,
     LocalScale,
+    Noise,
     in_blocks,
 )
+from robustdip.corruption.compression_noise import CompressionNoise, NoiseModel
 from robustdip.corruption.detail import Detail, DetailModel
 from robustdip.corruption.drawings import is_drawn
 from robustdip.corruption.missing_lines import MissingLines
@@ -108,6 +111,8 @@ class Mixture:
         Corrupted elements are only brighter, or only darker, than the image.
     detail : Detail or None
         What tells detail with a large residual from corruption; None leaves it out.
+    compression : CompressionNoise or None
+        What tells whether the damage was compressed; None leaves it out.
     covariance : Covariance
         Covariance of the channels of a pixel.
     scale : LocalScale
@@ -157,6 +162,7 @@ class Mixture:
     bias: float = 0.0
     only: Literal["bright", "dark"] | None = None
     detail: Detail | None = Detail()
+    compression: CompressionNoise | None = CompressionNoise()
     covariance: Covariance = ChannelCovariance()
     scale: LocalScale = LocalScale()
     levels: int = 256
@@ -333,8 +339,12 @@ class MixtureModel:
         self.value_density = y.new_ones(settings.levels)
         self.scratch_density = None if settings.scratches is None else settings.scratches.start(y)
         self.detail = None if settings.detail is None else settings.detail.start(y, valid)
+        self.compression: NoiseModel | None = None
+        if settings.compression is not None:
+            self.compression = settings.compression.start(y, valid)
         self.continued_fraction = y.new_full((), 0.5)
         self.scale = y.new_zeros(())
+        self.least_scale = settings.scale.smallest
         self.posterior = y.new_zeros(1, len(patterns), *y.shape[2:])
         self.posterior[:, -1] = 1  # before the first estimate the image is the network's output
         self.suspicious = torch.zeros_like(self.posterior)
@@ -503,7 +513,8 @@ class MixtureModel:
             smallest = self.settings.scale.smallest
             self.scale = real[real <= real.median()].mean().clamp(min=smallest)
             self.posterior = torch.zeros_like(self.posterior)  # no pixel counts as corrupted
-        length, log_volume, self.gain = self.channels.lengths(x, residual, valid)
+        noise = self._noise(residual)
+        length, log_volume, gain = self.channels.lengths(x, residual, valid, noise=noise)
         # A frequent value is no evidence of corruption if the network nearly explains it, or in a
         # flat area such as white paper. Its density is then limited to the mean.
         evident = (size > self.settings.evident) & ~self.flat_area
@@ -517,8 +528,34 @@ class MixtureModel:
             alone = torch.einsum("pc,bphw->bchw", self.channels.patterns, self.alone)
             # On a page, letters and lines belong to the picture and testify for each other.
             self.detail.update(alone, (suspicious > 0.5) & ~self.page)
+        self.gain = gain if noise is None else self._exact_elsewhere(gain)
         self.weight = (1 - self.corrupted_probability) * valid
         self.clean_fraction = float(self.weight.sum() / valid.sum())
+
+    def _noise(self, residual: Tensor) -> Noise | None:
+        """What a compression has added to all elements; None if the damage was not compressed."""
+        if self.compression is None:
+            return None
+        covariance = self.compression.covariance(residual, self.corrupted_probability > 0.5)
+        if covariance is None:
+            self.least_scale = self.settings.scale.smallest
+            return None
+        variance = covariance.diagonal().mean()
+        # (C + 1)β² is the variance of a channel.
+        count = len(covariance) + 1
+        self.least_scale = max(self.settings.scale.smallest, math.sqrt(float(variance) / count))
+        total = count * self.scale.expand_as(self.posterior[:, :1]) ** 2
+        share = (variance / F.avg_pool2d(total, BLOCK)[0, 0]).clamp(max=1)
+        return Noise(share[..., None, None], covariance / variance)
+
+    def _exact_elsewhere(self, gain: Tensor) -> Tensor:
+        """The gain that leaves clean elements as they are where no corrupted one is near."""
+        bad = (self.corrupted_probability > 0.5).any(dim=1, keepdim=True).float()
+        # A block of a compression, 8x8, is within the neighbours of its BLOCKs.
+        near = F.max_pool2d(F.max_pool2d(bad, BLOCK), 3, stride=1, padding=1)[0, 0]
+        good = (1 - self.channels.patterns)[:, None, None, :]
+        exact = (1 - near[..., None]) * good
+        return (1 - exact[..., None]) * gain + torch.diag_embed(exact)
 
     def _expect(
         self, length: Tensor, log_volume: Tensor, evident: Tensor, wrong_side: Tensor | None
@@ -589,7 +626,7 @@ class MixtureModel:
         self.value_density = self.density_of(counts)
         self.scale = self.channels.local_scale(
             self.posterior, length, smoothing=self.settings.scale
-        )
+        ).clamp(min=self.least_scale)
 
     def density_of(self, counts: Tensor) -> Tensor:
         """Compute p_c, relative to a uniform density, from a histogram of corrupted values.

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustdip.corruption.compression import compression_spread
+from robustdip.corruption.compression import LUMA_CHROMA, compression_spread
 from robustdip.corruption.pieces import Pieces, distance_to
 
 __all__ = ["PrintedColours"]
@@ -37,13 +37,6 @@ _BIN = 2.0  # side of a bin of the density of colours, in units of the spread
 _FEWEST = 16  # pixels of a colour: a letter or two
 _SHARPEST = 4.6  # minus the logarithm of 1 %
 _MOST_LETTERS = 3000  # more pieces of one colour are a texture
-
-# Rows: luma and the two colour differences of ITU-R BT.601, which JPEG uses.
-_LUMA_CHROMA = np.array([
-    [0.299, 0.587, 0.114],
-    [-0.168736, -0.331264, 0.5],
-    [0.5, -0.418688, -0.081312],
-])  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +106,7 @@ class PrintedColours:
             return None
         height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
         pixels = y[0, :3, :height, :width].permute(1, 2, 0).double().cpu().numpy()
-        strokes = self.strokes(pixels @ _LUMA_CHROMA.T)
+        strokes = self.strokes(pixels @ LUMA_CHROMA.T)
         if strokes is None:
             return None
         odds = y.new_zeros(1, 1, *y.shape[2:])
