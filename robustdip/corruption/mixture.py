@@ -534,7 +534,8 @@ class MixtureModel:
 
     def _noise(self, residual: Tensor) -> Noise | None:
         """What a compression has added to all elements; None if the damage was not compressed."""
-        if self.compression is None:
+        # What is certainly clean is exact.
+        if self.compression is None or self.problem.clean is not None:
             return None
         covariance = self.compression.covariance(residual, self.corrupted_probability > 0.5)
         if covariance is None:
