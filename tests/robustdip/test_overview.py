@@ -170,7 +170,8 @@ def file(tmp_path_factory):
 
 
 def shown(page):
-    return page.locator(".pictures li:visible h2").all_inner_texts()
+    # Not the inner text: what is out of sight has none before it is drawn.
+    return page.locator(".pictures li:visible h2").all_text_contents()
 
 
 @pytest.mark.slow
