@@ -293,7 +293,7 @@ def _fitted(task: _Task) -> Denoised:
 def _fitted_in_tiles(
     task: _Task, tiles: list[Tile], surveyed: Survey, kept: KeptTiles, *, begin: float
 ) -> Denoised:
-    given, recipe = task.given, task.recipe
+    given, recipe = task.given, surveyed.recipe
     canvas = Canvas(given, surveyed.fits, surveyed.filled)
     quality = None if task.clean is None else TiledQuality(given.values, task.clean)
     history: list[dict[str, float]] = []
@@ -308,7 +308,7 @@ def _fitted_in_tiles(
         result = kept.get(key, part.values.shape)
         if result is None:
             last, status = _last_step(
-                task,
+                replace(task, recipe=recipe),
                 part,
                 seed=seed,
                 found=found,
@@ -357,7 +357,7 @@ def _fitted_in_tiles(
         mask=canvas.mask.reshape(given.shape),
         uncertainty=None if uncertainty is None else uncertainty.reshape(given.shape),
         history=history,
-        recipe=recipe,
+        recipe=task.recipe,
         seed=task.seed,
         device=str(task.device),
         steps=steps,

@@ -56,7 +56,6 @@ The element is returned as x + (1 − b)r, so its expected square error is
 
 import math
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar, Literal
 
 import torch
@@ -75,8 +74,8 @@ from robustdip.corruption.channels import (
 )
 from robustdip.corruption.compression_noise import CompressionNoise, NoiseModel
 from robustdip.corruption.detail import Detail, DetailModel
-from robustdip.corruption.drawings import is_drawn
 from robustdip.corruption.missing_lines import MissingLines
+from robustdip.corruption.pages import Pages
 from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.corruption.scratches import Scratches
@@ -109,6 +108,8 @@ class Mixture:
         Log odds that are added to those of corruption everywhere.
     only : {"bright", "dark"} or None
         Corrupted elements are only brighter, or only darker, than the image.
+    pages : Pages
+        What tells a page from a photograph.
     detail : Detail or None
         What tells detail with a large residual from corruption; None leaves it out.
     compression : CompressionNoise or None
@@ -131,17 +132,6 @@ class Mixture:
         salt and pepper, and 1.3 in a picture without damage (skimage's coffee).
     evident : float
         |r|, a tenth of the range, above which the frequency of an element's value is evidence.
-    flat_side : int
-        Side in pixels of a square of one exact value, such as paper or a clipped sky, in which a
-        frequent value belongs to the picture. With 70 % salt-and-pepper noise one 4x4 square in ten
-        million has one value.
-    flat_share, paper : float, int
-        If more than this share of a picture is flat, there is paper in it, and what lies within
-        this many pixels of a flat area is printed on paper.
-    stray : float
-        If more than this share of a drawing without paper differs by more than `evident` from all
-        neighbours, it has impulses, which have exact values too. It is 0.004 to 0.02 in posters,
-        and 0.07 with 10 % of salt and pepper.
     overconfidence : float
         Factor of b(1 − b)r² in the uncertainty. b is closer to 0 or 1 than it should be, because
         errors of neighbours are correlated and are treated as independent.
@@ -161,6 +151,7 @@ class Mixture:
     scratches: Scratches | None = Scratches()
     bias: float = 0.0
     only: Literal["bright", "dark"] | None = None
+    pages: Pages = Pages()
     detail: Detail | None = Detail()
     compression: CompressionNoise | None = CompressionNoise()
     covariance: Covariance = ChannelCovariance()
@@ -170,10 +161,6 @@ class Mixture:
     spike: float = 8.0
     uneven: float = 0.8
     evident: float = 0.1
-    flat_side: int = 4
-    flat_share: float = 0.2
-    paper: int = 8
-    stray: float = 0.03
     overconfidence: float = 3.0
 
     def start(self, problem: Problem) -> "MixtureModel":
@@ -313,8 +300,8 @@ class MixtureModel:
         1 for pixels that π is estimated from: those of which nothing is certain and whose shape is
         no evidence, because the others are not chosen at random. None for all.
     page : Tensor, bool, shape (1, C, H, W)
-        Where exact values and lines are the picture: all of a drawing, and of a picture with much
-        paper what lies on or beside it. Elements that are found are not in it.
+        Where exact values and lines are the picture (`robustdip.corruption.pages`). Elements that
+        are found are not in it.
     flat_area : Tensor, bool, shape (1, C, H, W)
         Elements whose value is no evidence: the page, and squares of one exact value.
     weight : Tensor, shape (1, C, H, W)
@@ -380,18 +367,9 @@ class MixtureModel:
         if self.shape_odds is not None:
             chosen |= self.shape_odds != 0
         self.judged = (~chosen).to(y) if chosen.any() else None
-        flat = _flat_area(y, settings.flat_side) & (valid > 0)
-        paper = flat.sum() > settings.flat_share * valid.sum()
-        # Impulses stand alone, words do not. On paper too few do to hide what is drawn.
-        stray = (_alone(y, settings.evident) & (valid > 0)).sum() > settings.stray * valid.sum()
-        drawn = (paper or not stray) and is_drawn(y, valid * ~found)
-        if drawn:
-            self.page = ~found
-        elif paper:
-            self.page = _grown(flat, settings.paper) & ~found
-        else:
-            self.page = torch.zeros_like(found)
-        self.flat_area = (flat & ~found) | self.page
+        page = settings.pages.find(y, valid, found=found)
+        self.page = page.elements
+        self.flat_area = (page.flat & ~found) | self.page
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
 
@@ -660,26 +638,3 @@ class MixtureModel:
         variance = (share * (total / width.clamp(min=1) - mean) ** 2).sum()
         even = ~spikes & (variance.sqrt() < self.settings.uneven * mean)
         return torch.where(even, mean, density)
-
-
-def _flat_area(y: Tensor, side: int) -> Tensor:
-    """The elements of all side x side squares that have one exact value; bool, shape of y."""
-    same = F.max_pool2d(y, side, stride=1) == -F.max_pool2d(-y, side, stride=1)
-    return F.max_pool2d(F.pad(same.float(), (side - 1,) * 4), side, stride=1) > 0
-
-
-def _alone(y: Tensor, difference: float) -> Tensor:
-    """The elements that differ by more than this from all eight neighbours; bool, shape of y."""
-    height, width = y.shape[2:]
-    around = F.pad(y, (1, 1, 1, 1), value=-1)  # no value of a picture
-    alone = torch.ones_like(y, dtype=torch.bool)
-    for down, across in product(range(3), repeat=2):
-        if (down, across) != (1, 1):
-            beside = around[..., down : down + height, across : across + width]
-            alone &= (beside - y).abs() > difference
-    return alone
-
-
-def _grown(mask: Tensor, reach: int) -> Tensor:
-    """The elements within this many rows and columns of a mask; bool, shape of the mask."""
-    return F.max_pool2d(mask.float(), 2 * reach + 1, stride=1, padding=reach) > 0

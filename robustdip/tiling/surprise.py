@@ -23,7 +23,7 @@ from scipy import ndimage
 from robustdip.inputs import Given
 from robustdip.tiling.suspicion import halved
 
-__all__ = ["surprising"]
+__all__ = ["luma_of", "surprising"]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 _COPIES = 4  # the picture, and copies down to an eighth of its size
@@ -61,8 +61,7 @@ def surprising(given: Given) -> NDArray[np.bool_] | None:
     ndarray of bool, shape (H, W), or None
         True in blocks of 8x8 pixels. None if the picture cannot be judged in this way.
     """
-    values = given.values
-    luma = values @ _LUMA if values.shape[2] >= 3 else values[..., 0].copy()
+    luma = luma_of(given.values)
     judged = None if given.protect is None else np.asarray(~given.protect.all(axis=2))
     height, width = luma.shape
     found = np.zeros((-(-height // _BLOCK), -(-width // _BLOCK)), bool)
@@ -78,6 +77,13 @@ def surprising(given: Given) -> NDArray[np.bool_] | None:
         luma = halved(luma)
         judged = None if judged is None else halved(judged) == 1
     return found.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[:height, :width]
+
+
+def luma_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Luma, shape (H, W), of a picture (H, W, C)."""
+    if values.shape[2] < 3:
+        return values[..., 0].copy()
+    return np.asarray(values[..., :3] @ _LUMA)
 
 
 # --- surprises -----------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robustdip.corruption.pages import papers_of
 from robustdip.inputs import Given
 from robustdip.recipes import Recipe
 from robustdip.tiling.close_ups import close_ups
 from robustdip.tiling.detection import detect, has_shape
 from robustdip.tiling.isolated import Filled, fill
 from robustdip.tiling.plan import Tile
-from robustdip.tiling.surprise import surprising
+from robustdip.tiling.surprise import luma_of, surprising
 from robustdip.tiling.suspicion import specks, suspects
 
 __all__ = ["Survey", "survey"]
@@ -28,6 +29,8 @@ class Survey:
 
     Attributes
     ----------
+    recipe : Recipe
+        How tiles are fitted: the recipe, told what the whole picture shows and a tile does not.
     fits : list of Tile
         What is to be fitted, from top to bottom: tiles, and close-ups of tiles.
     found : ndarray of bool, shape (H, W, C), or None
@@ -37,6 +40,7 @@ class Survey:
         it in them too.
     """
 
+    recipe: Recipe
     fits: list[Tile]
     found: NDArray[np.bool_] | None
     filled: Filled | None = None
@@ -75,14 +79,15 @@ def survey(
         _require_clean(marked, tiles)
     if given.mask is not None:
         if every_tile:
-            return Survey(tiles, None)
+            return Survey(recipe, tiles, None)
         filled = fill(given.values, given.mask)
         fits = close_ups(tiles, _left(given.mask, filled))
         _require_clean(marked, fits)
-        return Survey(fits, None, filled)
+        return Survey(recipe, fits, None, filled)
+    recipe = _told_papers(given, recipe)
     model: Any = recipe.corruption_model
     if not getattr(model, "keeps_clean", False):
-        return Survey(tiles, None)
+        return Survey(recipe, tiles, None)
     filled = None
     if given.add_mask is not None and not every_tile:
         filled = fill(given.values, given.add_mask)
@@ -92,7 +97,7 @@ def survey(
     if given.protect is not None:
         found &= ~given.protect
     if every_tile:
-        return Survey(tiles, found)
+        return Survey(recipe, tiles, found)
     wrong = _of_pixels(found)
     if given.add_mask is not None:
         wrong |= _left(given.add_mask, filled)
@@ -112,7 +117,16 @@ def survey(
             wrong[tile.window] |= shaped
     fits = close_ups(tiles, wrong)
     _require_clean(marked, fits)
-    return Survey(fits, found, filled)
+    return Survey(recipe, fits, found, filled)
+
+
+def _told_papers(given: Given, recipe: Recipe) -> Recipe:
+    """The recipe, with the papers of the whole picture if its model of s asks for them."""
+    model: Any = recipe.corruption_model
+    if getattr(model, "pages", None) is None:
+        return recipe
+    pages = replace(model.pages, papers=papers_of(luma_of(given.values)))
+    return replace(recipe, corruption_model=replace(model, pages=pages))
 
 
 def _left(wrong: NDArray[np.bool_], filled: Filled | None) -> NDArray[np.bool_]:
