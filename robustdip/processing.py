@@ -9,7 +9,7 @@ Jpeg(quality=85)
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from overparam.checks import check_count, check_real
 
@@ -21,6 +21,7 @@ __all__ = [
     "Blur",
     "Demosaic",
     "Jpeg",
+    "Jpeg444",
     "Resize",
     "Step",
     "apply",
@@ -50,13 +51,15 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Jpeg:
-    """Compress as JPEG, with Pillow's tables and chroma at half resolution, and decode it again.
+    """Compress as JPEG, with Pillow's tables and colour at half resolution, and decode it again.
 
     Attributes
     ----------
     quality : int
         1 to 100, as most programs count.
     """
+
+    subsampling: ClassVar[str] = "4:2:0"
 
     quality: int
 
@@ -77,9 +80,18 @@ class Jpeg:
             raise ValueError(f"jpeg takes at most 65500 pixels a side, not {max(samples.shape)}")
         stream = io.BytesIO()
         picture = samples[..., 0] if samples.shape[2:] == (1,) else samples
-        Image.fromarray(picture).save(stream, "JPEG", quality=self.quality)
+        Image.fromarray(picture).save(
+            stream, "JPEG", quality=self.quality, subsampling=self.subsampling
+        )
         with Image.open(stream) as decoded:
             return to_float(np.asarray(decoded)).reshape(image.shape).astype(image.dtype)
+
+
+@dataclass(frozen=True)
+class Jpeg444(Jpeg):
+    """As `Jpeg`, with colour at full resolution, as some cameras and most editors offer."""
+
+    subsampling: ClassVar[str] = "4:4:4"
 
 
 @dataclass(frozen=True)
@@ -175,6 +187,7 @@ class Demosaic:
 
 STEPS: dict[str, type[Any]] = {
     "jpeg": Jpeg,
+    "jpeg444": Jpeg444,
     "resize": Resize,
     "blur": Blur,
     "demosaic": Demosaic,
@@ -188,7 +201,7 @@ def parse_step(text: str) -> Step:
     Parameters
     ----------
     text : str
-        "jpeg:QUALITY", "resize:FACTOR", "blur:SIGMA" or "demosaic".
+        "jpeg:QUALITY", "jpeg444:QUALITY", "resize:FACTOR", "blur:SIGMA" or "demosaic".
 
     Returns
     -------

@@ -10,6 +10,7 @@ from robustdip.processing import (
     Blur,
     Demosaic,
     Jpeg,
+    Jpeg444,
     Resize,
     apply,
     bayer_colours,
@@ -33,6 +34,7 @@ def smooth(height, width):
     ("text", "step"),
     [
         ("jpeg:85", Jpeg(85)),
+        ("jpeg444:85", Jpeg444(85)),
         ("resize:0.5", Resize(0.5)),
         ("blur:.7", Blur(0.7)),
         ("demosaic", Demosaic()),
@@ -45,7 +47,10 @@ def test_a_step_is_parsed(text, step):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no step ''; there are jpeg:QUALITY, resize:FACTOR, blur:SIGMA, demosaic"),
+        (
+            "",
+            "no step ''; there are jpeg:QUALITY, jpeg444:QUALITY, resize:FACTOR, blur:SIGMA",
+        ),
         ("jpg:85", "no step 'jpg:85'"),
         ("jpeg", "'jpeg' is no step; write jpeg:QUALITY"),
         ("demosaic:3", "'demosaic:3' is no step; write demosaic"),
@@ -67,7 +72,7 @@ def test_a_bad_step_is_refused_in_one_line(text, message):
 
 
 def test_every_step_is_in_the_usage():
-    assert usage() == "jpeg:QUALITY, resize:FACTOR, blur:SIGMA, demosaic"
+    assert usage() == "jpeg:QUALITY, jpeg444:QUALITY, resize:FACTOR, blur:SIGMA, demosaic"
     assert [entry.split(":")[0] for entry in usage().split(", ")] == list(STEPS)
 
 
@@ -101,12 +106,13 @@ def test_a_flat_image_stays_flat(step):
     np.testing.assert_allclose(step.apply(flat), 102 / 255, atol=1e-6)
 
 
-def test_jpeg_is_that_of_pillow(tmp_path):
+@pytest.mark.parametrize(("step", "settings"), [(Jpeg, {}), (Jpeg444, {"subsampling": 0})])
+def test_jpeg_is_that_of_pillow(tmp_path, step, settings):
     samples = (255 * smooth(40, 50)).astype(np.uint8)
-    Image.fromarray(samples).save(tmp_path / "x.jpg", quality=70)
+    Image.fromarray(samples).save(tmp_path / "x.jpg", quality=70, **settings)
     with Image.open(tmp_path / "x.jpg") as decoded:
         expected = np.asarray(decoded) / 255
-    np.testing.assert_allclose(Jpeg(70).apply(samples / 255), expected, atol=1e-12)
+    np.testing.assert_allclose(step(70).apply(samples / 255), expected, atol=1e-12)
 
 
 def test_jpeg_refuses_four_channels():

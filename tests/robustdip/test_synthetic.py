@@ -347,7 +347,7 @@ def test_compression_spreads_damage_and_the_threshold_bounds_it():
     ("wrong", "message"),
     [
         ({"kind": "rain"}, "unknown kind of corruption 'rain'"),
-        ({"then": ["mpeg:3"]}, "no step 'mpeg:3'; there are jpeg:QUALITY, resize:FACTOR, blur:"),
+        ({"then": ["mpeg:3"]}, "no step 'mpeg:3'; there are jpeg:QUALITY, jpeg444:QUALITY"),
         ({"then": ["demosaic"]}, "demosaic takes an RGB image"),
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"amount": 2}, "amount is 2"),
