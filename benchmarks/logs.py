@@ -32,7 +32,7 @@ LONE_PIXELS = Log(RESULTS / "images" / "lone_pixels.jsonl", ("image", "side", "s
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
 LARGE = Log(
     RESULTS / "images" / "large.jsonl",
-    ("scene", "photos", "size", "kinds", "share", "seed", "steps"),
+    ("scene", "photos", "size", "kinds", "then", "share", "seed", "steps"),
 )
 
 ACCURACY = Log(

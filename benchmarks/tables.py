@@ -153,10 +153,11 @@ def large_images(lines: list[Line]) -> str:
 def large_pictures(lines: list[Line]) -> str:
     """What is found and fitted in large pictures of which a few tiles are damaged."""
     rows = []
-    for (scene, size, steps), used in _groups(lines, ("scene", "size", "steps")):
+    for (scene, size, then, steps), used in _groups(lines, ("scene", "size", "then", "steps")):
         tiles, damaged = (sum(values(used, name)) for name in ("tiles", "damaged"))
         found, false = (sum(values(used, name)) for name in ("found", "false"))
-        row: list[str | Cell] = [scene, size, "" if steps is None else str(steps or "all")]
+        row: list[str | Cell] = [scene, size, then or ""]
+        row.append("" if steps is None else str(steps or "all"))
         row.append(Cell(f"{found:.0f} of {damaged:.0f}", used))
         row.append(Cell(f"{false:.0f} of {tiles - damaged:.0f}", used))
         row += [Cell(f"{_average(used, name):.3g}", used) for name in ("work", "covered")]
@@ -170,7 +171,7 @@ def large_pictures(lines: list[Line]) -> str:
             row.append(Cell(f"{_average(used, 'cpu_seconds') / 60:.1f}", used))
             row.append(Cell(f"{max(values(used, 'peak_bytes')) / 1e9:.2f}", used))
         rows.append([*row, str(len(used))])
-    head = ["picture", "pixels", "steps", "damaged tiles found", "others fitted", "work"]
+    head = ["picture", "pixels", "then", "steps", "damaged tiles found", "others fitted", "work"]
     head += ["covered", "survey, CPU s", "tiles copied", "PSNR of what is damaged, dB"]
     return table([*head, "CPU minutes", "GB", "n"], rows)
 
@@ -691,7 +692,7 @@ def _groups(lines: Iterable[Line], names: tuple[str, ...]) -> list[tuple[tuple, 
     """The lines by the given entries; of a group those of the present code, if it has any."""
     groups: dict[tuple, list[Line]] = defaultdict(list)
     for line in lines:
-        groups[tuple(line[name] for name in names)].append(line)
+        groups[tuple(line.get(name) for name in names)].append(line)
     return [(case, only_current(groups[case])) for case in sorted(groups, key=_order)]
 
 

@@ -1,12 +1,14 @@
 """Large pictures of which a few tiles are damaged: what the survey costs and finds, and the whole.
 
     python -m benchmarks.images.large PHOTO [PHOTO ...] [--size 4032x3024] [--scenes NAME ...]
-        [--kinds soft-scratches hair ...] [--share 0.05] [--seeds 1] [--steps N] [--threads 1]
+        [--kinds soft-scratches hair ...] [--then jpeg:90] [--share 0.05] [--seeds 1] [--steps N]
+        [--threads 1]
 
 A *mosaic* is made of the PHOTOs, each enlarged to twice its size, which fade into each other: it
 has true detail everywhere. *enlarged* is the first PHOTO alone. Both get the noise of a camera and
 are rounded to 8 bits. Squares of 256x256 pixels are then damaged, by the kinds in turn, half as
-many as --share of the tiles: a square often lies in two or four of them. A
+many as --share of the tiles: a square often lies in two or four of them. With --then the whole is
+processed afterwards, as files of cameras and scanners are. A
 tile is truly damaged if a sample in its core differs by more than 15 levels from the undamaged
 picture, and taken for damaged wrongly if something is fitted there without such samples. *work* is
 what is to be fitted, in windows of whole tiles, and *covered* the share of the squared error in it.
@@ -29,6 +31,7 @@ from benchmarks.record import circumstances
 from robustdip import RECIPES, denoise
 from robustdip.images import from_float, to_float
 from robustdip.inputs import check_image
+from robustdip.processing import parse_step
 from robustdip.quality import psnr
 from robustdip.synthetic import corrupt
 from robustdip.tiling.plan import Tile, plan
@@ -55,6 +58,7 @@ def main() -> None:
     options.add_argument("--size", default="4032x3024", help="width x height")
     options.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    options.add_argument("--then", default="", help="what happens after the damage, as jpeg:90")
     options.add_argument("--share", type=float, default=0.05, help="of the places")
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--steps", type=int, help="restore the picture; 0 for the recipe's steps")
@@ -65,11 +69,13 @@ def main() -> None:
         for seed in range(args.seeds):
             case = {"scene": scene, "photos": [path.stem for path in args.photos]}
             case |= {"size": args.size, "kinds": args.kinds, "share": args.share, "seed": seed}
-            case |= {"steps": args.steps}
+            case |= {"then": args.then or None, "steps": args.steps}
             line = {**circumstances("large"), **case}
             if not args.dry and LARGE.has(line):
                 continue
             made = case_of(args.photos, scene, (height, width), args.kinds, args.share, seed)
+            if args.then:
+                made = processed(made[0], args.then), processed(made[1], args.then)
             line |= surveyed(*made)
             if args.steps is not None:
                 line |= isolated(restored, *made, args.steps or RECIPES["default"].steps)
@@ -105,6 +111,10 @@ def case_of(
         part = to_float(clean[squares[place]])
         bad[squares[place]] = from_float(corrupt(part, kind, KINDS[kind], rng=rng)[0], np.uint8)
     return clean, bad
+
+
+def processed(picture: np.ndarray, then: str) -> np.ndarray:
+    return from_float(parse_step(then).apply(to_float(picture)), np.uint8)
 
 
 def mosaic(photos: list[Image.Image], size: tuple[int, int]) -> np.ndarray:

@@ -107,7 +107,7 @@ def compressed_blocks(planes: NDArray[np.float64]) -> CompressedBlocks | None:
     return CompressedBlocks(corner, coefficients)
 
 
-def compression_spread(luma: NDArray[np.float64]) -> float | None:
+def compression_spread(luma: NDArray[np.floating]) -> float | None:
     """Estimate the standard deviation of a JPEG compression's error.
 
     Parameters
@@ -141,7 +141,7 @@ def compression_spread(luma: NDArray[np.float64]) -> float | None:
     return spread / 255 if spread > 0.7 else None
 
 
-def was_compressed(luma: NDArray[np.float64]) -> bool:
+def was_compressed(luma: NDArray[np.floating]) -> bool:
     """Whether a picture came from a JPEG file, and was not changed since, as by a change of size.
 
     Parameters
@@ -184,12 +184,13 @@ def _step(values: NDArray[np.float64]) -> int | None:
     return None if clear.max() < _CLEAR else int(_STEPS[clear > 0.7 * clear.max()][-1])
 
 
-def _middle(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _middle(plane: NDArray[np.floating]) -> NDArray[np.float64]:
+    """At most _SIDE x _SIDE pixels from the middle of a plane, from a multiple of 8 on."""
     top, left = (max(0, (side - _SIDE) // 2) // 8 * 8 for side in plane.shape)
-    return plane[top : top + _SIDE, left : left + _SIDE]
+    return np.asarray(plane[top : top + _SIDE, left : left + _SIDE], np.float64)
 
 
-def _grid(luma: NDArray[np.float64]) -> tuple[tuple[int, int], NDArray[np.float64]]:
+def _grid(luma: NDArray[np.floating]) -> tuple[tuple[int, int], NDArray[np.float64]]:
     """The corner of the grid with most coefficients of 0, and their share on each grid (8, 8)."""
     part = 255 * _middle(luma)
     zeros = np.array([[_zeros(_transformed(part, (i, j))) for j in range(8)] for i in range(8)])

@@ -149,7 +149,7 @@ def papers_of(luma: NDArray[np.floating]) -> tuple[float, ...]:
         ):
             papers.append(int(level))
     found = tuple(level / 255 for level in papers)
-    if not found or not _printed(luma, found) or not was_compressed(luma.astype(np.float64)):
+    if not found or not _printed(luma, found) or not was_compressed(luma):
         return ()
     return found
 
@@ -159,9 +159,9 @@ def _printed(luma: NDArray[np.floating], papers: tuple[float, ...]) -> bool:
     away = np.full(luma.shape, np.inf, luma.dtype)
     for paper in papers:
         np.minimum(away, np.abs(luma - paper), out=away)
-    beside = ndimage.maximum_filter(
-        away <= (_NEAR + 0.5) / 255, 5
-    )  # two pixels: the edge of a letter
+    near = away <= (_NEAR + 0.5) / 255
+    # Within two pixels, as the edge of a letter is.
+    beside = np.asarray(ndimage.maximum_filter(near, 5), bool)
     return bool((beside & (away > _CONTRAST)).mean() > _INK)
 
 

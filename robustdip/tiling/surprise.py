@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from robustdip.corruption.compression import compression_spread
 from robustdip.inputs import Given
 from robustdip.tiling.suspicion import halved
 
@@ -42,6 +43,10 @@ _BESIDE = 0.5
 _PLACES = 60_000  # pixels from which the prediction is learned
 _ACTIVITIES = 24  # classes of how much the surroundings vary
 _LEAST_ERROR = 1 / 255
+# The smallest usual error in a JPEG file, in deviations of the error of its compression. Where this
+# has left nothing but the mean of a block, the usual error is 0, and edges of blocks surprise: at
+# quality 90 a mosaic of photographs was not judged, and 45 of its 60 clean tiles were fitted.
+_COMPRESSED = 1.5
 _BAND = 512  # rows that are worked on at a time
 # Strips of rows, and one pixel of so many, from which the usual errors are learned.
 _STRIPS, _STRIP, _EVERY = 24, 16, 7
@@ -67,8 +72,9 @@ def surprising(given: Given) -> NDArray[np.bool_] | None:
     found = np.zeros((-(-height // _BLOCK), -(-width // _BLOCK)), bool)
     if found.size < _FEWEST * (_SQUARE // _BLOCK) ** 2 or min(luma.shape) < _SQUARE:
         return None
+    least = max(_LEAST_ERROR, _COMPRESSED * (compression_spread(luma) or 0))
     for halvings in range(_COPIES):
-        surprises = _surprises(luma, judged, block=_BLOCK >> halvings)
+        surprises = _surprises(luma, judged, block=_BLOCK >> halvings, least=least)
         enough = max(_LOW, _threshold(_largest(surprises, _SQUARE // _BLOCK)))
         if halvings == 0 and enough > _HIGH:
             return None
@@ -90,7 +96,7 @@ def luma_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _surprises(
-    luma: NDArray[np.float32], judged: NDArray[np.bool_] | None, *, block: int
+    luma: NDArray[np.float32], judged: NDArray[np.bool_] | None, *, block: int, least: float
 ) -> NDArray[np.float32]:
     """The largest surprise in each block of a picture (H, W); 0 where none is judged."""
     kernel = _prediction(luma)
@@ -100,7 +106,7 @@ def _surprises(
         rows = slice(first, first + _BAND)
         error, activity = _band(luma, kernel, rows)
         usual = np.interp(activity, activities, errors)
-        surprise = np.abs(error) / np.maximum(usual, _LEAST_ERROR)
+        surprise = np.abs(error) / np.maximum(usual, least)
         if judged is not None:
             surprise = np.where(judged[rows], surprise, 0)
         made.append(_largest(surprise.astype(np.float32), block))
