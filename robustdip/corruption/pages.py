@@ -34,9 +34,12 @@ __all__ = ["Page", "Pages", "papers_of"]
 _NEAR = 5  # levels around the value of a paper
 _MUCH = 0.35  # share of the pixels near it
 _SOME, _SHARP = 0.1, 0.55  # or a smaller share, of which this share is within one level
-# Share of the pixels that are ink: beside paper, and of much contrast. It is 0.032 or more in
-# pages, and 0.028 or less in stars and photographs of little contrast, such as of a brick wall.
-_INK, _CONTRAST = 0.03, 0.25
+# Share of the pixels that are ink: beside paper, and of much contrast. 0.029 or more in pages;
+# stars and photographs of little contrast have less, but for one in twenty of a brick wall.
+_INK, _CONTRAST = 0.027, 0.25
+# Share of the ink that stands alone, at the most: 0.19 or less in pages, and 0.33 or more in 10 to
+# 50 % of noise over photographs of one tone.
+_ALONE = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +165,10 @@ def _printed(luma: NDArray[np.floating], papers: tuple[float, ...]) -> bool:
     near = away <= (_NEAR + 0.5) / 255
     # Within two pixels, as the edge of a letter is.
     beside = np.asarray(ndimage.maximum_filter(near, 5), bool)
-    return bool((beside & (away > _CONTRAST)).mean() > _INK)
+    ink = beside & (away > _CONTRAST)
+    # Strokes go on, impulses do not.
+    alone = _alone(torch.from_numpy(luma)[None, None], Pages.contrast)[0, 0].numpy()
+    return bool(ink.mean() > _INK and (ink & alone).sum() < _ALONE * ink.sum())
 
 
 def _luma(y: Tensor) -> Tensor:

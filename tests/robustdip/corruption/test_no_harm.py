@@ -12,7 +12,7 @@ from robustdip.corruption.compression import LUMA_CHROMA
 from robustdip.corruption.drawings import is_drawn
 from robustdip.corruption.mixture import Mixture
 from robustdip.corruption.pages import papers_of
-from robustdip.images import to_float
+from robustdip.images import from_float, to_float
 from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
 from tests.helpers.images import array, model_of, tensor
@@ -129,6 +129,8 @@ def test_papers_are_what_is_frequent_has_ink_and_was_compressed():
     assert papers(picture("screenshot")) == ()  # exact
     assert papers(page[:64, :64]) == ()  # too small to tell
     assert papers(1 - 0.2 * (1 - page)) == ()  # no ink
+    noisy, _ = corrupt(1 - 0.2 * (1 - page), "salt-and-pepper", 0.1, rng=np.random.default_rng(0))
+    assert papers(jpeg(from_float(noisy, np.uint8), 90) / np.float32(255)) == ()  # nor is noise
 
 
 def test_all_of_a_drawing_and_print_beside_paper_are_the_page():
