@@ -439,9 +439,17 @@ def accuracy(lines: list[Line]) -> str:
             *_cells(used, columns),
             str(len(used)),
         ]
-        for (data, limit, noise, recipe, settings, method, _), used in _groups(lines, names)
+        for (data, limit, noise, recipe, settings, method, _), used in _groups(
+            map(_without_tests, lines), names
+        )
     ]
     return table(["data", "noise", "recipe", "method", *_titles(columns), "n"], rows)
+
+
+def _without_tests(line: Line) -> Line:
+    """The line without how often its run was tested, which decides no result of the last epoch."""
+    words = line["settings"].split()
+    return {**line, "settings": " ".join(w for w in words if not w.startswith("test_every="))}
 
 
 def label_summary(lines: list[Line]) -> str:
@@ -454,7 +462,7 @@ def label_summary(lines: list[Line]) -> str:
     methods = {"ce": "cross entropy", "sop": "SOP"}
     chosen = [
         line
-        for line in lines
+        for line in map(_without_tests, lines)
         if (line["limit"], line["recipe"], line["settings"]) == (None, "cpu", "")
         and line["noise"] in ("0.2", "0.4")
         and line["method"] in methods
