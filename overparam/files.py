@@ -25,6 +25,7 @@ __all__ = [
     "is_part",
     "one_line",
     "replace_file",
+    "require_folder",
     "require_regular_file",
     "save_file",
     "unfinished",
@@ -105,9 +106,9 @@ def check_target(
     """
     target = Path(path)
     with file_errors("write", path):
+        _require_place(target)
         if suffixes is not None and target.suffix.lower() not in suffixes:
             raise FileError(f"unknown suffix {target.suffix!r}; use one of {', '.join(suffixes)}")
-        _require_place(target)
         for source in inputs:
             if os.path.exists(target) and os.path.exists(source) and target.samefile(source):
                 raise FileError("it is an input; choose another name")
@@ -210,7 +211,7 @@ def create_file(path: StrPath, data: bytes) -> Path:
     """
     target = Path(path)
     with file_errors("write", path):
-        _require_folder(target)
+        require_folder(target.parent)
         with _part_file(target, data) as part:
             number, name = 1, target
             while not _rename_to_new(part, name):
@@ -267,6 +268,17 @@ def _discard(path: Path) -> None:
 def is_part(name: str) -> bool:
     """Whether a file is called like one that is being written, or that a killed process left."""
     return _PART.fullmatch(name) is not None
+
+
+def require_folder(path: StrPath) -> None:
+    """Refuse a place for files that is no folder, or takes none."""
+    folder = os.fspath(path)
+    if not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise FileError(f"{folder!r} is a file; name a folder")
+        raise FileError(f"the folder {folder!r} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FileError(f"the folder {folder!r} is not writable")
 
 
 def require_regular_file(mode: int) -> None:
@@ -376,15 +388,8 @@ def _rename_to_new(part: Path, target: Path) -> bool:
     return True
 
 
-def _require_folder(target: Path) -> None:
-    if not os.path.isdir(target.parent):
-        raise FileError(f"the folder {str(target.parent)!r} does not exist; make it first")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise FileError(f"the folder {str(target.parent)!r} is not writable")
-
-
 def _require_place(target: Path) -> None:
-    _require_folder(target)
+    require_folder(target.parent)
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from robustdip.images.picture import Picture
+    from robustdip.images.units import Units
 
 __all__ = ["clean_floats", "compare", "quality_lines", "quality_of"]
 
@@ -27,12 +28,19 @@ def compare(
     """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
     with exit_on_error():
         truth, picture = picture_from(clean), picture_from(image)
+        _require_finite(picture)
         quality = quality_of(truth, picture)
         typer.echo(json.dumps(quality) if as_json else quality_lines(quality))
 
 
 def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
-    """A clean image as floats in the units of another; ValueError if that has another shape."""
+    """A clean image as floats in the units of another.
+
+    Raises
+    ------
+    ValueError
+        If that has another shape, or a value of the clean image is not finite.
+    """
     from robustdip.images.picture import to_float
 
     if clean.pixels.shape != image.pixels.shape:
@@ -40,9 +48,31 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
             f"the clean image has shape {clean.pixels.shape}, the other {image.pixels.shape}; "
             "they must agree in size and in being grey or colour"
         )
-    if image.measured and image.numbers is not None:
-        return image.numbers.units.to_unit(clean.values())
-    return to_float(clean.pixels)
+    _require_finite(clean)
+    if not image.measured or image.numbers is None:
+        return to_float(clean.pixels)
+    return _in_units(clean, image.numbers.units)
+
+
+def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
+    """The values of a picture as floats, 0 to 1 over the range of the units.
+
+    If that range is [0, 1] itself, samples of 8 and 16 bits count from black to white.
+    """
+    from robustdip.images.picture import to_float
+
+    if not picture.measured and (units.low, units.high) == (0, 1):
+        return to_float(picture.pixels)
+    return units.to_unit(picture.values())
+
+
+def _require_finite(picture: "Picture") -> None:
+    """Refuse a picture as it was read that has holes: they have no distance to anything."""
+    if picture.numbers is not None and picture.numbers.bad is not None:
+        raise ValueError(
+            f"{str(picture.path)!r} has {int(picture.numbers.bad.sum())} values that are not "
+            "finite, so PSNR is not defined"
+        )
 
 
 def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
@@ -58,7 +88,7 @@ def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
     measured = next((p for p in (clean, image) if p.measured and p.numbers is not None), None)
     if measured is not None and measured.numbers is not None:
         units = measured.numbers.units
-        truth, values = units.to_unit(clean.values()), units.to_unit(image.values())
+        truth, values = _in_units(clean, units), _in_units(image, units)
     value = psnr(truth, values)
     return {"psnr": value if math.isfinite(value) else None, "ssim": ssim(truth, values)}
 

@@ -94,8 +94,10 @@ def restore_many(
         if out_dir is not None:
             if make_folders:
                 _make_folder(out_dir)
-            elif not out_dir.is_dir():  # as for one picture
-                raise ValueError(f"the folder {str(out_dir)!r} does not exist; make it first")
+            else:
+                from overparam.files import require_folder
+
+                require_folder(out_dir)
             run.manifest = Manifest(out_dir, settings_hash(task, masks))
             stack.callback(run.manifest.close)
             if report is not None:

@@ -132,12 +132,22 @@ def results_of(sources: Sources, out_dir: Path | None) -> list[Path]:
         default_path(source.path, None if out_dir is None else out_dir / source.folder)
         for source in sources.pictures
     ]
-    often = Counter(map(place_of, paths)) if sources.collected else Counter()
+    if not sources.collected:
+        return paths
+    # Again, because a.jpg_denoised.png may be the result of an a.jpg.png too.
+    while paths != (apart := _told_apart(paths, sources.pictures)):
+        paths = apart
+    return paths
+
+
+def _told_apart(paths: list[Path], pictures: list[Source]) -> list[Path]:
+    """The same results; where several pictures have one, it gets the whole name of each."""
+    often = Counter(map(place_of, paths))
     return [
         path.with_name(f"{source.path.name}_denoised{path.suffix}")
         if often[place_of(path)] > 1
         else path
-        for source, path in zip(sources.pictures, paths, strict=True)
+        for source, path in zip(pictures, paths, strict=True)
     ]
 
 
@@ -183,7 +193,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a list, without empty ones, with names of any bytes."""
-    from overparam.files import file_errors, require_regular_file
+    from overparam.files import FileError, file_errors, require_regular_file
 
     with file_errors("read", path):
         if path == Path("-"):
@@ -191,4 +201,6 @@ def _lines(path: Path) -> list[str]:
         else:
             require_regular_file(path.stat().st_mode)
             data = path.read_bytes()
+        if b"\0" in data:
+            raise FileError("it is no list of names: it holds a null character")
     return [os.fsdecode(line) for line in data.splitlines() if line.strip()]

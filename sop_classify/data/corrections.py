@@ -19,6 +19,7 @@ from overparam.files import (
     check_target,
     file_errors,
     replace_file,
+    require_folder,
     require_regular_file,
     unfinished,
 )
@@ -378,8 +379,7 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
             if held == set(places.values()):
                 return new
             raise FileError("it is not empty; choose another folder")
-        if not target.parent.is_dir():
-            raise FileError(f"the folder {str(target.parent)!r} does not exist; make it first")
+        require_folder(target.parent)
         part = Path(tempfile.mkdtemp(prefix=f".{target.name[:50]}-", suffix=".part",
                                      dir=target.parent))  # fmt: skip
         files = [part / place for place in places.values()]

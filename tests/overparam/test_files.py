@@ -263,7 +263,7 @@ def test_what_its_place_does_not_take_goes_elsewhere(tmp_path, monkeypatch, repl
         assert place.read_bytes() == b"data"
         place.unlink()
         place.parent.chmod(0)  # does not stop root
-        monkeypatch.setattr(files, "_require_folder", refusing(place.parent, files._require_folder))
+        monkeypatch.setattr(files, "require_folder", refusing(place.parent, files.require_folder))
     with pytest.raises(FileError, match="make it first") as caught:
         save_file(tmp_path / "none" / "x.png", b"data", replace=replace, elsewhere=[other])
     assert not isinstance(caught.value, MovedError)
@@ -271,10 +271,10 @@ def test_what_its_place_does_not_take_goes_elsewhere(tmp_path, monkeypatch, repl
 
 
 def refusing(folder, check):
-    def refuse(target):
-        if target.parent == folder:
+    def refuse(place):
+        if place == folder:
             raise FileError("no")
-        check(target)
+        check(place)
 
     return refuse
 

@@ -147,7 +147,7 @@ def test_out_dir(image, tmp_path):
     folder.mkdir()
     result = denoised(image, "--out-dir", folder)
     assert result.stdout == f"{folder / 'in_denoised.png'}\n"
-    assert "does not exist" in refused("denoise", image, "--out-dir", image)
+    assert f"'{image}' is a file" in refused("denoise", image, "--out-dir", image)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +351,7 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
         ((image, "-o", tmp_path / "x"), "unknown suffix ''"),
         ((image, "-o", tmp_path / "none" / "x.png"), "does not exist; make it first"),
         ((image, "-o", folder, "--force"), "it is a folder"),
+        ((image, "-o", tmp_path), "it is a folder"),
         ((deep, "-o", tmp_path / "x.jpg"), "JPEG holds 8 bits a sample and the image has 16"),
         ((image, "--save-mask", tmp_path / "x.npz"), "unknown suffix '.npz'"),
         ((image, "--save-corruption", tmp_path / "x.pt"), "unknown suffix '.pt'"),
@@ -682,7 +683,7 @@ def test_corrupt_overwrites_only_by_force(image, tmp_path):
     assert out.read_text() == "precious"
     done("corrupt", image, "-o", out, "-f")
     assert read_image(out).pixels.shape == (12, 10, 3)
-    for path, why in [("none/x.png", "make it first"), ("x.gif", "suffix"), ("", "suffix")]:
+    for path, why in [("none/x.png", "make it first"), ("x.gif", "suffix"), ("", "folder")]:
         assert why in refused("corrupt", image, "-o", tmp_path / path)
 
 

@@ -116,6 +116,37 @@ def test_quality_is_told_in_the_range_of_the_clean_file(tmp_path):
     assert set(np.unique(damaged[damaged != clean])) <= {300, 900}
 
 
+def test_floats_from_0_to_1_are_compared_with_samples_of_any_depth(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 12, 3), np.uint8)
+    off = pixels // 2 + 51
+    write_image(tmp_path / "clean.png", pixels // 2)
+    np.save(tmp_path / "x.npy", off / 255)
+    expected = -20 * np.log10(51 / 255)
+    for pair in (("clean.png", "x.npy"), ("x.npy", "clean.png")):
+        line = done("compare", *(tmp_path / name for name in pair), "--json").stdout
+        assert json.loads(line)["psnr"] == pytest.approx(expected, abs=1e-4)
+    line = done("denoise", tmp_path / "x.npy", *MEDIAN, "--reference", tmp_path / "clean.png",
+                "--json").stdout  # fmt: skip
+    restored = np.load(tmp_path / "x_denoised.npy")
+    error = -10 * np.log10(np.mean((restored - pixels // 2 / 255) ** 2))
+    assert json.loads(line)["psnr"] == pytest.approx(error, abs=1e-4)
+
+
+def test_values_that_are_not_finite_have_no_psnr(tmp_path):
+    values = np.arange(24.0 * 20).reshape(24, 20)
+    np.save(tmp_path / "x.npy", values)
+    values[3, 4] = np.nan
+    np.save(tmp_path / "holed.npy", values)
+    for arguments in (
+        ("compare", tmp_path / "x.npy", tmp_path / "holed.npy"),
+        ("compare", tmp_path / "holed.npy", tmp_path / "x.npy"),
+        ("denoise", tmp_path / "x.npy", *MEDIAN, "--reference", tmp_path / "holed.npy"),
+    ):
+        line = refused(*arguments)
+        assert "holed.npy' has 1 values that are not finite" in line
+    assert not (tmp_path / "x_denoised.npy").exists()
+
+
 def test_tiff_pages_stay_pages(tmp_path):
     pages = np.random.default_rng(0).integers(0, 255, (3, 16, 12, 3), np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", pages, photometric="rgb", metadata=None)

@@ -17,7 +17,7 @@ from benchmarks.images.kills import killed_and_resumed
 from robustdip import read_image, write_image
 from robustdip.cli import pool
 from robustdip.cli.machine import worker_count
-from robustdip.cli.sources import find_sources
+from robustdip.cli.sources import find_sources, results_of
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
 
 MEDIAN = ("--method", "median")
@@ -98,6 +98,8 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
     assert "lists no file" in refused("denoise", "--from-file", tmp_path / "list")
     missing = refused("denoise", "--from-file", tmp_path / "none.txt")
     assert missing == f"error: cannot read '{tmp_path}/none.txt': No such file or directory"
+    wrong = refused("denoise", "--from-file", folder / "a.png", *out)
+    assert f"cannot read '{folder / 'a.png'}': it is no list of names" in wrong
     wrong = refused("denoise", "--from-file", tmp_path)
     assert wrong == f"error: cannot read '{tmp_path}': it is a folder"
     assert "it is no folder" in refused("denoise", folder, "--out-dir", tmp_path / "list")
@@ -117,6 +119,16 @@ def test_pictures_of_one_name_get_results_of_two(folder, tmp_path):
     done("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "-q")
     twins = ["a.bmp_denoised.png", "a.png_denoised.png"]
     assert sorted(results(tmp_path / "out")) == [*twins, *NAMES[1:]]
+
+
+def test_the_name_of_two_may_be_that_of_a_third(tmp_path):
+    for name in ("a.bmp", "a.png", "a.png.bmp", "a.png.bmp.tif"):
+        (tmp_path / name).touch()
+    made = results_of(find_sources([tmp_path], out_dir=Path("out")), Path("out"))
+    assert sorted(path.name for path in made) == [
+        "a.bmp_denoised.png", "a.png.bmp.tif_denoised.png", "a.png.bmp_denoised.png",
+        "a.png_denoised.png",
+    ]  # fmt: skip
 
 
 # --- how many at a time --------------------------------------------------------------------
@@ -387,3 +399,5 @@ def test_a_folder_for_single_files_must_be_there(folder, tmp_path):
     line = refused("denoise", *files, "--out-dir", tmp_path / "none", *MEDIAN)
     assert "does not exist; make it first" in line
     assert not (tmp_path / "none").exists()
+    line = refused("denoise", *files, "--out-dir", files[0], *MEDIAN)
+    assert "a.png' is a file; name a folder" in line
