@@ -153,7 +153,7 @@ def denoise(
     only : {"bright", "dark"}, optional
         Remove only what is brighter, or darker, than the picture.
     max_size : float, optional
-        Width in pixels, at least 1, of the widest stroke, line or blob that counts as damage.
+        Width in pixels, from 1 to 200, of the widest stroke, line or blob that counts as damage.
         `damage`, `strength`, `only` and `max_size` change prior odds of the default model of s, so
         they are taken by the same methods as `add_mask`, without `mask`.
     steps : int, optional

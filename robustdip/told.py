@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from robustdip.corruption.mixture import Mixture
     from robustdip.recipes import Recipe
 
-__all__ = ["DAMAGE", "Told", "check_damage"]
+__all__ = ["DAMAGE", "LARGEST_SIZE", "Told", "check_damage"]
 
 DAMAGE = {
     "auto": "whatever is certain enough",
     "pixels": "single wrong values",
-    "text": "printed words and watermarks",
+    "text": "printed words",
     "scratches": "long thin lines",
     "hair": "curled thin lines",
     "dust": "blobs",
     "lines": "whole rows or columns",
 }
 """What can be told of the damage, in a few words each."""
+
+LARGEST_SIZE = 200
+"""Of what is looked for, in pixels: time and memory of the search grow with its square."""
 
 # Log odds for a strength of 1.
 _STRONGEST = 4.0
@@ -72,8 +75,8 @@ class Told:
     only : {"bright", "dark"} or None
         Damage is only brighter, or only darker, than the picture.
     max_size : float or None
-        Width in pixels of the widest stroke, line or blob that counts as damage; None leaves it to
-        the detectors.
+        Width in pixels of the widest stroke, line or blob that counts as damage, from 1 to 200;
+        None leaves it to the detectors.
 
     Raises
     ------
@@ -94,7 +97,7 @@ class Told:
         if self.only is not None:
             check_choice("only", self.only, ("bright", "dark"))
         if self.max_size is not None:
-            check_real("max_size", self.max_size, least=1)
+            check_real("max_size", self.max_size, least=1, most=LARGEST_SIZE)
 
     @property
     def anything(self) -> bool:

@@ -44,7 +44,7 @@ from robustdip.cli.standard_streams import (
     standard_input,
 )
 from robustdip.methods import METHODS, check_method, names
-from robustdip.told import DAMAGE, Told
+from robustdip.told import DAMAGE, LARGEST_SIZE, Told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -227,7 +227,11 @@ def denoise(
     ] = None,
     max_size: Annotated[
         float | None,
-        typer.Option(min=1, help="Width in pixels of the widest stroke, line or blob to remove."),
+        typer.Option(
+            min=1,
+            max=LARGEST_SIZE,
+            help="Width in pixels of the widest stroke, line or blob to remove.",
+        ),
     ] = None,
     steps: Annotated[
         int | None,

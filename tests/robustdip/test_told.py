@@ -54,7 +54,8 @@ def test_strength_side_and_size_reach_the_detectors():
         ({"damage": []}, "name what is there"),
         ({"strength": 2}, "strength is 2; a finite number at least -1 and at most 1"),
         ({"only": "grey"}, "only is 'grey'; use one of bright, dark"),
-        ({"max_size": 0.5}, "max_size is 0.5; a finite number at least 1"),
+        ({"max_size": 0.5}, "max_size is 0.5; a finite number at least 1 and at most 200"),
+        ({"max_size": 1e9}, "max_size is 1000000000.0; a finite number"),
     ],
 )
 def test_wrong_words_are_refused_in_one_line(told, words):
