@@ -330,7 +330,11 @@ def _array(image: Any, name: str) -> NDArray[Any]:
         if image.device.type != "cpu":
             raise TypeError(f"{name} is a tensor on {image.device}; give a CPU tensor or an array")
         image = image.detach()
-    return _converted(image, name)
+    array = _converted(image, name)
+    if array.ndim == 0:  # the name of a file, or a Picture
+        kind = type(image).__name__
+        raise TypeError(f"{name} is a {kind}; an array is needed, as in read_image(FILE).pixels")
+    return array
 
 
 def _converted(values: Any, name: str) -> NDArray[Any]:

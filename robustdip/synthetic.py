@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from overparam.checks import check_real
 from robustdip.inputs import check_floats
 from robustdip.kinds import KINDS
-from robustdip.processing import Step, apply, bayer_colours, parse_step
+from robustdip.processing import Step, apply, bayer_colours, parse_step, usage
 
 __all__ = [
     "GROWN",
@@ -398,7 +398,7 @@ def damage(
     kind: str,
     *,
     amount: float,
-    then: Sequence[Step | str] = (),
+    then: str | Sequence[Step | str] = (),
     seed: int | np.random.Generator = 0,
     per_pixel: bool = False,
     threshold: float | None = None,
@@ -412,7 +412,7 @@ def damage(
         One of `robustdip.kinds.KINDS`.
     amount : float
         In [0, 1]. See the function of the kind.
-    then : sequence of Step or str
+    then : str, or sequence of Step or str
         What happens afterwards, in this order: steps of `robustdip.processing`, or what
         `robustdip.processing.parse_step` understands, such as "jpeg:85".
     seed : int or numpy.random.Generator
@@ -430,7 +430,7 @@ def damage(
     Raises
     ------
     TypeError
-        If the image is not floating point or `amount` is not a number.
+        If the image is not floating point, `amount` is not a number, or a step is none.
     ValueError
         If the kind or a step is unknown, the image has a wrong shape or range, a step does not take
         its shape, or a number is out of range.
@@ -442,7 +442,11 @@ def damage(
     >>> result.image.shape, result.clean.shape, bool(result.mask.any())
     ((32, 32), (32, 32), True)
     """
-    steps = [parse_step(step) if isinstance(step, str) else step for step in then]
+    named = [then] if isinstance(then, str) else then
+    steps = [parse_step(step) if isinstance(step, str) else step for step in named]
+    for step in steps:
+        if not callable(getattr(step, "apply", None)):
+            raise TypeError(f"then has {step!r}, which is no step; there are {usage()}")
     if threshold is None:
         threshold = GROWN if steps else 0.0
     threshold = check_real("threshold", threshold, least=0, below=1)

@@ -7,7 +7,7 @@ kinds are left out. This changes priors only: what is found goes through the sam
 This module does not import torch, so that the command line can check names quickly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -51,9 +51,13 @@ def check_damage(damage: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises
     ------
+    TypeError
+        If it is something else.
     ValueError
         If there is no such name, or "auto" is not alone.
     """
+    if not isinstance(damage, Iterable):
+        raise TypeError(f"damage is {damage!r}; names of {', '.join(DAMAGE)} are needed")
     named = (damage,) if isinstance(damage, str) else tuple(damage)
     for name in named:
         check_choice("damage", name, DAMAGE)

@@ -66,6 +66,8 @@ class Picture:
     numbers: Numbers | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.pixels, np.ndarray):  # a Denoised, say, whose image is meant
+            raise TypeError(f"pixels are a {type(self.pixels).__name__}; an array is needed")
         shape, dtype = self.pixels.shape, self.pixels.dtype
         if dtype not in (np.uint8, np.uint16) and not (self.measured and dtype == np.float32):
             raise TypeError(f"pixels are {dtype}; uint8 or uint16 is needed, see from_float")

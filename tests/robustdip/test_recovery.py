@@ -18,7 +18,7 @@ from PIL import Image
 
 import robustdip.recovery
 from overparam.devices import pick_device
-from robustdip import RECIPES, corrupt, denoise, fit
+from robustdip import RECIPES, Picture, corrupt, denoise, fit
 from robustdip.corruption.descent import Descent
 from robustdip.corruption.mixture import Mixture
 from robustdip.fitting.memory import memory_free, memory_needed
@@ -390,7 +390,8 @@ HOLED[0, 0, :2] = np.nan, np.inf
         ({"image": GOOD.astype(int)}, TypeError, "image is int64"),
         ({"image": GOOD > 0.5}, TypeError, "image is bool"),
         ({"image": GOOD * 1j}, TypeError, "complex"),
-        ({"image": "photo.png"}, ValueError, r"shape \(\)"),
+        ({"image": "photo.png"}, TypeError, r"image is a str; .* read_image\(FILE\).pixels"),
+        ({"image": Picture(np.zeros((4, 5), np.uint8))}, TypeError, "image is a Picture"),
         ({"image": GOOD[:0]}, ValueError, r"\(0, 5, 3\)"),
         ({"image": GOOD[None]}, ValueError, r"\(1, 4, 5, 3\); \(H, W\) or \(H, W, 1 to 4\)"),
         ({"image": GOOD[0, 0]}, ValueError, r"\(3,\)"),

@@ -289,6 +289,14 @@ CHAINS = [
 ]
 
 
+def test_one_step_need_not_be_in_a_list():
+    image = clean(24, 24)
+    one, many = (damage(image, "dust", amount=0.1, then=then) for then in ("blur:2", ["blur:2"]))
+    np.testing.assert_array_equal(one.image, many.image)
+    with pytest.raises(TypeError, match="then has 3, which is no step; there are jpeg:QUALITY"):
+        damage(image, "dust", amount=0.1, then=[3])
+
+
 @pytest.mark.parametrize("then", CHAINS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_truth_is_exact(kind, then):

@@ -63,6 +63,11 @@ def test_wrong_words_are_refused_in_one_line(told, words):
         denoise(RAMP, **told)
 
 
+def test_no_name_is_none():
+    with pytest.raises(TypeError, match="damage is None; names of auto, pixels"):
+        denoise(RAMP, damage=None)
+
+
 def test_methods_that_do_not_judge_are_told_nothing():
     with pytest.raises(ValueError, match="'median' takes no damage"):
         denoise(RAMP, method="median", damage="text")

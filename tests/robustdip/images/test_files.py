@@ -468,6 +468,8 @@ def test_any_name_works(tmp_path, monkeypatch, name):
 def test_picture_refuses_other_arrays():
     with pytest.raises(TypeError, match="float64"):
         Picture(np.zeros((2, 2)))
+    with pytest.raises(TypeError, match="pixels are a list; an array is needed"):
+        write_image("x.png", [[1]])
     with pytest.raises(ValueError, match=r"\(2, 2, 4\)"):
         Picture(noise(2, 2, 4))
     with pytest.raises(ValueError, match="alpha"):
