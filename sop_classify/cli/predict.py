@@ -3,10 +3,9 @@
 Only typer is imported here: `--help` answers before torch could be loaded.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,11 +154,11 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _table(rows: Sequence[dict[str, Any]], top: int) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    from sop_classify.data.tables import csv_bytes
+
+    cells = (
+        [row["path"], *chain(*zip(row["classes"], row["probabilities"], strict=True))]
+        for row in rows
+    )
     places = range(1, top + 1)
-    text.write(",".join(["path", *(f"class_{i},p_{i}" for i in places)]) + "\n")
-    for row in rows:
-        pairs = zip(row["classes"], row["probabilities"], strict=True)
-        writer.writerow([row["path"], *(value for pair in pairs for value in pair)])
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return csv_bytes(cells, header=["path", *(f"class_{i},p_{i}" for i in places)])

@@ -3,12 +3,11 @@
 The data is never written. docs/label_issues.md describes the table of corrections.
 """
 
-import csv
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,11 +24,13 @@ from overparam.files import (
 )
 from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
 from sop_classify.data.npz import read_arrays, whole_labels
+from sop_classify.data.tables import csv_bytes
 
 __all__ = [
     "Correction",
     "Labelled",
     "Plan",
+    "count_too_rare",
     "plan",
     "read_corrections",
     "read_labels",
@@ -130,9 +131,7 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
         is given for a table of corrections.
     """
     with file_errors("read", table):
-        require_regular_file(table.stat().st_mode)
-        rows = table_rows(table)
-        columns = [cell.strip().lower() for cell in next(rows, (1, []))[1]]
+        columns, rows = _opened(table)
         if set(_SUGGESTED) <= set(columns):
             return _suggestions(columns, rows)[:worst]
         if worst is not None:
@@ -160,18 +159,49 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
         return corrections
 
 
+def count_too_rare(table: Path) -> int:
+    """How many suggestions are not accepted, because the class is too rare to judge its labels.
+
+    Parameters
+    ----------
+    table : Path
+        A label_issues.csv; of a table of corrections it is 0.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read.
+    """
+    with file_errors("read", table):
+        columns, rows = _opened(table)
+        cells = (dict(zip(columns, row, strict=False)) for _, row in rows)
+        return sum(_true(each, "is_label_issue") and _true(each, "too_rare") for each in cells)
+
+
+def _opened(table: Path) -> tuple[list[str], Iterator[tuple[int, Sequence[str]]]]:
+    """The names of the columns of a table, and its other rows with their lines."""
+    require_regular_file(table.stat().st_mode)
+    rows = table_rows(table)
+    return [cell.strip().lower() for cell in next(rows, (1, []))[1]], rows
+
+
 def _suggestions(
     columns: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]
 ) -> list[Correction]:
     found = []
     for line, row in rows:
         cells = dict(zip(columns, row, strict=False))
-        path, given, suggested, issue = (shown(cells.get(name, "")) for name in _SUGGESTED)
-        if issue == "True" and cells.get("too_rare") != "True":
+        path, given, suggested = (shown(cells.get(name, "")) for name in _SUGGESTED[:3])
+        if _true(cells, "is_label_issue") and not _true(cells, "too_rare"):
             if not path or not suggested:
                 raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
             found.append(Correction(line, path, given, suggested, "accept"))
     return found
+
+
+def _true(cells: Mapping[str, str], name: str) -> bool:
+    """Whether a cell says True; a spreadsheet writes TRUE."""
+    return cells.get(name, "").lower() == "true"
 
 
 def read_labels(place: Path) -> Labelled:
@@ -290,7 +320,7 @@ def write_csv(target: Path, changes: Plan) -> dict[str, str]:
         (os.path.relpath(listing.files[at].resolve(), folder), entry.label, entry.split)
         for at, entry in changes.kept()
     ]
-    write_new(target, _csv(("path", "label", "split"), rows))
+    write_new(target, csv_bytes(rows, header=("path", "label", "split")))
     return {
         entry.path: shown(Path(row[0]).as_posix())
         for (_, entry), row in zip(changes.kept(), rows, strict=True)
@@ -414,7 +444,7 @@ def undo_csv(changes: Plan, places: Mapping[str, str]) -> bytes:
         (places[path], given[path].split, label, given[path].label, "relabel")
         for path, label in changes.relabelled.items()
     ]
-    return _csv(("path", "split", "given", "corrected", "action"), rows)
+    return csv_bytes(rows, header=("path", "split", "given", "corrected", "action"))
 
 
 def write_new(target: Path, content: bytes) -> None:
@@ -481,10 +511,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    text.write(",".join(header) + "\n")
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")

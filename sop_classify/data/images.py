@@ -4,8 +4,6 @@
 hold-out it chooses one, without copying a file.
 """
 
-import csv
-import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from sop_classify.data.listing import (
 )
 from sop_classify.data.npz import read_arrays
 from sop_classify.data.pixels import LARGEST, SMALLEST, common_side, read_pixels, rows
+from sop_classify.data.tables import csv_bytes
 
 __all__ = ["LabelledImages", "hold_out", "read_files", "read_images", "split_csv"]
 
@@ -198,12 +197,9 @@ def hold_out(data: LabelledImages, fraction: float, *, seed: int) -> LabelledIma
 
 def split_csv(data: LabelledImages) -> bytes:
     """The split of every image as a table with the columns path, label and split."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(("path", "label", "split"))
     names = (data.class_names[label] for label in data.labels)
-    writer.writerows(zip(data.paths, names, data.splits, strict=True))
-    return text.getvalue().encode()
+    rows = zip(data.paths, names, data.splits, strict=True)
+    return csv_bytes([("path", "label", "split"), *rows])
 
 
 # --- files -----------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 """Tables of the labels that look wrong, and of which class is mistaken for which."""
 
-import csv
-import io
 from collections.abc import Sequence
 
+from sop_classify.data.tables import csv_bytes
 from sop_classify.labels.issues import LabelIssues
 
 __all__ = ["issues_csv", "matrix_csv", "transitions_csv"]
@@ -57,12 +56,7 @@ def issues_csv(
     }
     if files:
         columns["file"] = [files[i] for i in order]
-    text = io.StringIO(newline="")
-    text.write(",".join(columns) + "\n")
-    # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return csv_bytes(zip(*columns.values(), strict=True), header=list(columns))
 
 
 def transitions_csv(issues: LabelIssues, *, class_names: Sequence[str]) -> bytes:
@@ -75,8 +69,5 @@ def matrix_csv(
     rows: Sequence[Sequence[float]], *, corner: str, class_names: Sequence[str]
 ) -> bytes:
     """A matrix with a row and a column for each class as a table; `corner` says what rows are."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow([corner, *class_names])
-    writer.writerows([name, *row] for name, row in zip(class_names, rows, strict=True))
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    named = ([name, *row] for name, row in zip(class_names, rows, strict=True))
+    return csv_bytes([[corner, *class_names], *named])

@@ -1,6 +1,5 @@
 """What was found in somebody's labels, as tables; docs/label_issues.md describes them."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from sop_classify.data.duplicates import DuplicateSet
 from sop_classify.data.images import LabelledImages, split_csv
 from sop_classify.data.listing import Skipped
 from sop_classify.data.pixels import upright
+from sop_classify.data.tables import csv_bytes
 from sop_classify.labels.issues import LabelIssues
 from sop_classify.labels.quality import ClassQuality, class_quality, overlapping_classes
 from sop_classify.labels.rate import NoiseRate
@@ -143,7 +143,7 @@ def summary(findings: Findings) -> dict[str, Any]:
 
 def skipped_csv(skipped: Sequence[Skipped]) -> bytes:
     """What was left out, and why, as a table."""
-    return _table(("path", "reason"), ((each.path, each.reason) for each in skipped))
+    return csv_bytes(((each.path, each.reason) for each in skipped), header=("path", "reason"))
 
 
 def _differ(values: Sequence[Any] | NDArray[Any], images: DuplicateSet) -> bool:
@@ -188,7 +188,7 @@ def _issues(data: LabelledImages, judged: Judged, too_rare: Sequence[int]) -> by
         *("split", "given", "suggested", "p_given", "p_suggested", "runner_up", "p_runner_up"),
         "too_rare",
     )
-    return _table(header, rows())
+    return csv_bytes(rows(), header=header)
 
 
 def _review(path: Path, findings: Findings) -> None:
@@ -251,7 +251,7 @@ def _quality(findings: Findings) -> bytes:
         )
         for each in findings.classes
     )
-    return _table(header, rows)
+    return csv_bytes(rows, header=header)
 
 
 def _overlap(findings: Findings) -> bytes:
@@ -262,7 +262,7 @@ def _overlap(findings: Findings) -> bytes:
     )
     pairs = overlapping_classes(findings.labels.issues)
     rows = ((names[x.a], names[x.b], x.a, x.b, x.examples, round(x.joint, 6)) for x in pairs)
-    return _table(header, rows)
+    return csv_bytes(rows, header=header)
 
 
 def _duplicates(data: LabelledImages, sets: Sequence[DuplicateSet]) -> bytes:
@@ -280,15 +280,7 @@ def _duplicates(data: LabelledImages, sets: Sequence[DuplicateSet]) -> bytes:
         for number, each in enumerate(sets, start=1)
         for i in each.index
     )
-    return _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    text.write(",".join(header) + "\n")
-    # Names always quoted: QUOTE_MINIMAL leaves a lone carriage return bare, and readers end a line.
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return csv_bytes(rows, header=header)
 
 
 def _array(values: NDArray[np.float32]) -> bytes:

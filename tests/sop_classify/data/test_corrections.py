@@ -8,6 +8,7 @@ from PIL import Image
 
 from overparam.files import FileError, discard_unfinished
 from sop_classify.data.corrections import (
+    count_too_rare,
     plan,
     read_corrections,
     read_labels,
@@ -233,8 +234,9 @@ def test_a_signal_leaves_nothing(folder, tmp_path, monkeypatch):
 def test_suggestions_can_be_accepted_unseen(tmp_path):
     (tmp_path / "label_issues.csv").write_text(
         "is_label_issue,path,given,suggested,too_rare\n"
-        "True,a,x,y,False\nTrue,b,x,y,True\nTrue,c,y,x,False\nFalse,d,x,y,False\n"
-    )
+        "True,a,x,y,False\nTRUE,b,x,y,TRUE\nTRUE,c,y,x,FALSE\nFalse,d,x,y,True\n"
+    )  # half of it as a spreadsheet writes it
     table = tmp_path / "label_issues.csv"
+    assert count_too_rare(table) == 1
     assert [each.path for each in read_corrections(table)] == ["a", "c"]
     assert [each.path for each in read_corrections(table, worst=1)] == ["a"]
