@@ -94,7 +94,8 @@ def measured(
             environment["OMP_NUM_THREADS"] = str(chosen)
             children.append(stack.enter_context(running(command, env=environment)))
             # The second of two looks for free cores while the first computes.
-            assert children[-1].stdout.readline() == b"ready\n"
+            if children[-1].stdout.readline() != b"ready\n":
+                raise RuntimeError("the process that is measured did not start")
         for process in children:
             process.stdin.write(b"go\n")
             process.stdin.flush()

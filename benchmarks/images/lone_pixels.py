@@ -51,7 +51,8 @@ def measured(photo: np.ndarray, *, side: int, seed: int) -> dict[str, dict[str, 
     begin = time.process_time()
     filled = fill(values, wrong)
     seconds = time.process_time() - begin
-    assert filled is not None
+    if filled is None:
+        raise RuntimeError("no pixel was filled: none of those that are wrong stands alone")
     begin = time.process_time()
     fitted = denoise(bad, mask=wrong, seed=seed, device="cpu").image
     fit_seconds = time.process_time() - begin

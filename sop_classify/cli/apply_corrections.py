@@ -73,6 +73,7 @@ def apply_corrections(
     with exit_on_error():
         from overparam.files import FileError, check_target
         from sop_classify.data.corrections import (
+            count_too_rare,
             plan,
             read_corrections,
             read_labels,
@@ -97,7 +98,7 @@ def apply_corrections(
             places = _write(out, changes, link=link)
             if undo is not None:
                 write_new(undo, undo_csv(changes, places))
-        counts = _counts(changes)
+        counts = _counts(changes) | {"too_rare": count_too_rare(corrections)}
         typer.echo(json.dumps(counts) if as_json else _report(counts, out))
         if changes.problems and not skip_problems:
             raise typer.Exit(1)
@@ -147,6 +148,8 @@ def _report(counts: dict[str, Any], out: Path | None) -> str:
         said += f", {counts['already']} corrections applied before"
     if counts["in_test"]:
         said += f" ({counts['in_test']} of them in the test set)"
+    if counts["too_rare"]:
+        said += f"; {counts['too_rare']} suggestions not accepted: their class is too rare to judge"
     if out is None:
         return f"{said}; nothing was written: give --out, a new folder or file"
     return f"{said}: {out}"

@@ -162,6 +162,16 @@ def test_corrections_by_the_command(folder, tmp_path):
     assert (tmp_path / "other" / "c0" / "00.png").is_file()
 
 
+def test_suggestions_that_are_not_accepted_are_counted(folder, tmp_path):
+    table = tmp_path / "label_issues.csv"
+    header = "is_label_issue,path,given,suggested,too_rare\n"
+    table.write_text(header + "True,c1/00.png,c1,c0,False\nTrue,c1/01.png,c1,c0,True\n")
+    said = done("apply-corrections", folder, table).stdout
+    assert "1 labels changed" in said
+    assert "; 1 suggestions not accepted: their class is too rare to judge; nothing" in said
+    assert json.loads(done("apply-corrections", folder, table, "--json").stdout)["too_rare"] == 1
+
+
 def test_an_undo_replaces_nothing(folder, tmp_path):
     """A file of the data, say; and nothing is written before that is known."""
     table, image = tmp_path / "corrections.csv", folder / "c1" / "00.png"
