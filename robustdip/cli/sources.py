@@ -126,18 +126,36 @@ def results_of(sources: Sources, out_dir: Path | None) -> list[Path]:
     """The default result of each picture, in the folders of `out_dir`.
 
     Where a folder holds a.jpg and a.png, their results are a.jpg_denoised.png and
-    a.png_denoised.png. Pictures that were named one by one are for the caller to tell apart.
+    a.png_denoised.png.
+
+    Raises
+    ------
+    FileError
+        If two pictures that were named one by one, or are in two folders, have one result.
     """
     paths = [
         default_path(source.path, None if out_dir is None else out_dir / source.folder)
         for source in sources.pictures
     ]
-    if not sources.collected:
-        return paths
-    # Again, because a.jpg_denoised.png may be the result of an a.jpg.png too.
-    while paths != (apart := _told_apart(paths, sources.pictures)):
-        paths = apart
+    if sources.collected:
+        # Again, because a.jpg_denoised.png may be the result of an a.jpg.png too.
+        while paths != (apart := _told_apart(paths, sources.pictures)):
+            paths = apart
+    _require_one_each(paths, sources.pictures)
     return paths
+
+
+def _require_one_each(paths: list[Path], pictures: list[Source]) -> None:
+    from overparam.files import FileError
+
+    made: dict[str, Path] = {}
+    for path, source in zip(paths, pictures, strict=True):
+        first = made.setdefault(place_of(path), source.path)
+        if first is not source.path:
+            raise FileError(
+                f"two results would be written to {str(path)!r}, of {str(first)!r} and "
+                f"{str(source.path)!r}; restore them into two folders"
+            )
 
 
 def _told_apart(paths: list[Path], pictures: list[Source]) -> list[Path]:

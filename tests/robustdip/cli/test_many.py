@@ -105,6 +105,10 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
     assert "it is no folder" in refused("denoise", folder, "--out-dir", tmp_path / "list")
     (tmp_path / "list").write_text(f"{folder / 'a.png'}\n{folder / 'sub' / '..' / 'a.png'}\n")
     assert "two results would be" in refused("denoise", "--from-file", tmp_path / "list", *out)
+    (tmp_path / "empty" / "a.jpg").touch()
+    pair = folder / "a.png", tmp_path / "empty" / "a.jpg"
+    line = refused("denoise", *pair, *out)
+    assert line.endswith(f"of '{pair[0]}' and '{pair[1]}'; restore them into two folders")
     assert not (tmp_path / "out").exists()
     for wrong in (("-o", "x.png"), ("--compare", "x.png"), ("--reference", folder / "a.png")):
         result = run("denoise", folder, *out, *wrong) if wrong[0] != "-o" else run(
