@@ -389,8 +389,15 @@ def denoise(
             refuse_standard_streams([save_defects])
             check_array_or_image(save_defects, inputs=inputs, force=force)
         if shared_mask:
+            from overparam.files import require_folder
+
             folder = stack.enter_context(scratch_folder())
-            shared = _shared_defects(jobs, inputs, max_size=defect_size, force=force)
+            if out_dir is None:
+                for _, made in jobs:
+                    made.check(inputs, force=force)
+            elif not found.collected:  # else it is made, and says what an earlier run has finished
+                require_folder(out_dir)
+            shared = _shared_defects([image for image, _ in jobs], max_size=defect_size)
             if save_defects is not None:
                 white = (shared > 0.5).astype("uint8") * 255
                 save(save_defects, map_bytes(save_defects, "defects", shared, white), force=force)
@@ -430,16 +437,13 @@ def denoise(
 # --- before the computation ----------------------------------------------------------------
 
 
-def _shared_defects(
-    jobs: list[tuple[Path, Outputs]], inputs: list[Path], *, max_size: float, force: bool
-) -> "np.ndarray":
+def _shared_defects(images: list[Path], *, max_size: float) -> "np.ndarray":
     """The probabilities of defects that all images share; all are read before one is restored."""
     from robustdip.defects import shared_defects
 
-    for image, made in jobs:
+    for image in images:
         require_file(image)
-        made.check(inputs, force=force)
-    return shared_defects([picture_from(image).pixels for image, _ in jobs], max_size=max_size)
+    return shared_defects([picture_from(image).pixels for image in images], max_size=max_size)
 
 
 def _mask_may_follow(task: Task, paths: list[Path]) -> bool:

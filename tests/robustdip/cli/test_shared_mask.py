@@ -62,6 +62,15 @@ def test_frames_give_a_map_that_the_next_picture_takes(frames, tmp_path):
         assert (read_image(mask).pixels[hot()] == 255).all()  # and what else it finds
 
 
+def test_a_folder_of_frames_goes_on_where_it_was(frames, tmp_path):
+    out = tmp_path / "out"  # is made, and holds no frames
+    arguments = ["denoise", tmp_path, "--shared-mask", "--out-dir", out, "--method", "linear"]
+    arguments += ["--workers", 1]
+    assert "6 done, 0 skipped, 0 failed" in done(*arguments).stderr
+    assert len(list(out.glob("*.png"))) == len(frames)
+    assert "0 done, 6 skipped, 0 failed" in done(*arguments).stderr
+
+
 def test_a_map_joins_the_masks(frames, tmp_path):
     stroke = np.zeros((48, 64), np.uint8)
     stroke[5:8, 10:40] = 255
