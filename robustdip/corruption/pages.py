@@ -37,6 +37,9 @@ _SOME, _SHARP = 0.1, 0.55  # or a smaller share, of which this share is within o
 # Share of the pixels that are ink: beside paper, and of much contrast. 0.029 or more in pages;
 # stars and photographs of little contrast have less, but for one in twenty of a brick wall.
 _INK, _CONTRAST = 0.027, 0.25
+# Ink for each pixel of paper, at the most: 0.54 or less in pages. Salt and pepper would be papers,
+# and the picture between them ink: 2 for each, with 30 % of them.
+_COVERED = 0.7
 # Share of the ink that stands alone, at the most: 0.19 or less in pages, and 0.33 or more in 10 to
 # 50 % of noise over photographs of one tone.
 _ALONE = 0.25
@@ -146,15 +149,23 @@ def papers_of(luma: NDArray[np.floating]) -> tuple[float, ...]:
     near = np.convolve(share, np.ones(2 * _NEAR + 1), "same")
     peak = ndimage.maximum_filter1d(np.convolve(share, np.ones(3), "same"), 2 * _NEAR - 1)
     papers: list[int] = []
-    for level in np.argsort(-near, kind="stable"):
+    for level in np.argsort(-near, kind="stable")[: int((near > _SOME).sum())]:
         if all(abs(level - paper) > 2 * _NEAR for paper in papers) and (
-            near[level] > _MUCH or (near[level] > _SOME and peak[level] > _SHARP * near[level])
+            near[level] > _MUCH
+            or (peak[level] > _SHARP * near[level] and _in_areas(luma, level / 255))
         ):
             papers.append(int(level))
     found = tuple(level / 255 for level in papers)
     if not found or not _printed(luma, found) or not was_compressed(luma):
         return ()
     return found
+
+
+def _in_areas(luma: NDArray[np.floating], paper: float) -> bool:
+    """Whether a paper's pixels lie beside each other; those of salt and pepper do not."""
+    near = np.abs(luma - paper) <= (_NEAR + 0.5) / 255
+    squares = np.asarray(ndimage.binary_opening(near, np.ones((2, 2))), bool)
+    return bool(squares.sum() > near.sum() / 2)
 
 
 def _printed(luma: NDArray[np.floating], papers: tuple[float, ...]) -> bool:
@@ -166,9 +177,11 @@ def _printed(luma: NDArray[np.floating], papers: tuple[float, ...]) -> bool:
     # Within two pixels, as the edge of a letter is.
     beside = np.asarray(ndimage.maximum_filter(near, 5), bool)
     ink = beside & (away > _CONTRAST)
+    if not _INK < ink.mean() < _COVERED * near.mean():
+        return False
     # Strokes go on, impulses do not.
     alone = _alone(torch.from_numpy(luma)[None, None], Pages.contrast)[0, 0].numpy()
-    return bool(ink.mean() > _INK and (ink & alone).sum() < _ALONE * ink.sum())
+    return bool((ink & alone).sum() < _ALONE * ink.sum())
 
 
 def _luma(y: Tensor) -> Tensor:

@@ -133,6 +133,20 @@ def test_papers_are_what_is_frequent_has_ink_and_was_compressed():
     assert papers(jpeg(from_float(noisy, np.uint8), 90) / np.float32(255)) == ()  # nor is noise
 
 
+@pytest.mark.parametrize("kind", ["salt-and-pepper", "random-valued"])
+@pytest.mark.parametrize("per_pixel", [True, False])
+def test_compressed_noise_is_no_page(kind, per_pixel):
+    # Salt and pepper were two papers, and the picture between them was their ink.
+    for name in ("camera", "coffee", "rocket"):
+        for amount in (0.1, 0.3, 0.5):
+            rng = np.random.default_rng(0)
+            noisy, _ = corrupt(picture(name), kind, amount, per_pixel=per_pixel, rng=rng)
+            for quality in (95, 85, 75):
+                made = jpeg(from_float(noisy, np.uint8), quality) / np.float32(255)
+                luma = made @ LUMA_CHROMA[0] if made.shape[2:] == (3,) else made.squeeze()
+                assert papers_of(luma) == (), (name, amount, quality)
+
+
 def test_all_of_a_drawing_and_print_beside_paper_are_the_page():
     def page(image: np.ndarray) -> np.ndarray:
         return array(model_of(tensor(image)).page)
