@@ -169,8 +169,8 @@ def ours(labels: NoisyLabels, case: Case) -> dict[str, Any]:
         "suggested": judged.issues.predicted_label,
         "probability": judged.probability,
         "averaged": training.probability.numpy(),
-        "final": training.predict_training_images().numpy(),
-        "held_out": training.predict(images.images[val]).numpy(),
+        "final": training.predict(pair.train_images, flips=True).numpy(),
+        "held_out": training.predict(images.images[val], flips=True).numpy(),
         "test": training.predict(labels.data.test_images).numpy().argmax(1),
         "disagreements": training.disagreements.numpy(),
         "u": loss.u.numpy(),
@@ -225,7 +225,8 @@ def results(parts: dict[str, Any], test_labels: np.ndarray) -> dict[str, Any]:
         given[val],
         one["held_out"],
         training_labels=given[one["train"]],
-        training_probability=one["averaged"],
+        training_probability=one["final"],
+        averaged_probability=one["averaged"],
     )
     found: dict[str, Any] = {
         "wrong": float(wrong.mean()),

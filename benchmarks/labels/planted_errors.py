@@ -95,7 +95,8 @@ def measure(images, labels, kind, rate, seed) -> dict:
         given[val],
         held_out,
         training_labels=given[train],
-        training_probability=averaged,
+        training_probability=end,
+        averaged_probability=averaged,
         seed=seed,
     )
     return {

@@ -1,17 +1,23 @@
 """What fraction of the labels is wrong, with an interval: from one training.
 
-A network says q(x) = P(class | x). Labels are taken to be drawn from q^(1/τ) T, with a temperature
-τ, because a network that is trained on wrong labels is not as sure as it could be, and a transition
-matrix T. Both are fitted by maximum likelihood (EM over the unknown true classes; T has a prior of
-one example a cell that all mistakes are equally frequent). The rate is the mean probability that a
-label is wrong. Neither truth nor clean labels are needed. An image of which the network is not sure
-hardly counts as a wrong label, as it does in the fraction of contradicted labels.
+A network says q(x) = P(class | x), with `class_weights`. Labels are taken to be drawn from q T with
+a transition matrix T, which is fitted by maximum likelihood (EM over the unknown true classes). The
+rate is the mean probability that a label is wrong. Neither truth nor clean labels are needed. An
+image of which the network is not sure hardly counts as a wrong label, as it does in the fraction of
+contradicted labels. q is taken at its word: a fitted temperature would explain labels of people,
+who are mistaken where an image is unclear, as uncertainty of the network. T has a prior by which
+all mistakes are about equally frequent, or it would take classes that the network confuses for
+wrong labels.
 
-There are two such fits. That of held-out images is a little too high, because mistakes of which the
-network is sure count as wrong labels, and varies with the few images that there are. That of the
-training images, by probabilities averaged over the epochs, hardly varies, and is too low as far as
-wrong labels were memorised. The two are weighted: the fewer held-out images, and the better both
-agree, the more counts the second.
+There are two such fits. That of the training images hardly varies, and is too low as far as wrong
+labels were memorised, which is the more the more there are. That of held-out images is a little too
+high, because a network is too sure of what it has not seen, and varies with the few images that
+there are. They are weighted by what each may be wrong by.
+
+A network that is trained for a short time on few images is less sure than it could be, and both
+fits are too low. Then it hardly changes its mind, either, which bounds the rate from below: labels
+are wrong where they are contradicted, unless the network is wrong, and it is wrong about at most
+four times as often as its averages over the epochs and its last word disagree.
 """
 
 from dataclasses import dataclass
@@ -20,24 +26,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sop_classify.labels.arrays import check_labels
+from sop_classify.labels.class_weights import class_weights, weighted
 from sop_classify.labels.issues import check_probabilities
 
 __all__ = ["NoiseRate", "estimate_noise_rate"]
 
-Floats = NDArray[np.float64]
+Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
-_MOST_ROUNDS, _ENOUGH = 300, 1e-5  # EM ends when no entry of T moves more
-_BOOTSTRAP, _BOOTSTRAP_ROUNDS = 40, 30
-# Deviations because the model is only a model: on held-out images, 0.012 to 0.019 too high in five
-# trainings on CIFAR-10 that were right about 70 to 89 % of the images; on training images of which
-# no more was memorised than the other fit shows.
-_BIAS_HELD_OUT, _BIAS = 0.015, 0.02
+_MOST_ROUNDS, _ENOUGH = 100, 1e-5  # EM ends when the rate moves less
+_BOOTSTRAP, _BOOTSTRAP_ROUNDS = 40, 15
+# The prior of T: so many more mistakes of each kind were seen, all equally often.
+_MISTAKES = 5
 _MOST_TRAINED = 10_000  # training images that are looked at: enough for a deviation of 0.005
-# The deviation of the estimate because the model is only a model: so much, and this part of the
-# error rate of the network. On 5,000 images of CIFAR-10 with 40 % wrong labels, networks that were
-# wrong about 31 to 46 % of the images gave 3 to 11 points too much.
-_MODEL, _OF_ERRORS = 0.005, 0.15
+# Deviations because the model is only a model, from trainings on 5,000 and 10,000 images of
+# CIFAR-10: on held-out images; on training images, and what is memorised there, times rate².
+_BIAS_HELD_OUT, _BIAS, _MEMORISED = 0.03, 0.012, 0.2
+# Errors of a network in units of the disagreement of averages and end: 1 to 4.3 in trainings on
+# digits and CIFAR-10.
+_ERRORS_PER_DISAGREEMENT = 4
+# Parts of the error rate of the network by which the estimate may be too high, and too low: the
+# network is unsure where people are mistaken, too.
+_TOO_HIGH, _TOO_LOW = 0.15, 0.3
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ def estimate_noise_rate(
     *,
     training_labels: ArrayLike,
     training_probability: ArrayLike,
+    averaged_probability: ArrayLike | None = None,
     seed: int = 0,
 ) -> NoiseRate:
     """Estimate the fraction of wrong labels.
@@ -68,7 +79,10 @@ def estimate_noise_rate(
     training_labels : array_like of int, shape (N,)
         Given labels that were trained on.
     training_probability : array_like of float, shape (N, C)
-        What the network said of their images, averaged over the epochs.
+        What the network says of their images.
+    averaged_probability : array_like of float, shape (N, C), optional
+        What it said of them during the training, averaged over the epochs. Without it the rate is
+        underestimated if the network is less sure than it could be.
     seed : int
         Seeds the bootstrap, and which training images are looked at.
 
@@ -81,89 +95,85 @@ def estimate_noise_rate(
     TypeError, ValueError
         As `sop_classify.label_issues` does.
     """
-    logs, given = _checked("held_out_labels", held_out_labels, held_out_probability)
-    rng = np.random.default_rng(seed)
-    fit = _fit(logs, given)
+    held_out, given = _checked("held_out_labels", held_out_labels, held_out_probability)
     trained, labels = _checked("training_labels", training_labels, training_probability)
+    averaged = trained
+    if averaged_probability is not None:
+        averaged, _ = _checked("training_labels", labels, averaged_probability)
+    weights = class_weights(labels, averaged)
+    held_out, trained, averaged = (weighted(p, weights) for p in (held_out, trained, averaged))
+    rng = np.random.default_rng(seed)
+
+    predicted = averaged.argmax(axis=1)
+    disagreement = float((predicted != trained.argmax(axis=1)).mean())
+    contradicted = float((predicted != labels).mean())
+    # More is memorised than is usual if fewer than half as many of the labels that were trained on
+    # are contradicted as of the others: usual are 0.75 to 1. By 1 if none is.
+    contradicted_held_out = max(float((held_out.argmax(axis=1) != given).mean()), 1 / len(given))
+    by_heart = max(0.0, 1 - 2 * contradicted / contradicted_held_out)
     if len(labels) > _MOST_TRAINED:
         some = rng.choice(len(labels), _MOST_TRAINED, replace=False)
         trained, labels = trained[some], labels[some]
-    second = _fit(trained, labels).rate
+    first, second = _fit(held_out, given), _fit(trained, labels)
     drawn = [
-        _fit(logs[at], given[at], start=fit, rounds=_BOOTSTRAP_ROUNDS).rate
+        _fit(held_out[at], given[at], start=first, rounds=_BOOTSTRAP_ROUNDS).rate
         for at in (rng.integers(len(given), size=len(given)) for _ in range(_BOOTSTRAP))
     ]
     # A bootstrap of few images may not know all that can happen; a binomial deviation, of one more
     # wrong and one more right label, is the least.
-    at_least = (len(given) * fit.rate + 1) / (len(given) + 2)
+    at_least = (len(given) * first.rate + 1) / (len(given) + 2)
     variance = max(float(np.var(drawn)), at_least * (1 - at_least) / len(given))
     variance += _BIAS_HELD_OUT**2
-    # Memorised labels show where the two differ by more than chance makes likely.
-    bias = _BIAS**2 + max(0.0, (fit.rate - second) ** 2 - 4 * variance)
+    bias = _BIAS**2 + (_MEMORISED * first.rate**2) ** 2 + (by_heart * first.rate) ** 2
     weight = variance / (variance + bias)  # of the training images
-    estimate = (1 - weight) * fit.rate + weight * second
-    errors = 1 - float(_at(logs, fit.temperature).max(axis=1).mean())
-    half = 1.96 * float(np.sqrt(weight * bias + (_MODEL + _OF_ERRORS * errors) ** 2))
-    return NoiseRate(estimate, max(0.0, estimate - half), min(1.0, estimate + half))
+    estimate = (1 - weight) * first.rate + weight * second.rate
+    deviation = float(np.sqrt(weight * bias))
+    if averaged_probability is not None:
+        estimate = max(estimate, contradicted - _ERRORS_PER_DISAGREEMENT * disagreement)
+
+    errors = 1 - float(held_out.max(axis=1).mean())
+    too_high, too_low = (
+        1.96 * float(np.hypot(deviation, part * errors)) for part in (_TOO_HIGH, _TOO_LOW)
+    )
+    return NoiseRate(estimate, max(0.0, estimate - too_high), min(1.0, estimate + too_low))
 
 
-def _checked(name: str, labels: ArrayLike, probability: ArrayLike) -> tuple[Floats, Labels]:
-    """Logarithms of the probabilities, and the labels."""
+def _checked(name: str, labels: ArrayLike, probability: ArrayLike) -> tuple[Probabilities, Labels]:
     p = check_probabilities(probability)
-    given = check_labels(labels, p.shape[1], number=len(p), name=name)
     # 1e-6: a probability of 0 would make a label impossible that is there.
-    return np.log(np.clip(p, 1e-6, None).astype(np.float64)), given
+    return p.clip(1e-6), check_labels(labels, p.shape[1], number=len(p), name=name)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
     rate: float
-    temperature: float
-    transitions: Floats  # (C, C), rows sum to 1
+    transitions: NDArray[np.float64]  # (C, C), rows sum to 1
 
 
 def _fit(
-    logs: Floats,
-    given: Labels,
-    *,
-    start: _Fit | None = None,
-    rounds: int = _MOST_ROUNDS,
+    q: Probabilities, given: Labels, *, start: _Fit | None = None, rounds: int = _MOST_ROUNDS
 ) -> _Fit:
-    classes = logs.shape[1]
-    transitions = _uniform(0.1, classes) if start is None else start.transitions
-    temperature = 1.0 if start is None else start.temperature
+    classes = q.shape[1]
     one_hot = np.eye(classes)[given]
-    rate = 0.0
-    for at in range(rounds):
-        belief = _at(logs, temperature) * transitions[:, given].T
+    rate = 0.1 if start is None else start.rate
+    transitions = _uniform(rate, classes) if start is None else start.transitions
+    for _ in range(rounds):
+        belief = q * transitions[:, given].T
         belief /= belief.sum(axis=1, keepdims=True)
-        rate = 1 - float((belief * one_hot).sum(axis=1).mean())
         counts = belief.T @ one_hot
-        new = counts + classes * _uniform(rate, classes)
-        new /= new.sum(axis=1, keepdims=True)
-        moved, transitions = float(abs(new - transitions).max()), new
-        if start is None and at % 2 == 0:
-            temperature = _better(logs, given, temperature, transitions)
-        elif moved < _ENOUGH:
+        old, rate = rate, 1 - float(np.trace(counts)) / len(given)
+        # The examples among which there are _MISTAKES of each kind. 1e-3: without mistakes there
+        # would be infinitely many.
+        prior = _MISTAKES * (classes - 1) / max(rate, 1e-3)
+        transitions = counts + prior * _uniform(rate, classes)
+        transitions /= transitions.sum(axis=1, keepdims=True)
+        if abs(rate - old) < _ENOUGH:
             break
-    return _Fit(rate, temperature, transitions)
+    return _Fit(rate, transitions)
 
 
-def _uniform(rate: float, classes: int) -> Floats:
+def _uniform(rate: float, classes: int) -> NDArray[np.float64]:
     """A transition matrix with all mistakes equally frequent."""
     matrix = np.full((classes, classes), rate / (classes - 1))
     np.fill_diagonal(matrix, 1 - rate)
     return matrix
-
-
-def _at(logs: Floats, temperature: float) -> Floats:
-    q = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
-    return q / q.sum(axis=1, keepdims=True)
-
-
-def _better(logs: Floats, given: Labels, temperature: float, transitions: Floats) -> float:
-    """The likeliest of the temperature and its neighbours, within [0.2, 20]."""
-    near = np.clip(temperature * np.array([0.85, 0.95, 1, 1.05, 1.18]), 0.2, 20)
-    columns = transitions[:, given].T
-    likely = [float(np.log((_at(logs, each) * columns).sum(axis=1)).sum()) for each in near]
-    return float(near[int(np.argmax(likely))])

@@ -1,6 +1,7 @@
 """From a completed training to what is wrong with the labels of its data."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sop_classify.data.duplicates import find_duplicates
 from sop_classify.data.images import LabelledImages
@@ -13,6 +14,8 @@ from sop_classify.runs.run import Run
 from sop_classify.training.loop import TrainingLoop
 
 __all__ = ["judge", "judged_by"]
+
+Probabilities = NDArray[np.float32]
 
 # Weight of the last probabilities beside their averages. The averages find more on few images,
 # where the end knows errors by heart (AUROC .989 against .934 on hard errors of the digits, by
@@ -42,18 +45,19 @@ def judge(run: Run, data: LabelledImages, *, seed: int = 0) -> Findings:
     if training.epoch < training.recipe.epochs:  # completed by an earlier process
         run.restore()
 
-    labels = judged_by(training, data, "train", "val")
-    train, val = (np.isin(labels.index, data.index(split)) for split in ("train", "val"))
-    averaged = training.probability.cpu().numpy()
+    index = data.index("train", "val")
+    said = _said(training, data, index)
+    train, val = (np.isin(index, data.index(split)) for split in ("train", "val"))
     return Findings(
         data=data,
-        labels=labels,
+        labels=_judged(training, data, index, said),
         test=judged_by(training, data, "test") if "test" in data.splits else None,
         noise_rate=estimate_noise_rate(
-            labels.issues.given_label[val],
-            labels.probability[val],
-            training_labels=labels.issues.given_label[train],
-            training_probability=averaged,
+            data.labels[index[val]],
+            said[val],
+            training_labels=data.labels[index[train]],
+            training_probability=said[train],
+            averaged_probability=training.probability.cpu().numpy(),
             seed=seed,
         ),
         duplicates=find_duplicates(data.images),
@@ -76,14 +80,25 @@ def judged_by(training: TrainingLoop, data: LabelledImages, *splits: str) -> Jud
     *splits : {"train", "val", "test"}
     """
     index = data.index(*splits)
-    probability = np.concatenate(
+    return _judged(training, data, index, _said(training, data, index))
+
+
+def _said(training: TrainingLoop, data: LabelledImages, index: NDArray[np.int64]) -> Probabilities:
+    """What the trained network says of these images."""
+    return np.concatenate(
         [
             training.predict(rows(data.images, part), flips=training.recipe.flips).cpu().numpy()
             for part in np.array_split(index, -(-index.size // 20_000))
         ]
     )
-    trained = np.isin(index, data.index("train"))
+
+
+def _judged(
+    training: TrainingLoop, data: LabelledImages, index: NDArray[np.int64], said: Probabilities
+) -> Judged:
     averaged = training.probability.cpu().numpy()
+    trained = np.isin(index, data.index("train"))
+    probability = said.copy()
     probability[trained] *= _OF_THE_END
     probability[trained] += (1 - _OF_THE_END) * averaged[: trained.sum()]
     probability = weighted(probability, class_weights(training.given.cpu().numpy(), averaged))
