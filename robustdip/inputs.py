@@ -21,6 +21,7 @@ __all__ = [
     "check_mask",
     "check_reference",
     "fill_unread",
+    "require_array",
 ]
 
 Mask = NDArray[np.bool_]
@@ -278,11 +279,12 @@ def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None)
     Raises
     ------
     TypeError
-        If it is not floating point.
+        If it is no array, or not floating point.
     ValueError
         If its shape is wrong, it is empty, or a value outside `unread` is not finite or not in
         [0, 1].
     """
+    require_array(values, name)
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"{name} is {values.dtype}; floats in [0, 1] are needed")
     if values.ndim not in (2, 3) or values.size == 0:
@@ -300,6 +302,12 @@ def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None)
         raise ValueError(
             f"{name} ranges from {read.min():g} to {read.max():g}; floats must be in [0, 1]"
         )
+
+
+def require_array(values: Any, name: str) -> None:
+    """Raise TypeError for a file's name or a list, say."""
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{name} is a {type(values).__name__}; an array is needed")
 
 
 def fill_unread(values: NDArray[Any], unread: Mask | None) -> NDArray[Any]:

@@ -341,7 +341,7 @@ def corrupt(
     Raises
     ------
     TypeError
-        If the image is not floating point or `amount` is not a number.
+        If the image is no array of floats, `amount` is not a number, or `rng` is no generator.
     ValueError
         If `kind` is unknown, the image has a wrong shape or range, or `amount` is outside [0, 1].
 
@@ -352,8 +352,10 @@ def corrupt(
     >>> bool((corrupted[~mask] == 0.5).all()), sorted(set(corrupted[mask].tolist()))
     (True, [0.0, 1.0])
     """
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is {rng!r}; numpy.random.default_rng(SEED) is needed")
     if kind not in KINDS:
-        close = difflib.get_close_matches(kind, KINDS, n=1)
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(
             f"unknown kind of corruption {kind!r}: use one of {', '.join(KINDS)}{hint}"

@@ -14,7 +14,7 @@ from robustdip.corruption.channels import BLOCK
 from robustdip.fitting.early_stopping import EarlyStopping
 from robustdip.fitting.network import FixedInput, SkipUNet
 from robustdip.fitting.optimizers import Rates, autocast, optimizers_for, precision
-from robustdip.inputs import check_certain, check_floats, check_mask, fill_unread
+from robustdip.inputs import check_certain, check_floats, check_mask, fill_unread, require_array
 from robustdip.recipes import Recipe
 
 __all__ = ["Step", "fit", "grid_size"]
@@ -136,7 +136,8 @@ def fit(
     Raises
     ------
     TypeError
-        At the call, if the image is not floating point or a mask is not boolean.
+        At the call, if the image is no array of floats, a mask is not boolean, or the recipe is
+        none.
     ValueError
         At the call, if the image or a mask has a wrong shape or range, if no element is clean, or
         if the recipe does not take such a mask.
@@ -146,6 +147,9 @@ def fit(
     Images of any size are padded to the size of `grid_size`. The padding has no weight in the loss
     and does not change the learning rate of an element.
     """
+    require_array(image, "image")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe is {recipe!r}; a Recipe is needed, such as RECIPES['default']")
     if image.ndim != 3:
         raise ValueError(f"image has shape {image.shape}; (H, W, C) is needed")
     known = None if mask is None else check_mask(mask, image.shape)

@@ -521,6 +521,13 @@ def test_other_errors_pass_through(text):
 # --- memory --------------------------------------------------------------------------------
 
 
+def test_fit_takes_an_array_and_a_recipe():
+    with pytest.raises(TypeError, match="image is a str; an array is needed"):
+        fit("photo.png", DEFAULT)
+    with pytest.raises(TypeError, match="recipe is 'default'; a Recipe is needed"):
+        fit(GOOD, "default")
+
+
 def test_what_will_not_fit_is_refused_with_advice(monkeypatch, no_step):
     monkeypatch.setattr(robustdip.recovery, "memory_free", lambda device: 2 * 10**9)
     big = np.zeros((2000, 3000, 3), np.uint8)

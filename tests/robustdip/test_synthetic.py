@@ -289,10 +289,14 @@ CHAINS = [
 ]
 
 
-def test_one_step_need_not_be_in_a_list():
+def test_one_step_need_not_be_in_a_list_and_what_is_none_is_refused():
     image = clean(24, 24)
     one, many = (damage(image, "dust", amount=0.1, then=then) for then in ("blur:2", ["blur:2"]))
     np.testing.assert_array_equal(one.image, many.image)
+    with pytest.raises(TypeError, match="image is a list; an array"):
+        damage([[0.5]], "dust", amount=0.1)
+    with pytest.raises(TypeError, match=r"rng is 0; numpy.random.default_rng\(SEED\)"):
+        corrupt(image, "dust", 0.1, rng=0)
     with pytest.raises(TypeError, match="then has 3, which is no step; there are jpeg:QUALITY"):
         damage(image, "dust", amount=0.1, then=[3])
 
