@@ -43,7 +43,7 @@ def test_within_two_points_where_the_model_holds(rate):
     given, p, _ = drawn(rate, seed=0)
     labels, said, _ = drawn(rate, seed=1)
     found = estimate(given, p, (labels, said))
-    assert abs(found.estimate - rate) < 0.02
+    assert abs(found.estimate - rate) < 0.015  # ten seeds: 0.006 at most
     assert found.low <= rate <= found.high
 
 
@@ -54,7 +54,7 @@ def test_mistakes_between_two_classes():
     given = np.where((true == 3) & (rng.random(true.size) < 0.6), 5, true)
     rate = (given != true).mean()  # 0.06
     found = estimate(given[:1500], p[:1500], (given[1500:], p[1500:]))
-    assert abs(found.estimate - rate) < 0.02
+    assert abs(found.estimate - rate) < 0.02  # ten seeds: 0.013 at most
 
 
 def test_a_network_that_is_less_sure_than_it_could_be():
@@ -67,23 +67,23 @@ def test_a_network_that_is_less_sure_than_it_could_be():
     soft = estimate(given[:200], p[:200], (given, p))
     bounded = estimate(given[:200], p[:200], (given, p), averaged_probability=p)
     wrong = (given != true).mean()
-    assert soft.estimate < wrong - 0.04
-    assert abs(bounded.estimate - wrong) < 0.02
+    assert soft.estimate < wrong - 0.1
+    assert bounded.estimate == pytest.approx(wrong)
 
 
 def test_a_network_that_changes_its_mind_bounds_nothing():
     given, p, _ = drawn(0.05, 0)
     labels, said, _ = drawn(0.05, 1)
     averaged = np.roll(said, 1, axis=1)
-    one = estimate(given, p, (labels, said), averaged_probability=averaged)
-    assert one.estimate < 0.5
+    found = estimate(given, p, (labels, said), averaged_probability=averaged)
+    assert abs(found.estimate - 0.05) < 0.015  # ten seeds: 0.005 at most
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
 def test_memorised_labels_hardly_count(rate):
     given, p, _ = drawn(rate, seed=0)
     found = estimate(given, p)
-    assert abs(found.estimate - rate) < 0.02  # ten seeds of two rates: 0.008 at most
+    assert abs(found.estimate - rate) < 0.02  # ten seeds: 0.015 at most
     assert found.low <= rate <= found.high
 
 
