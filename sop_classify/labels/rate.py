@@ -43,7 +43,7 @@ _MOST_TRAINED = 10_000  # training images that are looked at: enough for a devia
 # CIFAR-10: on held-out images; on training images, and what is memorised there, times rate².
 _BIAS_HELD_OUT, _BIAS, _MEMORISED = 0.03, 0.012, 0.2
 # Errors of a network in units of the disagreement of averages and end: 1 to 4.3 in trainings on
-# digits and CIFAR-10. With 3 the bound exceeded the truth by 0.6 points at most.
+# digits and CIFAR-10. With 3 the bound exceeded the truth by 0.8 points at most.
 _ERRORS_PER_DISAGREEMENT = 3
 # Parts of the error rate of the network by which the estimate may be too high, and too low: the
 # network is unsure where people are mistaken, too.
