@@ -570,10 +570,13 @@ def planted_errors(lines: list[Line]) -> str:
     scores = list(dict.fromkeys(name for line in lines for name in line["auroc"]))
     rows = []
     for noise, measured in cases.items():
-        found = [[line["auroc"][name] for line in measured] for name in scores]
+        # Earlier records have other scores.
+        aurocs = [[line["auroc"].get(name) for line in measured] for name in scores]
+        found = [[value for value in column if value is not None] for column in aurocs]
         first = [100 * line["precision_50"] for line in measured]
         missed = [100 * abs(line["noise_rate"][0] - line["wrong"]) for line in measured]
-        cells = [*(spread(column, 4) for column in found), spread(first, 1), spread(missed, 1)]
+        cells = [spread(column, 4) if column else "" for column in found]
+        cells += [spread(first, 1), spread(missed, 1)]
         rows.append([noise, *(Cell(cell, measured) for cell in cells), str(len(measured))])
     head = ["errors", *scores, "right of the first 50, %", "rate missed by, points", "n"]
     return table(head, rows)
