@@ -131,6 +131,7 @@ def restore_many(
                         part for key, part in fractions.items() if key not in run.reports
                     )
                     show(round(done, 1), len(pictures))
+                    interruption.check()  # a signal that comes while a line is written waits
         except KeyboardInterrupt:
             stack.close()  # the processes are gone and the bar is, before anything is said
             typer.echo(f"interrupted: {run.summary(passed_over)}", err=True)

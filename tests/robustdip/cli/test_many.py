@@ -331,6 +331,36 @@ def test_ctrl_c_ends_the_processes_and_keeps_what_is_finished(folder, tmp_path):
 
 @linux
 @pytest.mark.slow
+def test_ctrl_c_is_not_lost_while_a_line_is_written(folder, tmp_path):
+    import fcntl
+
+    out = tmp_path / "out"
+    read, write = os.pipe()
+    # The pipe is full, so the program waits in the middle of its first line.
+    size = fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write, b"x" * size)
+    command = [sys.executable, "-m", "robustdip", "denoise", folder, "--out-dir", out, *MEDIAN]
+    process = subprocess.Popen(
+        [*map(str, command), "--workers", "1", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **LONG},
+    )
+    os.close(write)
+    wait_for((out / NAMES[0]).exists)
+    time.sleep(1)  # it is in the write by then
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)  # and has seen the signal
+    with open(read, "rb") as stream:
+        assert stream.read().count(b"\n") == 1
+    assert process.wait(60) == 130
+    assert "interrupted: 1 done" in process.stderr.read()
+    process.stderr.close()
+
+
+@linux
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path):
     """benchmarks/images/kills.py does the same with fits and more kills."""
     root = tmp_path / "in"
