@@ -349,7 +349,7 @@ def test_ctrl_c_is_not_lost_while_a_line_is_written(folder, tmp_path):
     )
     os.close(write)
     wait_for((out / NAMES[0]).exists)
-    time.sleep(1)  # it is in the write by then
+    time.sleep(3)  # it is in the write by then, also on a busy machine
     process.send_signal(signal.SIGINT)
     time.sleep(1)  # and has seen the signal
     with open(read, "rb") as stream:
