@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from robustdip.corruption.compression import compression_spread
+from robustdip.corruption.compression import LUMA_CHROMA, compression_spread
 from robustdip.inputs import Given
 from robustdip.tiling.suspicion import halved
 
 __all__ = ["luma_of", "surprising"]
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_LUMA = LUMA_CHROMA[0].astype(np.float32)
 _COPIES = 4  # the picture, and copies down to an eighth of its size
 _BLOCK = 8  # side of the squares, in pixels of the picture, of which the largest surprise is kept
 _SQUARE = 128  # side of those whose largest surprises are compared
