@@ -18,8 +18,8 @@ __all__ = ["judge", "judged_by"]
 Probabilities = NDArray[np.float32]
 
 # Weight of the last probabilities beside their averages. The averages find more on few images,
-# where the end knows errors by heart (AUROC .997 against .972 on hard errors of the digits, the mean
-# of two seeds by benchmarks/labels/planted_errors.py). Mixed they find more on CIFAR-10.
+# where the end knows errors by heart (AUROC .997 against .972 on hard errors of the digits, mean of
+# two seeds by benchmarks/labels/planted_errors.py). Mixed they find more on CIFAR-10.
 _OF_THE_END = 0.35
 
 
