@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from overparam.program import Interruption, interrupted_status, interruptible
 from overparam.terminal import exit_on_error, known_device, progress
 from robustdip.cli.compare import quality_lines
+from robustdip.cli.found import found_lines
 from robustdip.cli.job import (
     Job,
     MaskFiles,
@@ -453,7 +455,7 @@ def _mask_may_follow(task: Task, paths: list[Path]) -> bool:
     return METHODS[task.method].needs_mask and any(map(may_hold_nan, paths))
 
 
-def _say(remarks: list[str], *, quiet: bool) -> None:
+def _say(remarks: Iterable[str], *, quiet: bool) -> None:
     if not quiet:
         for remark in remarks:
             typer.echo(remark, err=True)
@@ -475,10 +477,7 @@ def _restore_and_save(
             record = record_of(job, task, results, STREAM if printed else written)
             # The result is alone on standard output.
             typer.echo(json.dumps(record) if as_json else os.fsencode(written), err=printed)
-            if not quiet:
-                for result in results:
-                    if result.tiles > 1 and result.status == "completed":
-                        typer.echo(_tiles_line(result), err=True)
+            _say(found_lines(job, task, results), quiet=quiet)
             if job.clean is not None and not quiet and not as_json:
                 typer.echo(quality_lines(record), err=True)
         if failures:
@@ -513,16 +512,3 @@ def _restored(job: Job, task: Task, interruption: Interruption, *, quiet: bool) 
             if result.status == "interrupted" and len(job.pages) > 1:
                 raise KeyboardInterrupt  # half of the pages are no result
     return results
-
-
-def _tiles_line(result: "Denoised") -> str:
-    line = f"{result.fitted} of {result.tiles} tiles were fitted"
-    more = ""
-    if result.filled:
-        line = f"{result.filled} pixels that stand alone were filled from those around them; {line}"
-        more = "else "
-    if result.fitted < result.tiles:
-        line += f"; nothing {more}wrong was seen in the others, which are as they were"
-    if result.disagreement is not None:
-        line += f"; where they overlap they differ by {result.disagreement:.2%} of the range"
-    return line
