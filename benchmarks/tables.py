@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from benchmarks import logs
-from benchmarks.images import ablation, quality
+from benchmarks.images import ablation, frontier, quality
 from benchmarks.images.contention import LOADS
 from benchmarks.images.harm import SAME
 from benchmarks.markdown import Cell, shown, spread, table, values
@@ -760,6 +760,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/all": (logs.QUALITY, usual_images),
     "images/large": (logs.QUALITY, large_images),
     "images/large-pictures": (logs.LARGE, large_pictures),
+    "images/recipes": (logs.QUALITY, frontier.tabulate),
     "images/uncertainty": (logs.QUALITY, uncertainty),
     "images/ablation": (logs.ABLATION, ablation.tabulate),
     "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks` is not installed
 
 from benchmarks import logs, tables  # noqa: E402
-from benchmarks.images import no_early_stopping, quality  # noqa: E402
+from benchmarks.images import frontier, no_early_stopping, quality  # noqa: E402
 from benchmarks.markdown import STALE  # noqa: E402
 
 BLOCK = re.compile(
@@ -143,7 +143,12 @@ def _draw_no_early_stopping() -> None:
     no_early_stopping.draw(logs.NO_EARLY_STOPPING.latest(), no_early_stopping.FIGURE)
 
 
+def _draw_frontier() -> None:
+    frontier.draw(logs.QUALITY.latest(), frontier.FIGURE)
+
+
 FIGURES: dict[str, Callable[[], None]] = {
+    "images/frontier.png": _draw_frontier,
     "images/quality.png": _draw_quality,
     "images/no-early-stopping.png": _draw_no_early_stopping,
 }

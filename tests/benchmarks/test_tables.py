@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import logs, tables
+from benchmarks.images import frontier
 from benchmarks.markdown import Cell, spread, table
 from benchmarks.record import code, machine
 from tests.helpers.benchmarks import line
@@ -102,3 +103,21 @@ def test_tables_are_printed_by_name(command, capsys):
     with pytest.raises(SystemExit):
         command("tables", "magic")
     assert "there is no table 'magic'" in capsys.readouterr().err
+
+
+def test_recipes_are_compared_on_the_cases_that_all_of_them_have():
+    def measured(image: str, method: str, psnr: float, seconds: float, **more) -> dict:
+        return line(image, method, psnr, side=500, seconds=seconds, **more)
+
+    lines = [
+        measured("a", "fast", 30.0, 1.0),
+        measured("a", "default", 31.0, 2.0),
+        measured("a", "best", 32.0, 8.0, **OLD),
+        measured("b", "fast", 20.0, 9.0),  # the others have no "b"
+        measured("a", "fast", 99.0, 9.0, steps=3),  # a trial
+    ]
+    *_, row, _, note = frontier.tabulate(lines).splitlines()
+    assert row.endswith("| 30.00 | 4 | 31.00 | 8 | 32.00 † | 32 † | 1 |")
+    assert note.startswith("† measured with earlier code")
+    assert [point.recipe for point in frontier.points(lines)] == ["fast", "default", "best"]
+    assert frontier.tabulate(lines[:2]) == "Not measured yet.\n"
