@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
+from sop_classify.labels.rate import estimate_noise_rate
+from sop_classify.runs.model import read_model
 from tests.helpers.command_line import app
 from tests.helpers.labels import small_data
 
@@ -118,6 +121,30 @@ def test_labels_of_unknown_truth(npz, tmp_path):
     summary = json.loads(result.stdout)
     assert summary["noise_rate"] is summary["memorized"] is summary["issues_auroc"] is None
     assert 0 <= summary["estimated_noise_rate"] <= 1
+
+
+def test_the_noise_rate_is_estimated_from_what_was_trained_on(npz, tmp_path):
+    """Not the fraction of contradicted labels, in which the network's own errors are."""
+    out = tmp_path / "run"
+    result = train("--data", npz, "--noise", "0.25", "--out", out, "--json", "-q", *SMALL)
+    given = np.load(out / "labels.npz")["given_labels"]
+    averaged = load_file(out / "checkpoint.safetensors")["probability"]
+    said = read_model(out).predict(np.load(npz)["train_images"])
+    expected = estimate_noise_rate(
+        given, said, training_labels=given, training_probability=said, averaged_probability=averaged
+    ).estimate
+    estimated = json.loads(result.stdout)["estimated_noise_rate"]
+    assert estimated == pytest.approx(expected, abs=1e-4)
+    assert estimated < (averaged.argmax(1) != given).mean() - 0.05
+
+
+def test_of_a_loss_that_explains_wrong_labels_the_contradicted_are_counted(npz, tmp_path):
+    out = tmp_path / "run"
+    made = train("--data", npz, "--method", "ce", "--out", out, "--json", "-q", *SMALL)
+    averaged = load_file(out / "checkpoint.safetensors")["probability"]
+    given = np.load(out / "labels.npz")["given_labels"]
+    estimated = json.loads(made.stdout)["estimated_noise_rate"]
+    assert estimated == pytest.approx((averaged.argmax(1) != given).mean())
 
 
 def test_the_default_folder_is_named_after_the_run(npz, tmp_path, monkeypatch):
