@@ -224,7 +224,10 @@ class _TolerantFile(io.FileIO):
 
 
 def _open_streams() -> _TolerantFile:
-    """Replace sys.stdout and sys.stderr by streams that raise no error; return the first's file."""
+    """Replace sys.stdout and sys.stderr by streams that raise no error; return the first's file.
+
+    If standard input is closed, sys.stdin is empty.
+    """
     global _stderr
     for number in range(3):
         try:
@@ -232,6 +235,8 @@ def _open_streams() -> _TolerantFile:
         except OSError:
             # The lowest free number, which would else go to a result that is being written.
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)
     _stderr = os.dup(2)
     output, error = _TolerantFile(1, "w", closefd=False), _TolerantFile(_stderr, "w", closefd=False)
     sys.stdout, sys.stderr = _text(output, sys.stdout), _text(error, sys.stderr)

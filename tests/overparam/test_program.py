@@ -92,6 +92,12 @@ def test_the_number_of_a_closed_stream_is_not_given_to_a_file(tmp_path):
     assert (tmp_path / "out").read_text() == ""
 
 
+def test_a_closed_standard_input_is_empty():
+    script = START + "sys.exit(program.run(lambda: print(sys.stdin.buffer.read())))"
+    result = launched(script, shell="<&-")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "b''\n", "")
+
+
 def test_a_terminal_in_non_blocking_mode_gets_everything():
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
