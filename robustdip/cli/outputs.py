@@ -116,7 +116,9 @@ class Outputs:
         """
         files = self._contents(pages, results, method)
         written, failures = save_all(files, force=force, source=pages[0].path)
-        if written[0] is not None and results[-1].status == "completed" and self.kept.is_dir():
+        # os.path answers for a name that is too long for the file system too.
+        finished = written[0] is not None and results[-1].status == "completed"
+        if finished and os.path.isdir(self.kept):
             from robustdip.tiling.kept import discard
 
             discard(self.kept)

@@ -60,6 +60,13 @@ def image(tmp_path):
     return tmp_path / "in.png"
 
 
+def test_a_result_has_the_longest_name_that_the_file_system_takes(tmp_path):
+    source = tmp_path / f"{'x' * (255 - len('_denoised.png'))}.png"
+    write_image(source, noise(12, 10, 3))
+    done("denoise", source, "--method", "median", "-q")
+    assert len(names(tmp_path)) == 2
+
+
 # --- files that appear meanwhile -----------------------------------------------------------
 
 
