@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from overparam.files import FileError, file_errors, one_line, require_regular_file
+from overparam.files import FileError, file_errors
 from overparam.image_files import open_image
+from robustdip.images.numeric import load_array
 from robustdip.images.picture import from_float, to_float
 from robustdip.images.reading import read_image
 
@@ -95,12 +96,8 @@ def read_defects(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
         marked = read_mask(path).marked
         return np.asarray(np.atleast_3d(marked).any(axis=2))
     with file_errors("read", path):
-        require_regular_file(os.stat(path).st_mode)
-        try:
-            values = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FileError(f"not an array of numbers ({one_line(error)})") from error
-        if not isinstance(values, np.ndarray) or values.ndim != 2 or 0 in values.shape:
+        values = load_array(Path(path))
+        if values.ndim != 2 or 0 in values.shape:
             raise FileError(f"its shape is {np.shape(values)}; (H, W) is needed")
         if values.dtype != np.bool_ and not np.issubdtype(values.dtype, np.floating):
             raise FileError(f"it holds {values.dtype}; bool or probabilities are needed")

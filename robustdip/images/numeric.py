@@ -20,6 +20,7 @@ __all__ = [
     "FITS",
     "NPY",
     "fits_bytes",
+    "load_array",
     "may_hold_nan",
     "npy_bytes",
     "pictures_of",
@@ -44,14 +45,7 @@ def read_npy(path: Path) -> list[Picture]:
     FileError
         If it is no such array, or one of Python objects, which are never loaded.
     """
-    require_regular_file(path.stat().st_mode)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FileError(f"not an array of numbers ({one_line(error)})") from error
-    if not isinstance(array, np.ndarray):  # a .npz by another name
-        array.close()
-        raise FileError("it holds several arrays; save the one wanted as .npy")
+    array = load_array(path)
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3)):
         pages = [array.reshape(array.shape[:2]) if array.shape[2:] == (1,) else array]
     elif array.ndim == 3 and array.shape[2] > 4:
@@ -61,6 +55,28 @@ def read_npy(path: Path) -> list[Picture]:
             f"its shape is {array.shape}; (H, W), (H, W, 3) or a stack (N, H, W) is needed"
         )
     return pictures_of(pages, path, shape=array.shape)
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Load the array of a .npy file.
+
+    Raises
+    ------
+    FileError
+        If it is no such file, damaged, one of Python objects, or larger than the memory.
+    """
+    require_regular_file(path.stat().st_mode)
+    try:
+        # numpy leaves a file open in which it finds no archive.
+        with path.open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+    except Exception as error:  # damaged bytes make the reader raise nearly anything
+        if getattr(error, "errno", None):
+            raise
+        raise FileError(f"not an array of numbers ({one_line(error)})") from error
+    if not isinstance(array, np.ndarray):  # a .npz by another name
+        raise FileError("it holds several arrays; save the one wanted as .npy")
+    return array
 
 
 def read_fits(path: Path, extension: int | str | None) -> list[Picture]:
