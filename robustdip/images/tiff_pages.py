@@ -26,7 +26,8 @@ __all__ = ["has_pages", "read_tiff", "tiff_bytes"]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations
-_ORIENTATION, _PROFILE = 274, 34675
+_ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 274, 339, 34675
+_SIGNED = 2  # a sample format
 
 
 def has_pages(path: Path) -> bool:
@@ -36,7 +37,9 @@ def has_pages(path: Path) -> bool:
             return False
     try:
         with open_image(path, header_only=True) as image:
-            return getattr(image, "n_frames", 1) > 1 or image.mode in ("F", "I")
+            # Pillow takes grey of 8 bits with a sign for grey without.
+            signed = _SIGNED in getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ())
+            return signed or getattr(image, "n_frames", 1) > 1 or image.mode in ("F", "I")
     except Exception:  # Pillow knows no floats in colour, nor 64 bits
         return _holds_numbers(path)
 
@@ -85,7 +88,7 @@ def read_tiff(path: Path) -> list[Picture]:
                 _refuse(page)
             # The pixels of all of them, because all are held at once.
             _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
-            arrays = [_upright(page) for page in pages]
+            arrays = [_upright(page, path) for page in pages]
             profiles = [_tag(page, _PROFILE) for page in pages]
             inverted = [page.photometric == _WHITE_IS_ZERO for page in pages]
     except FileError:
@@ -144,14 +147,45 @@ def _refuse_bomb(pixels: int) -> None:
         raise FileError(f"its pages have {pixels} pixels, the limit is {limit}; save them apart")
 
 
-def _upright(page: "TiffPage") -> NDArray[Any]:
+def _upright(page: "TiffPage", path: Path) -> NDArray[Any]:
     """The samples of a page as (H, W, 1 to 4)."""
+    if not _is_decoded(page):
+        return np.atleast_3d(_by_pillow(page, path))  # turned by Pillow
     samples = page.asarray()
     if samples.ndim == 2:
         samples = samples[..., np.newaxis]
     elif page.planarconfig == 2:  # one plane a colour
         samples = np.moveaxis(samples, 0, 2)
     return np.ascontiguousarray(upright(samples, _tag(page, _ORIENTATION)))
+
+
+def _is_decoded(page: "TiffPage") -> bool:
+    """Whether tifffile decodes a page; for LZW and others it needs a large package."""
+    from tifffile import TIFF
+
+    return page.compression in TIFF.DECOMPRESSORS and page.predictor in TIFF.UNPREDICTORS
+
+
+def _by_pillow(page: "TiffPage", path: Path) -> NDArray[Any]:
+    """The samples of a page as in the file, turned upright."""
+    dtype, bands = np.dtype(page.dtype), page.samplesperpixel
+    name = getattr(page.compression, "name", page.compression)
+    unread = FileError(
+        f"a page of {bands} x {page.bitspersample} bits a pixel in {name} compression is not read, "
+        "or is damaged; save it without compression, or with that of zip"
+    )
+    try:
+        with open_image(path) as image:
+            image.seek(page.index)
+            samples = np.asarray(image)
+    except FileError as error:
+        raise unread from error
+    # Pillow shortens colour of 16 bits and floats of 64.
+    if samples.dtype.itemsize < dtype.itemsize or np.atleast_3d(samples).shape[2] != bands:
+        raise unread
+    # It turns white that is zero, of 8 bits alone.
+    turned = page.photometric == _WHITE_IS_ZERO and samples.dtype == np.uint8
+    return (~samples if turned else samples).astype(dtype)
 
 
 def _tag(page: "TiffPage", number: int) -> Any:

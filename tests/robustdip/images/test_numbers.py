@@ -10,6 +10,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from overparam.files import FileError
 from robustdip.images import Picture, read_image, read_mask, read_pages, write_image
@@ -151,6 +152,9 @@ def test_what_is_no_picture_is_refused_in_one_line(tmp_path):
     objects = np.array([[1, None]], object)
     assert "not an array" in refused(lambda: np.save(path, objects, allow_pickle=True))
     assert "not an array" in refused(lambda: path.write_text("text"))
+    assert "not an array" in refused(lambda: path.write_bytes(b"PK\3\4 no archive"))
+    header = np.lib.format.magic(1, 0) + b"\x0a\0{'descr': \n"
+    assert "not an array" in refused(lambda: path.write_bytes(header))
     assert "3 frames or pages" in refused(lambda: np.save(path, np.ones((3, 6, 5))))
     np.savez(tmp_path / "x.npz", a=1)
     assert "several arrays" in refused(lambda: path.write_bytes((tmp_path / "x.npz").read_bytes()))
@@ -172,7 +176,7 @@ def test_formats_that_cannot_hold_units_or_pages_are_refused(tmp_path):
 # --- TIFF ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2", "i4", "u4"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "u4"])
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 3)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_tiffs_of_any_numbers_return_exactly(tmp_path, dtype, shape, count):
@@ -217,6 +221,40 @@ def test_pages_keep_depth_alpha_size_profile_and_orientation(tmp_path, bands, dt
         (tmp_path / "y.tif").write_bytes(pages_bytes("y.tif", pages))
     with pytest.raises(FileError, match=r"holds pages of one size, and these differ; use \.tif"):
         pages_bytes("y.npy", [Picture(page.pixels) for page in pages])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_deflate"])
+def test_numbers_and_pages_that_other_programs_have_compressed(tmp_path, compression):
+    path = tmp_path / "x.tif"
+    for dtype in ("f4", "i4", "u2", "u1"):
+        first, second = values_of(dtype, seed=0), values_of(dtype, (9, 4), seed=1)
+        pages = [Image.fromarray(values) for values in (first, second)]
+        pages[0].save(path, compression=compression, save_all=True, append_images=pages[1:])
+        read = [page.values() for page in read_pages(path)]
+        np.testing.assert_array_equal(read[0], first, strict=True)
+        np.testing.assert_array_equal(read[1], second, strict=True)
+    colours = values_of("u1", (6, 5, 3))
+    page = Image.fromarray(colours)
+    page.save(path, compression=compression, save_all=True, append_images=[page])
+    np.testing.assert_array_equal(read_pages(path)[1].pixels, colours, strict=True)
+    # White that is zero, and a page that lies on its side.
+    page = Image.fromarray(colours[..., 0])
+    tags = {"compression": compression, "tiffinfo": {262: 0, 274: 6}}
+    page.save(path, save_all=True, append_images=[page], **tags)
+    turned = np.rot90(colours[..., 0], -1)  # Pillow has inverted them too
+    np.testing.assert_array_equal(read_pages(path)[0].pixels, turned, strict=True)
+
+
+def test_compressed_pages_that_pillow_shortens_are_refused_in_words(tmp_path):
+    path = tmp_path / "x.tif"
+    for values in (values_of("f8"), np.stack(2 * [values_of("u2", (6, 5, 3))])):
+        photometric = "rgb" if values.ndim == 4 else "minisblack"
+        tifffile.imwrite(path, values, photometric=photometric, compression="zlib", metadata=None)
+        with tifffile.TiffFile(path, mode="r+b") as file:
+            for page in file.pages:
+                page.tags[259].overwrite(5)  # as if they were LZW
+        with pytest.raises(FileError, match=f"{values.itemsize * 8} bits a pixel in LZW"):
+            read_pages(path)
 
 
 def test_pages_that_are_damaged_or_in_other_colours_are_refused(tmp_path):
