@@ -18,7 +18,7 @@ def worker_count(
     cores : int
         How many processes there may be at most.
     memory_each : int
-        Bytes that the largest picture needs.
+        Bytes that the neediest picture needs.
     memory_free : int or None
         Bytes; None if it is not known.
 

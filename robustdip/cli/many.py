@@ -108,17 +108,17 @@ def restore_many(
             interruption.check()  # from now on a signal ends the processes first
             if to_do:
                 settings = settings_message(task, masks)
-                shape = _largest([pictures[number][0] for number in to_do])
+                shapes = _shapes([pictures[number][0] for number in to_do])
                 if engine == "ray":
                     # Not before: it is for few, and slow to import.
                     from robustdip.cli.ray_pool import RayPool
 
                     ray = RayPool(settings, workers=workers, gpu_fraction=gpu_fraction)
                     pool: Pool | RayPool = stack.enter_context(ray)
-                    devices = ray.places(shape)
+                    devices = ray.places(shapes)
                 else:
                     pool = stack.enter_context(Pool(settings))
-                    devices = _devices(pool, shape, len(to_do), workers, quiet)
+                    devices = _devices(pool, shapes, len(to_do), workers, quiet)
                 name = f"{len(pictures)} pictures"
                 begun = len(pictures) - len(to_do)
                 show = stack.enter_context(progress(name, unit="picture", start=begun, quiet=quiet))
@@ -313,13 +313,13 @@ class _Run:
 
 
 def _devices(
-    pool: Pool, shape: tuple[int, int, int], pictures: int, workers: int | None, quiet: bool
+    pool: Pool, shapes: list[tuple[int, int, int]], pictures: int, workers: int | None, quiet: bool
 ) -> list[str]:
     """What each process computes on, one entry a process."""
     from overparam.memory import memory_free
 
     # The process tells, because this one has not imported torch.
-    needs = pool.ask({"shape": shape})
+    needs = pool.ask({"shapes": shapes})
     if "error" in needs:
         raise ValueError(needs["error"])
     names: list[str] = needs["devices"]
@@ -333,8 +333,8 @@ def _devices(
     return [names[number % len(names)] for number in range(count)]
 
 
-def _largest(paths: list[Path]) -> tuple[int, int, int]:
-    """The shape of the largest picture, from the headers; what cannot be read does not count.
+def _shapes(paths: list[Path]) -> list[tuple[int, int, int]]:
+    """The shapes that pictures have, from the headers; what cannot be read does not count.
 
     Of files of numbers the size tells, as if they were square and of 32 bits.
     """
@@ -342,18 +342,18 @@ def _largest(paths: list[Path]) -> tuple[int, int, int]:
     from overparam.image_files import open_image
     from robustdip.images.numeric import FITS, NPY
 
-    largest = 1, 1
+    sizes = {(1, 1)}
     for path in paths:
         try:
             if path.suffix.lower() in (*NPY, *FITS):
-                size = (math.isqrt(path.stat().st_size // 4),) * 2
+                side = math.isqrt(path.stat().st_size // 4)
+                sizes.add((side, side))
             else:
                 with open_image(path, header_only=True) as image:
-                    size = image.height, image.width
+                    sizes.add((image.height, image.width))
         except (FileError, OSError):
             continue
-        largest = max(largest, size, key=lambda sides: sides[0] * sides[1])
-    return largest[0], largest[1], 3
+    return [(height, width, 3) for height, width in sorted(sizes)]
 
 
 def _make_folder(folder: Path) -> None:

@@ -113,15 +113,15 @@ class RayPool:
             raise FileError(f"no task of Ray can be used: {_reason(error)}") from error
         return json.loads(answer)
 
-    def places(self, shape: tuple[int, int, int]) -> list[str]:
-        """What each task computes on, one entry a task at a time, for pictures of at most a shape.
+    def places(self, shapes: list[tuple[int, int, int]]) -> list[str]:
+        """What each task computes on, one entry a task at a time, for pictures of these shapes.
 
         Raises
         ------
         ValueError
             If the task cannot be done at all.
         """
-        needs = self.ask({"shape": shape})
+        needs = self.ask({"shapes": shapes})
         if "error" in needs:
             raise ValueError(needs["error"])
         # More than any machine has would wait for ever; whether it fits is for the task to say.

@@ -85,8 +85,8 @@ class Restorer:
         No error is raised: the answer has the key "error" then.
         """
         try:
-            if "shape" in request:
-                return _needs(self._task, tuple(request["shape"]))
+            if "shapes" in request:
+                return _needs(self._task, [tuple(shape) for shape in request["shapes"]])
             self._masks = self._masks or self._files.read([])
             device = request["device"] if self._task.device == "auto" else self._task.device
             task = dataclasses.replace(self._task, device=device)
@@ -113,21 +113,31 @@ def _named(reason: str, request: Message) -> str:
     return f"cannot restore {source!r}: {reason}"
 
 
-def _needs(task: Task, shape: tuple[int, ...]) -> Message:
-    """The devices that there are for the task, and the bytes that a picture of a shape needs."""
+def _needs(task: Task, shapes: list[tuple[int, ...]]) -> Message:
+    """The devices that there are for the task, and the bytes that a picture needs at most.
+
+    The largest need not be the one: what is just not cut into tiles takes more than what is.
+    """
     from robustdip.methods import METHODS
 
     method = METHODS[task.method]
     if method.kind != "fit":
-        return {"devices": ["auto"], "bytes": _CLASSICAL * math.prod(shape), "gpu": False}
+        return {
+            "devices": ["auto"],
+            "bytes": _CLASSICAL * max(map(math.prod, shapes)),
+            "gpu": False,
+        }
     import torch
 
     from overparam.devices import pick_device
     from robustdip.tiling.memory import memory_of_picture
 
-    device = pick_device(task.device)
-    needed = memory_of_picture(shape, method.load(), device=device, tile=task.tile)
-    needed += _PICTURE * math.prod(shape)
+    device, recipe = pick_device(task.device), method.load()
+    needed = max(
+        memory_of_picture(shape, recipe, device=device, tile=task.tile)
+        + _PICTURE * math.prod(shape)
+        for shape in shapes
+    )
     if device.type == "cuda" and task.device == "auto":
         names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         return {"devices": names, "bytes": needed, "gpu": True}

@@ -16,8 +16,10 @@ import pytest
 from benchmarks.images.kills import killed_and_resumed
 from robustdip import read_image, write_image
 from robustdip.cli import pool
+from robustdip.cli.job import MaskFiles, Task
 from robustdip.cli.machine import worker_count
 from robustdip.cli.sources import find_sources, results_of
+from robustdip.cli.worker import Restorer, settings_message
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
 
 MEDIAN = ("--method", "median")
@@ -144,6 +146,17 @@ def test_workers_are_as_many_as_pictures_cores_and_memory_allow():
     assert worker_count(**many | {"pictures": 3}, memory_free=10**12) == (3, False)
     assert worker_count(**many, memory_free=2_999_999_999) == (2, True)
     assert worker_count(**many, memory_free=0) == (1, True)
+
+
+def test_memory_is_that_of_the_neediest_picture_which_need_not_be_the_largest():
+    def needed(*shapes, **changes):
+        task = Task(method="default", steps=None, seed=0, device="cpu", **changes)
+        restorer = Restorer(settings_message(task, MaskFiles()))
+        return restorer.answer({"shapes": shapes}, lambda message: None)["bytes"]
+
+    whole, tiled, small = (1024, 1024, 3), (3024, 4032, 3), (32, 32, 3)
+    assert needed(whole, tiled, small) == needed(whole) > needed(tiled) > needed(small)
+    assert needed(whole, tiled, small, tile=512) == needed(tiled)
 
 
 # --- what is made --------------------------------------------------------------------------
