@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from robustdip.images.picture import Picture
+    from robustdip.images.units import Units
     from robustdip.recovery import Denoised, Step
 
 __all__ = [
@@ -227,7 +228,7 @@ def read_job(
     if reference is not None and len(pages) > 1:
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
     fitted = [_with_bad(masks.fitted_to(page), page, task) for page in pages]
-    pages = [_in_clean_units(page, known) for page, known in zip(pages, fitted, strict=True)]
+    pages = _in_clean_units(pages, fitted)
     clean = None if reference is None else picture_from(reference)
     if clean is not None:
         clean_floats(clean, pages[0])  # refuses another shape
@@ -318,20 +319,33 @@ def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
     return masks.joined(bad, exact=masks.mask is not None or not method.takes_certain)
 
 
-def _in_clean_units(picture: "Picture", masks: Masks) -> "Picture":
-    """With a range that what is known to be damaged has no part in."""
+def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture]":
+    """With a range, shared by all pages, that what is known to be damaged has no part in."""
     import numpy as np
 
-    damaged = masks.add_mask if masks.mask is None else masks.mask
-    if picture.numbers is None or not picture.measured or damaged is None:
-        return picture
-    values = picture.numbers.values
-    ignored = damaged if damaged.ndim == values.ndim else damaged[..., None]
-    ignored = np.broadcast_to(ignored, values.shape)
-    if ignored.all():
-        return picture  # refused later, in words that say so
-    numbers = picture.numbers.without(ignored)
-    return replace(picture, numbers=numbers, pixels=numbers.pixels())
+    from robustdip.images.units import units_of
+
+    clean: list[np.ndarray] = []
+    for page, known in zip(pages, masks, strict=True):
+        if page.numbers is None or not page.measured:
+            return pages
+        values = page.numbers.values
+        damaged = known.add_mask if known.mask is None else known.mask
+        if damaged is not None:
+            damaged = damaged if damaged.ndim == values.ndim else damaged[..., None]
+            values = values[~np.broadcast_to(damaged, values.shape)]
+        clean.append(values)
+    if not any(values.size for values in clean):
+        return pages  # refused later, in words that say so
+    units = units_of(clean)
+    return [_in_units(page, units) for page in pages]
+
+
+def _in_units(page: "Picture", units: "Units") -> "Picture":
+    if page.numbers is None or page.numbers.units == units:
+        return page
+    numbers = replace(page.numbers, units=units)
+    return replace(page, numbers=numbers, pixels=numbers.pixels())
 
 
 def _either(mask: "np.ndarray | None", marked: "np.ndarray") -> "np.ndarray":

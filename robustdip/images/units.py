@@ -1,7 +1,7 @@
 """Which numbers does a picture hold? A linear map of values in any units to [0, 1], and back."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,10 +109,6 @@ class Numbers:
         if self.bad is not None:
             kept &= ~self.bad
         return np.where(kept, self.values, made).astype(self.values.dtype)
-
-    def without(self, ignored: NDArray[np.bool_]) -> "Numbers":
-        """With the units of the values that are not ignored: a garbage value sets no range."""
-        return replace(self, units=units_of([self.values[~ignored]]))
 
 
 def units_of(arrays: Iterable[NDArray[Any]]) -> Units:

@@ -7,7 +7,10 @@ import pytest
 import tifffile
 
 from robustdip import RECIPES, read_image, write_image
+from robustdip.cli.job import Masks, Task, read_job
+from robustdip.cli.outputs import Outputs
 from robustdip.images import read_pages
+from robustdip.images.units import Units
 from tests.helpers.command_line import done, refused, run
 from tests.helpers.images import small
 
@@ -145,6 +148,25 @@ def test_values_that_are_not_finite_have_no_psnr(tmp_path):
         line = refused(*arguments)
         assert "holed.npy' has 1 values that are not finite" in line
     assert not (tmp_path / "x_denoised.npy").exists()
+
+
+def test_pages_share_the_range_of_what_is_not_known_to_be_damaged(tmp_path):
+    stack = np.stack([scene(), 3 * scene() - 50, scene()])
+    stack[1, 3, 4] = np.nan
+    stack[:, 0, 0] = 1e9
+    np.save(tmp_path / "x.npy", stack)
+    marked = np.zeros(stack.shape[1:], bool)
+    marked[0, 0] = True
+    task = Task(method="default", steps=None, seed=0, device="cpu")
+    made = Outputs(tmp_path / "y.npy")
+    masks = Masks(None, marked, None)
+    job = read_job(tmp_path / "x.npy", made, task, masks, inputs=[], force=False)
+    clean = stack[:, ~marked]
+    expected = Units(np.nanmin(clean), np.nanmax(clean))
+    assert [page.numbers.units for page in job.pages] == 3 * [expected]
+    for page, values in zip(job.pages, stack, strict=True):
+        place = (values - expected.low) / expected.span
+        np.testing.assert_allclose(page.pixels[5:], place[5:], atol=1e-6)
 
 
 def test_tiff_pages_stay_pages(tmp_path):
