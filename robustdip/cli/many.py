@@ -223,7 +223,7 @@ class _Run:
         """The numbers of the pictures that are to be restored."""
         for number, (source, outputs) in enumerate(self.pictures):
             found = self.manifest and self.manifest.finished(source, outputs.result)
-            if found:
+            if found and not _lacks_page(outputs, found):
                 record = {**found, "output": str(outputs.result), "status": "skipped"}
                 self.reports[number] = _Report(record, skipped=True)
         return [number for number in range(len(self.pictures)) if number not in self.reports]
@@ -236,11 +236,9 @@ class _Run:
                 require_file(source)
                 if self.make_folders:
                     _make_folder(outputs.result.parent)
-                begun = self.manifest is not None and self.manifest.was_begun(
-                    source, outputs.result
-                )
+                force = self.force or self._is_own(source, outputs.result)
                 others = [outputs.result] if _identity(outputs.result) in self.inputs else []
-                outputs.check([source, *others], force=self.force or begun)
+                outputs.check([source, *others], force=force)
                 if self.manifest is not None:
                     self.manifest.begin(source, outputs.result)
             except _EXPECTED as error:
@@ -248,7 +246,14 @@ class _Run:
             else:
                 page = None if outputs.report is None else str(outputs.report)
                 message = {"source": str(source), "result": str(outputs.result), "report": page}
-                yield number, {**message, "force": self.force or begun}
+                yield number, {**message, "force": force}
+
+    def _is_own(self, source: Path, result: Path) -> bool:
+        """Whether a file at the result's place is of an earlier run like this one."""
+        if self.manifest is None:
+            return False
+        begun = self.manifest.was_begun(source, result)
+        return begun or self.manifest.finished(source, result) is not None
 
     def take(self, number: int, answer: dict[str, Any]) -> None:
         """Note the last answer about a picture, enter it in the manifest, and print what may be."""
@@ -310,6 +315,13 @@ class _Run:
 
         self.reports[number] = _Report(errors=[one_line(error)])
         self.print_ready()
+
+
+def _lacks_page(outputs: Outputs, record: dict[str, Any]) -> bool:
+    """Whether a report is wanted of a picture that was finished, and is not there."""
+    if outputs.report is None or "pages" in record:  # of several pages there is none
+        return False
+    return not os.path.isfile(outputs.report)
 
 
 def _devices(

@@ -126,7 +126,8 @@ def results_of(sources: Sources, out_dir: Path | None) -> list[Path]:
     """The default result of each picture, in the folders of `out_dir`.
 
     Where a folder holds a.jpg and a.png, their results are a.jpg_denoised.png and
-    a.png_denoised.png.
+    a.png_denoised.png, and those of a.png and a.npy are told apart in the same way, because the
+    reports beside them have one suffix.
 
     Raises
     ------
@@ -160,12 +161,11 @@ def _require_one_each(paths: list[Path], pictures: list[Source]) -> None:
 
 def _told_apart(paths: list[Path], pictures: list[Source]) -> list[Path]:
     """The same results; where several pictures have one, it gets the whole name of each."""
-    often = Counter(map(place_of, paths))
+    stems = [place_of(path.with_suffix("")) for path in paths]
+    often = Counter(stems)
     return [
-        path.with_name(f"{source.path.name}_denoised{path.suffix}")
-        if often[place_of(path)] > 1
-        else path
-        for source, path in zip(pictures, paths, strict=True)
+        path.with_name(f"{source.path.name}_denoised{path.suffix}") if often[stem] > 1 else path
+        for source, path, stem in zip(pictures, paths, stems, strict=True)
     ]
 
 

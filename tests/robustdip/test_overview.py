@@ -81,6 +81,22 @@ def test_a_page_of_a_folder_is_made_anew_by_the_run_that_resumes(folder, tmp_pat
     assert all(np.array_equal(*pair) for pair in zip(thumbnails(html)[:4], expected, strict=True))
 
 
+def test_reports_that_are_wanted_later_are_made_and_have_names_of_their_own(folder, tmp_path):
+    out = tmp_path / "out"
+    (folder / "sub" / "x.png").unlink()
+    np.save(folder / "a.npy", noise())  # its result is no .png, but its report has the same suffix
+    many = ("denoise", folder, "--out-dir", out, *MEDIAN)
+    done(*many)
+    assert not list(out.rglob("*.html"))
+    made = "a.npy_denoised.npy", "a.png_denoised.png", "sub/b c%_denoised.png"
+    before = {name: (out / name).read_bytes() for name in made}
+    assert done(*many, "--report-each").stdout.splitlines() == [str(out / name) for name in made]
+    pages = sorted(str(page.relative_to(out)) for page in out.rglob("*.html"))
+    assert pages == [str(Path(name).with_suffix(".html")) for name in made]
+    assert {name: (out / name).read_bytes() for name in made} == before
+    assert done(*many, "--report-each").stdout == ""  # finished
+
+
 def test_what_cannot_be_is_refused_before_the_work(folder, tmp_path):
     out = tmp_path / "out"
     many = ("denoise", folder, "--out-dir", out, *MEDIAN)
