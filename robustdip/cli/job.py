@@ -316,6 +316,8 @@ def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
             f"{int(bad.sum())} values are not finite, which a mask has to tell, and method "
             f"{task.method!r} takes none; use another"
         )
+    if masks.protect is not None:  # there is no value to keep
+        masks = replace(masks, protect=~_either(~masks.protect, bad))
     return masks.joined(bad, exact=masks.mask is not None or not method.takes_certain)
 
 

@@ -150,6 +150,24 @@ def test_values_that_are_not_finite_have_no_psnr(tmp_path):
     assert not (tmp_path / "x_denoised.npy").exists()
 
 
+@pytest.mark.parametrize("shape", [(24, 20), (24, 20, 3)])
+def test_what_is_not_finite_cannot_be_protected(tmp_path, shape):
+    values = np.linspace(300, 900, int(np.prod(shape))).reshape(shape).astype("f4")
+    values[5, 5] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    kept = np.zeros((24, 20), np.uint8)
+    kept[3:8, 3:8] = 255
+    write_image(tmp_path / "kept.png", kept)
+    done("denoise", tmp_path / "x.npy", "--protect", tmp_path / "kept.png", *FIT,
+         "--save-mask", tmp_path / "mask.png")  # fmt: skip
+    found = read_image(tmp_path / "mask.png").pixels
+    np.testing.assert_array_equal(found[3:8, 3:8] > 0, np.isnan(values[3:8, 3:8]))
+    restored, inside = np.load(tmp_path / "x_denoised.npy"), kept > 0
+    inside[5, 5] = False
+    np.testing.assert_array_equal(restored[inside], values[inside])
+    assert np.isfinite(restored).all()
+
+
 def test_pages_share_the_range_of_what_is_not_known_to_be_damaged(tmp_path):
     stack = np.stack([scene(), 3 * scene() - 50, scene()])
     stack[1, 3, 4] = np.nan
