@@ -15,6 +15,8 @@ _BEGINNINGS = {
     b"SIMPLE  =": ".fits",
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
+    b"II+\0": ".tif",  # BigTIFF
+    b"MM\0+": ".tif",
 }
 
 
