@@ -55,6 +55,8 @@ class Manifest:
                 except BlockingIOError:
                     self._stream.close()
                     raise FileError("another run is writing into this folder") from None
+                except OSError:  # a file system without locks: runs are not told of each other
+                    pass
         self._pages: set[str] = set()
         self._entries = self._read()
 

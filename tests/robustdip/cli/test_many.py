@@ -1,6 +1,7 @@
 """`denoise` over many pictures: what is found, what is made, and what a stopped run leaves."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from benchmarks.images.kills import killed_and_resumed
 from robustdip import read_image, write_image
 from robustdip.cli import pool
-from robustdip.cli.job import MaskFiles, Task
+from robustdip.cli.job import MaskFiles, Task, default_path
 from robustdip.cli.machine import worker_count
+from robustdip.cli.manifest import Manifest
 from robustdip.cli.sources import find_sources, results_of
+from robustdip.cli.standard_streams import standard_input
 from robustdip.cli.worker import Restorer, settings_message
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
 
@@ -227,6 +231,21 @@ def test_a_folder_of_results_takes_one_run_at_a_time(folder, tmp_path):
         fcntl.flock(stream, fcntl.LOCK_EX)
         line = refused("denoise", folder, "--out-dir", out, *MEDIAN)
     assert "another run is writing into this folder" in line
+
+
+def test_a_file_system_without_locks_takes_results(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(stream, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    manifest = Manifest(tmp_path, "settings")
+    manifest.begin(tmp_path, tmp_path / "x.png")
+    manifest.close()
+    again = Manifest(tmp_path, "settings")
+    assert again.was_begun(tmp_path, tmp_path / "x.png")
+    again.close()
 
 
 # --- processes that end --------------------------------------------------------------------
@@ -439,6 +458,16 @@ def test_a_picture_through_standard_input_and_output(tmp_path):
     assert (result.returncode, result.stdout) == (1, b"")
     assert b"standard input is empty" in result.stderr
     assert piped("-", "in.png", given=data).returncode == 2
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_numbers_through_standard_input_stay_in_their_format(tmp_path, monkeypatch, order, bigtiff):
+    data = io.BytesIO()
+    tifffile.imwrite(data, np.ones((4, 5), np.float32), bigtiff=bigtiff, byteorder=order)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data.getvalue())))
+    path = standard_input(tmp_path)
+    assert default_path(path, None).suffix == ".tif"
 
 
 def test_a_folder_for_single_files_must_be_there(folder, tmp_path):
