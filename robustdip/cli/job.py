@@ -268,16 +268,17 @@ def recovered(
 
 
 def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) -> dict[str, Any]:
-    """What `--json` prints of a finished file."""
+    """What `--json` prints of a finished file; of several pages, all together."""
     quality: dict[str, float | None] = {"psnr": None, "ssim": None}
     if job.clean is not None:
         quality = quality_of(job.clean, replace(job.pages[0], pixels=results[0].image))
     last = results[-1]
     samples = sum(result.mask.size for result in results)
+    disagreements = [made.disagreement for made in results if made.disagreement is not None]
     record = {
         "output": str(written),
         "status": last.status,
-        "steps": last.steps,
+        "steps": sum(result.steps for result in results),
         "seconds": round(sum(result.seconds for result in results), 3),
         **quality,
         "method": task.method,
@@ -286,10 +287,10 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "device": last.device,
         "threads": None if last.recipe is None else _threads(),
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
-        "tiles": last.tiles,
-        "fitted_tiles": last.fitted,
-        "filled_pixels": last.filled,
-        "disagreement": last.disagreement,
+        "tiles": sum(result.tiles for result in results),
+        "fitted_tiles": sum(result.fitted for result in results),
+        "filled_pixels": sum(result.filled for result in results),
+        "disagreement": max(disagreements, default=None),
     }
     numbers = job.pages[0].numbers
     if numbers is not None and job.pages[0].measured:

@@ -1,13 +1,14 @@
 """`denoise` on files of numbers, with pages, units and values that are not finite."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
 
 from robustdip import RECIPES, read_image, write_image
-from robustdip.cli.job import Masks, Task, read_job
+from robustdip.cli.job import Masks, Task, read_job, record_of, recovered
 from robustdip.cli.outputs import Outputs
 from robustdip.images import read_pages
 from robustdip.images.units import Units
@@ -185,6 +186,20 @@ def test_pages_share_the_range_of_what_is_not_known_to_be_damaged(tmp_path):
     for page, values in zip(job.pages, stack, strict=True):
         place = (values - expected.low) / expected.span
         np.testing.assert_allclose(page.pixels[5:], place[5:], atol=1e-6)
+
+
+def test_json_counts_all_pages_together(tmp_path):
+    np.save(tmp_path / "x.npy", np.stack([scene(), scene()]))
+    task = Task(method="median", steps=None, seed=0, device="auto")
+    made = Outputs(tmp_path / "y.npy")
+    masks = Masks(None, None, None)
+    job = read_job(tmp_path / "x.npy", made, task, masks, inputs=[], force=False)
+    page = recovered(job, task)
+    first = replace(page, steps=30, tiles=6, fitted=4, filled=2, disagreement=0.25)
+    second = replace(page, steps=10, tiles=6, fitted=1, filled=3)
+    record = record_of(job, task, [first, second], made.result)
+    names = ("pages", "steps", "tiles", "fitted_tiles", "filled_pixels", "disagreement")
+    assert [record[name] for name in names] == [2, 40, 12, 5, 5, 0.25]
 
 
 def test_tiff_pages_stay_pages(tmp_path):
