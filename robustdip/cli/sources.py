@@ -1,5 +1,6 @@
 """Which pictures do the arguments of `denoise` name? Files, folders, patterns, and lists."""
 
+import codecs
 import glob
 import os
 import sys
@@ -221,4 +222,5 @@ def _lines(path: Path) -> list[str]:
             data = path.read_bytes()
         if b"\0" in data:
             raise FileError("it is no list of names: it holds a null character")
-    return [os.fsdecode(line) for line in data.splitlines() if line.strip()]
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()  # which Windows' editor puts first
+    return [os.fsdecode(line) for line in lines if line.strip()]

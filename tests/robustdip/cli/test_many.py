@@ -90,6 +90,8 @@ def test_patterns_lists_and_names_with_brackets(folder, tmp_path, monkeypatch):
     listed = tmp_path / "list"
     listed.write_text(f"{folder / 'a.png'}\n\n{folder / 'sub' / 'b.png'}\n")
     assert names(listed=listed) == ["a.png", "b.png"]
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes().replace(b"\n", b"\r\n"))
+    assert names(listed=listed) == ["a.png", "b.png"]  # as Windows writes it
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.read_bytes())))
     assert names(listed=Path("-")) == ["a.png", "b.png"]
 
