@@ -9,7 +9,6 @@ no mirror image, rotation or other crop.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ _MOST_BITS = 3
 # One block more than bits that may differ: one block is then the same.
 _BLOCKS = _MOST_BITS + 1
 _MOST_LEVELS = 8.0
-_AT_ONCE = 2**22  # pairs of hashes that are compared together
+_AT_ONCE = 2**18  # pairs of hashes that are compared together
 
 
 @dataclass(frozen=True)
@@ -76,33 +75,25 @@ def find_duplicates(images: NDArray[np.uint8]) -> list[DuplicateSet]:
     for at, image in enumerate(images):
         same[hashlib.sha256(image.tobytes()).digest()].append(at)
     # One image stands for all that are equal to it.
-    first = np.array([equal[0] for equal in same.values()])
-    equals = {equal[0]: equal for equal in same.values()}
-    parent = {at: at for at in first.tolist()}
-
-    def root(at: int) -> int:
-        while parent[at] != at:
-            parent[at] = parent[parent[at]]
-            at = parent[at]
-        return at
-
-    for a, b in _near(images, first):
-        a, b = root(a), root(b)
-        parent[max(a, b)] = min(a, b)
-    sets: dict[int, list[int]] = defaultdict(list)
-    for at in first.tolist():
-        sets[root(at)].append(at)
+    equals = list(same.values())
+    first = np.array([equal[0] for equal in equals], np.int64)
     found = [
         DuplicateSet(tuple(sorted(i for at in near for i in equals[at])), exact=len(near) == 1)
-        for near in sets.values()
+        for near in _near(images, first)
     ]
     return sorted((each for each in found if len(each.index) > 1), key=lambda each: each.index)
 
 
-def _near(images: NDArray[np.uint8], index: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Pairs of different images among `index` that are nearly the same."""
-    parts = np.array_split(index, -(-index.size // 1024))  # not all in memory at once
-    hashes = np.concatenate([difference_hash(images[part]) for part in parts])
+def _near(images: NDArray[np.uint8], index: NDArray[np.int64]) -> list[list[int]]:
+    """Positions in `index` of different images, in sets of those that are nearly the same."""
+    hashes = np.empty(index.size, np.uint64)
+    means = np.empty((index.size, 3))
+    for start in range(0, index.size, 1024):  # not all in memory at once
+        part = images[index[start : start + 1024]]
+        hashes[start : start + 1024] = difference_hash(part)
+        means[start : start + 1024] = part.mean(axis=(1, 2))
+    members = [[at] for at in range(index.size)]
+    set_of = np.arange(index.size)
     bits = 64 // _BLOCKS
     for block in range(_BLOCKS):
         keys = (hashes >> np.uint64(block * bits)) & np.uint64(2**bits - 1)
@@ -113,9 +104,21 @@ def _near(images: NDArray[np.uint8], index: NDArray[np.int64]) -> Iterator[tuple
                 rows = group[start : start + step]
                 apart = _bits(hashes[rows][:, None] ^ hashes[group][None, :])
                 a, b = np.nonzero(apart <= _MOST_BITS)
-                for i, j in zip(rows[a].tolist(), group[b].tolist(), strict=True):
-                    if i < j and _close(images[index[i]], images[index[j]]):
-                        yield int(index[i]), int(index[j])
+                a, b = rows[a], group[b]
+                # Of many pictures of one scene, or of nothing, nearly all pairs have like hashes.
+                # To compare are those not joined before, whose mean colours differ little enough:
+                # pixels differ by at least as much.
+                may = (a < b) & (set_of[a] != set_of[b])
+                a, b = a[may], b[may]
+                may = np.abs(means[a] - means[b]).mean(axis=1) < _MOST_LEVELS + 1e-6
+                for i, j in zip(a[may].tolist(), b[may].tolist(), strict=True):
+                    if set_of[i] != set_of[j] and _close(images[index[i]], images[index[j]]):
+                        pair = (int(set_of[i]), int(set_of[j]))
+                        small, large = sorted(pair, key=lambda at: len(members[at]))
+                        set_of[members[small]] = large
+                        members[large] += members[small]
+                        members[small] = []
+    return [each for each in members if each]
 
 
 def _close(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:

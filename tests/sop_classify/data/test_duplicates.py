@@ -1,6 +1,8 @@
 """Images that are there twice."""
 
 import io
+import itertools
+import time
 
 import numpy as np
 from PIL import Image
@@ -57,3 +59,32 @@ def test_the_hash_by_hand():
     rising = np.tile(np.arange(9, dtype=np.uint8) * 20, (8, 1))
     images = np.stack([rising, rising[:, ::-1]])[..., None].repeat(3, axis=3)
     assert difference_hash(images).tolist() == [2**64 - 1, 0]
+
+
+def test_sets_are_those_of_all_pairs():
+    """Flat pictures have equal hashes: which of them are alike is decided by their pixels."""
+    rng = np.random.default_rng(0)
+    flat = rng.integers(0, 60, (60, 1, 1, 3)).repeat(16, axis=1).repeat(16, axis=2)
+    images = flat.astype(np.uint8)
+    group = list(range(60))
+    for i, j in itertools.combinations(range(60), 2):
+        alike = np.abs(images[i].astype(int) - images[j]).mean() <= 8
+        if alike and group[i] != group[j]:
+            old, new = group[j], group[i]
+            group = [new if each == old else each for each in group]
+    sets = [tuple(i for i in range(60) if group[i] == each) for each in dict.fromkeys(group)]
+    expected = [DuplicateSet(each, exact=False) for each in sets if len(each) > 1]
+    assert 1 < len(expected) < 20
+    assert find_duplicates(images) == expected
+
+
+def test_many_pictures_of_one_scene_or_of_nothing_take_no_time_for_each_pair():
+    """Measured: .1 s of CPU time each; 5 s where all pairs are compared."""
+    rng = np.random.default_rng(0)
+    scene = rng.integers(3, 252, (8, 8, 3)).repeat(4, axis=0).repeat(4, axis=1)
+    frames = (scene + rng.integers(-2, 3, (600, 32, 32, 3))).astype(np.uint8)
+    flat = rng.integers(0, 256, (600, 1, 1, 3), np.uint8).repeat(32, axis=1).repeat(32, axis=2)
+    begin = time.process_time()
+    assert [len(each.index) for each in find_duplicates(frames)] == [600]
+    assert len(find_duplicates(flat)) > 10
+    assert time.process_time() - begin < 3
