@@ -3,10 +3,13 @@
 The data is never written. docs/label_issues.md describes the table of corrections.
 """
 
+import filecmp
 import io
 import os
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +44,7 @@ __all__ = [
     "write_npz",
 ]
 
+_NUMBER = re.compile(r"-\d+(\.[^./]*)?$")  # what `_places` adds to a name
 _SUGGESTED = ("path", "given", "suggested", "is_label_issue")  # columns of label_issues.csv
 ACTIONS = ("accept", "relabel", "keep", "drop")
 
@@ -144,10 +148,11 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
             if not any(row):
                 continue
             cells = dict(zip(columns, row, strict=False))
-            each = Correction(
-                line,
-                *(shown(cells.get(name, "")) for name in ("path", "given", "corrected", "action")),
+            path, given, corrected, action = (
+                shown(cells.get(name, "")) for name in ("path", "given", "corrected", "action")
             )
+            # A spreadsheet begins what is typed with a capital.
+            each = Correction(line, path, given, corrected, action.strip().lower())
             if each.action not in ACTIONS:
                 raise FileError(
                     f"line {line} has the action {each.action!r}; use {', '.join(ACTIONS)}"
@@ -248,6 +253,8 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
     otherwise. What was applied before is no problem.
     """
     by_path = {entry.path: entry for entry in labelled.entries}
+    # Of an image that was moved, and may have got a number.
+    places = by_path.keys() | {_NUMBER.sub(r"\1", path) for path in by_path}
     relabelled: dict[str, str] = {}
     dropped: set[str] = set()
     seen: dict[str, Correction] = {}
@@ -260,7 +267,7 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
             continue
         if earlier is not each or each.action == "keep":
             continue
-        entry = by_path.get(each.path) or by_path.get(_moved(labelled, each))
+        entry = by_path.get(each.path)
         if each.action == "drop":
             if entry is None:
                 already += 1
@@ -270,6 +277,8 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
                 dropped.add(entry.path)
         elif each.corrected not in labelled.classes:
             problems.append(f"{where}: the data has no class {each.corrected!r}")
+        elif entry is None and _moved(labelled, each) in places:
+            already += 1
         elif entry is None:
             problems.append(f"{where}: it is not in the data")
         elif entry.label == each.corrected:
@@ -338,7 +347,7 @@ def write_npz(target: Path, changes: Plan) -> dict[str, str]:
     Raises
     ------
     FileError
-        If the data is no .npz file, or the new one exists or cannot be written.
+        If the data is no .npz file, or the new one exists with other contents or cannot be written.
     """
     if changes.labelled.listing is not None:
         raise FileError("the data is no .npz file; give a folder or a .csv file to write")
@@ -367,8 +376,7 @@ def write_npz(target: Path, changes: Plan) -> dict[str, str]:
         arrays[key] = np.array(new, arrays[key].dtype).reshape(arrays[key].shape)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-    check_target(target)
-    replace_file(target, stream.getvalue())
+    write_new(target, stream.getvalue())
     return places
 
 
@@ -406,7 +414,9 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
         if target.resolve().is_relative_to(source.resolve()):
             raise FileError("it is inside the data, which stays as it is; choose another place")
         if target.exists() and (held := _files_below(target)):
-            if held == set(places.values()):
+            if held == set(places.values()) and all(
+                _same(target / place, listing.files[at], link=link) for at, place in places.items()
+            ):
                 return new
             raise FileError("it is not empty; choose another folder")
         require_folder(target.parent)
@@ -419,10 +429,11 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
             for at, place in places.items():
                 file = part / place
                 file.parent.mkdir(parents=True, exist_ok=True)
-                if link:
-                    file.symlink_to(listing.files[at].resolve())
-                else:
-                    shutil.copy2(listing.files[at], file)
+                with file_errors("copy", listing.files[at]):  # it may have gone
+                    if link:
+                        file.symlink_to(listing.files[at].resolve())
+                    else:
+                        shutil.copy2(listing.files[at], file)
             part.chmod(0o777 & ~_umask())
             if target.is_dir():
                 target.rmdir()
@@ -469,22 +480,31 @@ def _listing(changes: Plan) -> Listing:
 
 def _places(listing: Listing, changes: Plan) -> dict[int, str]:
     """Where each image that stays will be below the new folder, by its position."""
-    places: dict[int, str] = {}
-    taken: set[str] = set()
     root = listing.place if listing.place.is_dir() else listing.place.parent
+    places: dict[int, str] = {}
+    numbers: Counter[str] = Counter()
+    # An image that gets the old name of another would be taken for that one when the same
+    # corrections are applied once more.
+    taken = (
+        {file.relative_to(root).as_posix() for file in listing.files}
+        if listing.by_folder
+        else set[str]()
+    )
     # Those that stay where they are first, so that a newcomer gives way.
     for at, entry in sorted(changes.kept(), key=lambda item: item[1].path in changes.relabelled):
         file = listing.files[at]
         if listing.by_folder:
             parts = list(file.relative_to(root).parts)
-            if entry.path in changes.relabelled:
-                parts[1 if entry.split else 0] = _folder_name(entry.label)
+            if entry.path not in changes.relabelled:
+                places[at] = "/".join(parts)
+                continue
+            parts[1 if entry.split else 0] = _folder_name(entry.label)
         else:
             parts = [*filter(None, [entry.split]), _folder_name(entry.label), file.name]
-        place, number = "/".join(parts), 1
+        wanted = place = "/".join(parts)
         while place in taken:
-            number += 1
-            name = f"{file.stem}-{number}{file.suffix}"
+            numbers[wanted] += 1
+            name = f"{file.stem}-{numbers[wanted] + 1}{file.suffix}"
             place = "/".join([*parts[:-1], name])
         taken.add(place)
         places[at] = place
@@ -495,6 +515,13 @@ def _folder_name(label: str) -> str:
     if "/" in label or "\\" in label or "\0" in label or label.startswith("."):
         raise FileError(f"class {label!r} cannot be the name of a folder; write a .csv file")
     return label
+
+
+def _same(place: Path, file: Path, *, link: bool) -> bool:
+    """Whether what was written earlier is a copy of the file, or a link to it."""
+    if link or place.is_symlink():
+        return link and place.is_symlink() and place.resolve() == file.resolve()
+    return filecmp.cmp(place, file, shallow=False)
 
 
 def _files_below(folder: Path) -> set[str]:

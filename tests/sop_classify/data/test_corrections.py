@@ -116,6 +116,47 @@ def test_corrections_apply_once(folder, tmp_path):
     assert (dict(again.relabelled), again.already, again.problems) == ({}, 1, ())
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "cat/1.png,,cat,dog,accept\ndog/1.png,,dog,cat,accept\n",  # they change places
+        "cat/1.png,,cat,dog,accept\ndog/1.png,,dog,,drop\n",
+        "dog/1.png,,dog,cat,accept\ncat/1.png,,cat,,drop\n",
+    ],
+)
+def test_an_image_is_not_taken_for_another_that_had_its_name(folder, tmp_path, rows):
+    write_folder(tmp_path / "new", planned(folder, HEADER + rows, tmp_path))
+    again = planned(tmp_path / "new", HEADER + rows, tmp_path)
+    assert (dict(again.relabelled), again.dropped, again.problems) == ({}, frozenset(), ())
+    assert again.already == 2
+
+
+def test_a_folder_with_the_same_names_but_other_images_is_refused(tmp_path):
+    for name, grey in ("a", 0), ("b", 50), ("c", 100):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (16, 16), grey).save(tmp_path / "data" / name / "x.png")
+    table = tmp_path / "data" / "all.csv"
+    table.write_text("path,label\na/x.png,cat\nb/x.png,cat\nc/x.png,dog\n")
+    first, second = (
+        planned(table, HEADER + f"{name}/x.png,,cat,dog,accept\n", tmp_path) for name in "ab"
+    )
+    write_folder(tmp_path / "new", first)
+    before = state(tmp_path / "new")
+    assert set(write_folder(tmp_path / "other", second).values()) == before.keys()
+    with pytest.raises(FileError, match="not empty"):
+        write_folder(tmp_path / "new", second)
+    with pytest.raises(FileError, match="not empty"):
+        write_folder(tmp_path / "new", first, link=True)
+    assert write_folder(tmp_path / "new", first).keys() == {"a/x.png", "b/x.png", "c/x.png"}
+    assert state(tmp_path / "new") == before
+
+
+def test_actions_may_begin_with_a_capital(folder, tmp_path):
+    text = HEADER + "cat/1.png,,cat,dog,Accept\ncat/2.png,,cat,,DROP \n"
+    changes = planned(folder, text, tmp_path)
+    assert (dict(changes.relabelled), changes.dropped) == ({"cat/1.png": "dog"}, {"cat/2.png"})
+
+
 def test_splits_stay(folder, tmp_path):
     (folder.parent / "split").mkdir()
     folder.rename(folder.parent / "split" / "train")
@@ -155,7 +196,10 @@ def test_an_npz(tmp_path):
         class_names=np.array(["cat", "dog"]),
     )
     text = HEADER + "train_images[1],,cat,dog,accept\ntrain_images[4],,dog,,drop\n"
-    write_npz(tmp_path / "new.npz", planned(tmp_path / "old.npz", text, tmp_path))
+    for _ in range(2):  # the second time it is there already, the same
+        write_npz(tmp_path / "new.npz", planned(tmp_path / "old.npz", text, tmp_path))
+    with pytest.raises(FileError, match="exists"):
+        write_npz(tmp_path / "new.npz", planned(tmp_path / "old.npz", HEADER, tmp_path))
     new = np.load(tmp_path / "new.npz")
     assert new["train_labels"].tolist() == [0, 1, 0, 1, 1]
     assert (new["train_images"] == images[[0, 1, 2, 3, 5]]).all()
@@ -207,7 +251,7 @@ def test_the_data_is_never_written(folder, tmp_path):
 def test_a_failure_leaves_nothing(folder, tmp_path):
     changes = planned(folder, HEADER, tmp_path)
     (folder / "dog" / "2.png").unlink()
-    with pytest.raises(FileError):
+    with pytest.raises(FileError, match=r"cannot copy '.*dog/2.png': No such file"):
         write_folder(tmp_path / "new", changes)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["corrections.csv", "data"]
 
