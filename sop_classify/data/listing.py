@@ -136,6 +136,12 @@ def list_images(place: Path) -> Listing:
         found.skip_others(place, splits.values())
     else:
         found.add_classes(place, split="")
+    if not found.entries and not found.by_folder and found.skipped:
+        first = found.skipped[0]
+        raise FileError(
+            f"no row of its table names a file with a label (first {first.path!r}: {first.reason})"
+            "; paths begin in the folder of the table"
+        )
     if not found.entries:
         raise FileError(
             "it has no images in class folders; give a folder CLASS/*, folders train/CLASS/* and "
@@ -195,7 +201,7 @@ class _Found:
             if not entry.is_dir():
                 self.skip(entry, "it is in no class folder")
                 continue
-            files = list(self._files(entry, set()))
+            files = list(self._files(entry, {_identity(self._root), _identity(folder)}))
             if not files:
                 self.skip(entry, "the class folder is empty")
             for file in files:
@@ -209,8 +215,7 @@ class _Found:
 
     def _files(self, folder: Path, above: set[tuple[int, int]]) -> Iterator[Path]:
         """Files at any depth; a link to a folder above itself ends there."""
-        status = folder.stat()
-        identity = (status.st_dev, status.st_ino)
+        identity = _identity(folder)
         if identity in above:
             self.skip(folder, "it is a link to a folder above it")
             return
@@ -277,6 +282,11 @@ class _Found:
                 self.skip(file, reason)
             else:
                 self._add(file, label, _SYNONYMS[said.lower()] if said else split)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _splits(folder: Path) -> dict[str, Path]:

@@ -137,6 +137,16 @@ def test_what_is_skipped_is_listed_with_its_reason(tmp_path):
     assert all("\n" not in reason for reason in reasons.values())
 
 
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_a_link_to_the_data_itself_is_not_followed(tmp_path, target):
+    classes(tmp_path / "data" / "train")
+    (tmp_path / "data" / "train" / "a" / "loop").symlink_to(target)
+    data = read_images(tmp_path / "data")
+    assert len(data.paths) == 8
+    [skipped] = data.skipped
+    assert (skipped.path, skipped.reason) == ("train/a/loop", "it is a link to a folder above it")
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -163,7 +173,11 @@ def test_one_line_says_what_is_wrong(tmp_path, files, message):
         ("path,label,split\nx.png,a,dev2\n", "line 2 of t.csv has split 'dev2'"),
         ('path,label\n"x.png,a\n', "line 2 of t.csv"),
         ("", "no column 'path'"),
-        ("path,label\nnowhere.png,a\n", "no images"),
+        ("path,label\n", "no images"),
+        (
+            "path,label\nsub/nowhere.png,a\n",
+            r"no row .* a label \(first 'sub/nowhere.png': No such file .*folder of the table",
+        ),
     ],
 )
 def test_damaged_tables(tmp_path, text, message):
