@@ -80,8 +80,9 @@ def fitted(recipe: Recipe, images: "LabelledImages", *, epochs: int | None, mirr
 
 def cache_of(images: "LabelledImages") -> dict[str, Any] | None:
     """Place and bytes of the pixels that are kept; None for arrays."""
+    # Not of the file, which may be gone: a command that finds changed data makes the cache anew.
     path = images.cache
-    return None if path is None else {"path": str(path), "bytes": path.stat().st_size}
+    return None if path is None else {"path": str(path), "bytes": images.images.nbytes}
 
 
 def describe(images: "LabelledImages") -> None:

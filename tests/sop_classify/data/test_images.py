@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from overparam.files import FileError
+from sop_classify.cli.own_images import cache_of
 from sop_classify.data import pixels
 from sop_classify.data.images import hold_out, read_images, split_csv
 from sop_classify.data.pixels import decode, read_pixels, rows
@@ -252,6 +253,18 @@ def test_the_cache_is_used_and_renewed(tmp_path, cache):
     assert read_images(tmp_path).images.any()
     changed.cache.write_bytes(b"short")
     assert read_images(tmp_path).images.any()
+
+
+def test_the_cache_may_be_made_anew_by_another_while_it_is_used(tmp_path, cache):
+    classes(tmp_path / "data")
+    data = read_images(tmp_path / "data")
+    before = data.images.copy()
+    save(tmp_path / "data" / "a" / "new.png")
+    read_images(tmp_path / "data")
+    assert data.cache is not None
+    assert not data.cache.exists()
+    assert (data.images == before).all()
+    assert cache_of(data) == {"path": str(data.cache), "bytes": before.nbytes}
 
 
 def test_an_interrupt_leaves_no_part_of_the_cache(tmp_path, cache):
