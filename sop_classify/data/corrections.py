@@ -25,6 +25,7 @@ from overparam.files import (
     require_regular_file,
     unfinished,
 )
+from sop_classify.data.images import data_set_in
 from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
 from sop_classify.data.npz import read_arrays, whole_labels
 from sop_classify.data.tables import csv_bytes
@@ -215,9 +216,14 @@ def read_labels(place: Path) -> Labelled:
     Raises
     ------
     FileError
-        If there are none.
+        If there are none, or they are in files of torchvision.
     """
     with file_errors("read", place):
+        if (name := data_set_in(place)) is not None:
+            raise FileError(
+                f"it has {name} in torchvision's files, which are left as they are; corrections go "
+                "to images in files, tables and .npz files"
+            )
         if place.suffix.lower() != ".npz":
             listing = list_images(place)
             classes = frozenset(entry.label for entry in listing.entries)

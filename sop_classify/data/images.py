@@ -29,7 +29,7 @@ from sop_classify.data.npz import read_arrays
 from sop_classify.data.pixels import LARGEST, SMALLEST, common_side, read_pixels, rows
 from sop_classify.data.tables import csv_bytes
 
-__all__ = ["LabelledImages", "hold_out", "read_files", "read_images", "split_csv"]
+__all__ = ["LabelledImages", "data_set_in", "hold_out", "read_files", "read_images", "split_csv"]
 
 StrPath = str | os.PathLike[str]
 
@@ -264,32 +264,38 @@ def _require_classes(names: Sequence[str]) -> None:
 # --- arrays ----------------------------------------------------------------------------------
 
 
+def data_set_in(folder: Path) -> str | None:
+    """The name of the data set that torchvision keeps in a folder, such as "cifar10"; or None."""
+    here = [name for name, files in CIFAR.items() if (folder / files).is_dir()]
+    here += [name for name in _LIKE_MNIST if (folder / name / "raw").is_dir()]
+    return here[0] if here else None
+
+
 def _of_arrays(place: Path) -> LabelledImages | None:
     """The images of an .npz or of a data set of torchvision; None for anything else."""
     if place.suffix.lower() == ".npz":
         return _of_npz(place)
-    for name, folder in CIFAR.items():
-        if (place / folder).is_dir():
-            data = read_cifar(name, place, download=False)
-            parts = {
-                "train": (data.train_images, data.train_labels),
-                "test": (data.test_images, data.test_labels),
-            }
-            return _joined(name, parts, data.class_names)
-    for name in _LIKE_MNIST:
-        if (place / name / "raw").is_dir():
-            from torchvision import datasets  # seconds to import
+    name = data_set_in(place)
+    if name is None:
+        return None
+    if name in CIFAR:
+        data = read_cifar(name, place, download=False)
+        parts = {
+            "train": (data.train_images, data.train_labels),
+            "test": (data.test_images, data.test_labels),
+        }
+        return _joined(name, parts, data.class_names)
+    from torchvision import datasets  # seconds to import
 
-            try:
-                sets = [getattr(datasets, name)(place, train=train) for train in (True, False)]
-            except (OSError, RuntimeError, ValueError) as error:
-                raise FileError(f"{name}/raw is incomplete or damaged") from error
-            parts = {
-                split: (each.data.numpy(), each.targets.numpy())
-                for split, each in zip(("train", "test"), sets, strict=True)
-            }
-            return _joined(name, parts, sets[0].classes)
-    return None
+    try:
+        sets = [getattr(datasets, name)(place, train=train) for train in (True, False)]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileError(f"{name}/raw is incomplete or damaged") from error
+    parts = {
+        split: (each.data.numpy(), each.targets.numpy())
+        for split, each in zip(("train", "test"), sets, strict=True)
+    }
+    return _joined(name, parts, sets[0].classes)
 
 
 def _of_npz(place: Path) -> LabelledImages:

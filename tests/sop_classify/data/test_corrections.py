@@ -108,6 +108,14 @@ def test_labels_of_an_npz_are_whole_numbers_from_0(tmp_path, wrong):
         read_labels(tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize("files", ["cifar-10-batches-py", "cifar-100-python", "KMNIST/raw"])
+def test_data_sets_of_torchvision_are_refused(tmp_path, files):
+    """Their files are no class folders."""
+    (tmp_path / files).mkdir(parents=True)
+    with pytest.raises(FileError, match="torchvision's files, which are left as they are"):
+        read_labels(tmp_path)
+
+
 def test_corrections_apply_once(folder, tmp_path):
     text = HEADER + "cat/1.png,,cat,dog,relabel\n"
     (folder / "dog" / "1.png").unlink()
