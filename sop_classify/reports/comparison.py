@@ -119,7 +119,9 @@ def write_comparison(folder: Path) -> str:
     )
 
     table = io.StringIO()
-    writer = csv.DictWriter(table, ["run", "noise", "method", "seed", *_OTHER, *_COLUMNS])
+    writer = csv.DictWriter(
+        table, ["run", "noise", "method", "seed", *_OTHER, *_COLUMNS], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     replace_file(folder / "comparison.csv", table.getvalue().encode())
