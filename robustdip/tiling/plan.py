@@ -134,7 +134,7 @@ def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
         Height and width of the picture in pixels.
     side : int, optional
         Largest side of a window in pixels, at least 64. None chooses: one tile up to 1024x1024
-        pixels, whatever their shape, else windows of 512x512.
+        pixels, whatever their shape (a side below 64 counts as 64), else windows of 512x512.
 
     Returns
     -------
@@ -154,7 +154,9 @@ def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
     [(0, 100), (100, 200), (200, 300)]
     """
     if side is None:
-        side = max(size) if size[0] * size[1] <= _ONE_TILE else _SIDE
+        # A fit takes the memory of at least SMALLEST_SIDE pixels in each direction.
+        height, width = (max(length, SMALLEST_SIDE) for length in size)
+        side = max(size) if height * width <= _ONE_TILE else _SIDE
     else:
         side = check_count("tile", side, least=SMALLEST_SIDE)
     margin = round(side * _MARGIN)

@@ -46,12 +46,22 @@ def test_every_tile_has_a_seed_of_its_own(size, side, seed):
 
 
 def test_up_to_a_megapixel_is_one_tile():
-    for size in ((1024, 1024), (1, 2**20), (512, 2048), (1, 1)):
+    for size in ((1024, 1024), (1, 2**14), (512, 2048), (1, 1)):
         (tile,) = plan(size)
         assert tile.window == tile.core == (slice(0, size[0]), slice(0, size[1]))
         assert (tile.weights() == 1).all()
     assert len(plan((1024, 1025))) == 9
     assert len(plan((3024, 4032))) == 7 * 9
+
+
+@pytest.mark.parametrize("size", [(1, 16385), (131072, 8), (63, 17000)])
+def test_a_thin_strip_counts_the_memory_of_its_fit(size):
+    """Every side is padded to 64 pixels, so a strip of a pixel takes as much as one of 64."""
+    tiles = plan(size)
+    assert len(tiles) > 1
+    for tile in tiles:
+        assert tile.window_rows[1] - tile.window_rows[0] <= 512
+        assert tile.window_columns[1] - tile.window_columns[0] <= 512
 
 
 def test_a_window_is_as_large_as_it_was_asked_to_be():
