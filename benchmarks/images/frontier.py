@@ -1,10 +1,7 @@
 """What time buys: PSNR of the recipes fast, default and best over their seconds.
 
-    python -m benchmarks.images.frontier
-
-draws frontier.png from the record of `benchmarks.images.quality`, which measures them: per
-corruption the mean over the cases (photograph and seed) that all three have, and their median
-seconds a megapixel.
+From the record of `benchmarks.images.quality`, which measures them: for each corruption the mean
+over the cases (photograph and seed) that all three have, and their median seconds a megapixel.
 """
 
 import statistics
@@ -13,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.logs import QUALITY
 from benchmarks.markdown import STALE, STALE_NOTE, Cell, table, values
 from benchmarks.record import RESULTS, Line, is_current
 
@@ -87,7 +83,3 @@ def draw(lines: Iterable[Line], path: Path) -> None:
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=8, title=STALE_NOTE if old else None, title_fontsize=8)
     figure.savefig(path, dpi=100)
-
-
-if __name__ == "__main__":
-    draw(QUALITY.latest(), FIGURE)
