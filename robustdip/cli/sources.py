@@ -154,6 +154,8 @@ def _require_one_each(paths: list[Path], pictures: list[Source]) -> None:
     for path, source in zip(paths, pictures, strict=True):
         first = made.setdefault(place_of(path), source.path)
         if first is not source.path:
+            if place_of(first) == place_of(source.path):
+                raise FileError(f"{str(first)!r} is named twice; name it once")
             raise FileError(
                 f"two results would be written to {str(path)!r}, of {str(first)!r} and "
                 f"{str(source.path)!r}; restore them into two folders"

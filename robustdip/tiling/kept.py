@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 import robustdip
-from overparam.files import FileError, replace_file
+from overparam.files import FileError, is_part, replace_file
 from robustdip.inputs import Given
 from robustdip.recipes import Recipe
 
@@ -95,10 +95,11 @@ class KeptTiles:
 
 
 def discard(folder: Path) -> None:
-    """Remove the results in a folder, and the folder if nothing else is in it."""
+    """Remove the results in a folder, whole or cut short, and the folder if it is empty then."""
     with suppress(OSError):
-        for path in folder.glob(f"*{_SUFFIX}"):
-            path.unlink()
+        for path in folder.iterdir():
+            if path.suffix == _SUFFIX or is_part(path.name):
+                path.unlink()
         folder.rmdir()
 
 

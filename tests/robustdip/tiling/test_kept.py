@@ -102,6 +102,7 @@ def test_the_command_keeps_tiles_until_the_result_is_written(tmp_path, monkeypat
     kept = tmp_path / ".out.png.tiles"
     kept.mkdir()
     (kept / "mine.txt").write_text("not of the program")
+    (kept / ".0123456789abcdef.part").touch()  # left by a process that was killed
     done(*arguments)
     assert result.exists()
     assert [path.name for path in kept.iterdir()] == ["mine.txt"]
