@@ -11,7 +11,7 @@ say that there is dust.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,9 @@ class Blobs:
     max_width : float
         Width in pixels of the largest blob.
     """
+
+    # A network learns a blob of many pixels from its edges inwards.
+    hidden: ClassVar[bool] = True
 
     prior: float = 0.5
     odds: float = 5.0

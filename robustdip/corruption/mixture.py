@@ -37,7 +37,9 @@ Shapes are weaker evidence: strokes of approximately one colour, lines, blobs. D
 give log odds ℓ for some pixels: there the pattern of all channels has the prior probability e^ℓ
 times that of no channel, instead of its π. The residual decides as elsewhere, so an element that
 the network predicts from its surroundings is clean in spite of ℓ. Until the first
-estimate the network descends with the weight min(1, e^−ℓ), so that it does not learn the damage.
+estimate the network descends with the weight min(1, e^−ℓ), so that it does not learn the damage. Of
+wide shapes, such as dust, it has this factor in all steps. Strokes and lines are too thin to be
+learned from their edges, and half of what is found there is detail, which the network would lack.
 
 The channels of a pixel have a joint density, with the covariance R of
 `robustdip.corruption.channels`.
@@ -168,6 +170,15 @@ class Mixture:
         return MixtureModel(self, problem)
 
 
+def _largest(odds: list[Tensor]) -> Tensor | None:
+    return torch.stack(odds).amax(dim=0) if odds else None
+
+
+def _hiding(odds: Tensor) -> Tensor:
+    """The weight min(1, e^−ℓ) of a pixel of which a shape says that it is damage."""
+    return torch.exp(-odds.clamp(min=0))
+
+
 def steps_per_side(per_pixel: float, valid: Tensor, *, at_most: int) -> int:
     """Number of steps in proportion to the image's side.
 
@@ -288,8 +299,9 @@ class MixtureModel:
         Linear prediction of all residuals of a pixel from its clean ones.
     corrupted_probability : Tensor, shape (1, C, H, W)
         b.
-    shape_odds : Tensor, shape (1, 1, H, W), or None
-        ℓ: log odds by shape of the pattern of all channels; None if there are none.
+    shape_odds, hidden_odds : Tensor, shape (1, 1, H, W), or None
+        ℓ: log odds by shape of the pattern of all channels, of all shapes and of those that are
+        hidden from the network; None if there are none.
     undecided : Tensor, shape (1, C, H, W)
         1 for valid elements of which nothing is certain, and which no detector has found; smaller
         where their shape is evidence of corruption.
@@ -353,10 +365,10 @@ class MixtureModel:
         if problem.clean is not None:
             found &= ~problem.clean
             certain |= problem.clean
-        self.shape_odds = None if found_exactly else self._shape_odds()
+        self.shape_odds, self.hidden_odds = (None, None) if found_exactly else self._shape_odds()
         self.weight = valid * ~found
         if self.shape_odds is not None:
-            self.weight = self.weight * torch.exp(-self.shape_odds.clamp(min=0))
+            self.weight = self.weight * _hiding(self.shape_odds)
         self.undecided = self.weight if problem.clean is None else self.weight * ~problem.clean
         calls_it_clean = torch.einsum("pc,bchw->bphw", 1 - patterns, found.to(y))
         self.impossible = calls_it_clean > 0
@@ -373,17 +385,24 @@ class MixtureModel:
         self.expected_cost: Tensor | None = None
         self.clean_fraction = 0.5  # not estimated yet
 
-    def _shape_odds(self) -> Tensor | None:
-        """ℓ: the largest odds of all detectors of shapes, 0 where elements are certainly clean."""
+    def _shape_odds(self) -> tuple[Tensor | None, Tensor | None]:
+        """ℓ: the largest odds of all shapes, and of those that are hidden from the network.
+
+        0 where elements are certainly clean.
+        """
         problem = self.problem
-        found = [shape.shape_odds(problem.y, problem.valid) for shape in self.settings.shapes]
-        odds = [each for each in found if each is not None]
-        if not odds:
-            return None
-        largest = torch.stack(odds).amax(dim=0)
-        if problem.clean is not None:
-            largest = largest.masked_fill(problem.clean.any(dim=1, keepdim=True), 0)
-        return largest
+        every: list[Tensor] = []
+        hidden: list[Tensor] = []
+        for shape in self.settings.shapes:
+            odds = shape.shape_odds(problem.y, problem.valid)
+            if odds is None:
+                continue
+            if problem.clean is not None:
+                odds = odds.masked_fill(problem.clean.any(dim=1, keepdim=True), 0)
+            every.append(odds)
+            if getattr(shape, "hidden", False):
+                hidden.append(odds)
+        return _largest(every), _largest(hidden)
 
     def loss(self, x: Tensor) -> Tensor:
         """Compute the mean loss, minus the expected cost of corruption before the onset.
@@ -509,6 +528,8 @@ class MixtureModel:
         self.gain = gain if noise is None else self._exact_elsewhere(gain)
         self.weight = (1 - self.corrupted_probability) * valid
         self.clean_fraction = float(self.weight.sum() / valid.sum())
+        if self.hidden_odds is not None:
+            self.weight = self.weight * _hiding(self.hidden_odds)
 
     def _noise(self, residual: Tensor) -> Noise | None:
         """What a compression has added to all elements; None if the damage was not compressed."""

@@ -72,6 +72,26 @@ def test_no_shape_found_is_as_if_nobody_looked():
     assert torch.equal(*results)
 
 
+class Hidden(TwoSquares):
+    hidden = True
+
+
+def test_what_is_hidden_stays_so_when_the_network_explains_it():
+    """A wide shape is learned from its edges inwards; then nothing tells that it is damage."""
+    noisy, _ = marked()
+    weights = {}
+    for shape in (TwoSquares(), Hidden()):
+        model = model_of(tensor(noisy), recipe=with_mixture(RECIPE, shapes=(shape,)))
+        for _ in range(4):
+            model.reestimate(tensor(noisy))  # a network that has learned everything
+        x = tensor(noisy + 0.1).requires_grad_()
+        model.loss(x).backward()
+        pull = x.grad[0].abs().mean(dim=0)
+        weights[type(shape)] = float(pull[40:48, 40:48].mean() / pull[25:35, 25:35].mean())
+    assert weights[TwoSquares] > 0.5
+    assert weights[Hidden] < 2 * np.exp(-8.0)
+
+
 def test_the_network_does_not_learn_what_has_the_shape():
     noisy, _ = marked()
     model = model_of(tensor(noisy), recipe=with_mixture(RECIPE, shapes=(TwoSquares(),)))
