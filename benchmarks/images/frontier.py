@@ -78,6 +78,7 @@ def draw(lines: Iterable[Line], path: Path) -> None:
             place = (point.seconds, point.psnr)
             axis.annotate(point.recipe, place, (4, -10), textcoords="offset points", size=8)
     axis.set_xscale("log")
+    axis.margins(0.12)  # room for the names
     axis.set_xlabel("seconds a megapixel")
     axis.set_ylabel("PSNR (dB)")
     axis.grid(alpha=0.3, which="both")
