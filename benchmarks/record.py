@@ -88,11 +88,15 @@ class Log:
         return any(self._identity(line) == wanted for line in self.lines() if "error" not in line)
 
     def latest(self) -> list[Line]:
-        """Return one line a case: the last that was measured with the present code, if any was."""
+        """Return one line a case: the last that was measured with the present code, if any was.
+
+        They come in the order in which they were measured.
+        """
         kept: dict[str, Line] = {}
         for line in self.lines():
             case = _text(line, self.key)
             if case not in kept or is_current(line) or not is_current(kept[case]):
+                kept.pop(case, None)
                 kept[case] = line
         return list(kept.values())
 
@@ -126,8 +130,12 @@ def plain(settings: Any) -> Any:
 
 
 def only_current(lines: list[Line]) -> list[Line]:
-    """The lines of the present code, or all if there are none: what one cell of a table shows."""
-    return [line for line in lines if is_current(line)] or lines
+    """The lines of one code, which one cell of a table shows: the present one, or the last used.
+
+    Lines of several codes have no mean: the damage that is restored may be another.
+    """
+    current = [line for line in lines if is_current(line)]
+    return current or [line for line in lines if line.get("code") == lines[-1].get("code")]
 
 
 def stamp(folder: Path, group: str) -> None:

@@ -130,7 +130,7 @@ def _noise_rate(
     Those of a test set may be better. So what was trained on stands for what is held out, too:
     then nothing counts as learned by heart, and both fits of the estimate are of the same labels.
     A loss without s teaches the network how frequent wrong labels are, so that its probabilities
-    explain them: cross entropy had 0.06 for 0.20. There the contradicted labels are counted.
+    explain them, and the fit is far too low. There the contradicted labels are counted.
     """
     averaged = training.probability.cpu().numpy()
     if not isinstance(training.recipe, SOPRecipe):

@@ -202,6 +202,25 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.decode().strip()
 
 
+def test_a_cell_shows_lines_of_one_code(tmp_path):
+    """Also of two earlier ones: the mean of both would be of no code at all."""
+
+    def measured(seed: int, value: float, code: str) -> dict:
+        made = {"group": "images", "hash": code}
+        return line("a", "default", value, seed=seed, code=made)
+
+    old = [measured(seed, 30.0, "old") for seed in range(3)]
+    log = Log(tmp_path / "x.jsonl", ("image", "seed"))
+    log.path.write_text(
+        "".join(f"{json.dumps(each)}\n" for each in [*old, measured(1, 33.0, "new")])
+    )
+    shown = record.only_current(log.latest())
+    assert [(each["seed"], each["psnr"]) for each in shown] == [(1, 33.0)]
+    present = line("a", "default", 34.0, seed=2)
+    assert record.only_current([present, *shown]) == [present]
+    assert record.only_current([]) == []
+
+
 def test_dirty_is_about_the_packages_alone(tmp_path, monkeypatch):
     for package in code_hash.PACKAGES:
         (tmp_path / package).mkdir()
