@@ -275,8 +275,8 @@ def test_two_results_of_one_name_are_refused(image, tmp_path):
     assert "two results would be written to" in refused("denoise", image, other, "--force")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path)
-    assert "two results" in refused("denoise", image, tmp_path / "folder/../in.png")
-    assert "two results" in refused("denoise", image, tmp_path / "link" / "in.png", "--force")
+    assert "is named twice" in refused("denoise", image, tmp_path / "folder/../in.png")
+    assert "is named twice" in refused("denoise", image, tmp_path / "link" / "in.png", "--force")
     for extra in ("--save-mask", "--save-corruption", "--compare"):
         line = refused("denoise", image, "-o", tmp_path / "x.png", extra, tmp_path / "x.png")
         assert "two results" in line
