@@ -7,6 +7,7 @@ through the imports of the files that use it.
 
 import ast
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,40 +19,65 @@ _SHARED = (
     "overparam/muon.py",
     "overparam/devices.py",
 )
-GROUPS: dict[str, tuple[str, ...]] = {
-    "images": (
-        *_SHARED,
-        "robustdip/recipes.py",
-        "robustdip/recovery.py",
-        "robustdip/told.py",
-        "robustdip/fitting/**/*.py",
-        "robustdip/corruption/**/*.py",
+_FIT = (
+    *_SHARED,
+    "robustdip/recipes.py",
+    "robustdip/recovery.py",
+    "robustdip/fitting/**/*.py",
+    "robustdip/corruption/**/*.py",
+)
+# What counts only where a caller names the damage.
+_NAMED = (
+    "robustdip/told.py",
+    "robustdip/corruption/blobs.py",
+    "robustdip/corruption/thin_lines.py",
+)
+_TRAINING = (
+    *_SHARED,
+    "sop_classify/recipes.py",
+    "sop_classify/data/image_data.py",
+    "sop_classify/labels/**/*.py",
+    "sop_classify/methods/**/*.py",
+    "sop_classify/training/**/*.py",
+)
+# What is told of the labels after a training.
+_JUDGED = (
+    "sop_classify/labels/class_weights.py",
+    "sop_classify/labels/quality.py",
+    "sop_classify/labels/rate.py",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Source files that decide a result: those of some patterns, without those of others."""
+
+    patterns: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+    def files(self) -> set[Path]:
+        """Return the files.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matches no file.
+        """
+        return _matching(self.patterns) - _matching(self.without)
+
+
+GROUPS: dict[str, Group] = {
+    "images": Group(_FIT, without=_NAMED),
+    "named-damage": Group((*_FIT, *_NAMED)),
+    "large": Group((*_FIT, "robustdip/tiling/**/*.py"), without=_NAMED),
+    "classical": Group(("robustdip/classical.py",)),
+    "shared-defects": Group(
+        ("robustdip/defects.py", "robustdip/synthetic.py", "robustdip/processing.py")
     ),
-    "large": (
-        *_SHARED,
-        "robustdip/recipes.py",
-        "robustdip/recovery.py",
-        "robustdip/fitting/**/*.py",
-        "robustdip/corruption/**/*.py",
-        "robustdip/tiling/**/*.py",
-    ),
-    "classical": ("robustdip/classical.py",),
-    "shared-defects": (
-        "robustdip/defects.py",
-        "robustdip/synthetic.py",
-        "robustdip/processing.py",
-    ),
-    "labels": (
-        *_SHARED,
-        "sop_classify/recipes.py",
-        "sop_classify/data/image_data.py",
-        "sop_classify/labels/**/*.py",
-        "sop_classify/methods/**/*.py",
-        "sop_classify/training/**/*.py",
-    ),
-    "theory": ("overparam/theory/**/*.py",),
+    "labels": Group(_TRAINING, without=_JUDGED),
+    "label-errors": Group((*_TRAINING, "sop_classify/runs/label_errors.py")),
+    "theory": Group(("overparam/theory/**/*.py",)),
 }
-"""Patterns of the files of each group, relative to the repository."""
 
 
 @cache
@@ -67,15 +93,19 @@ def code_hash(group: str) -> str:
     """
     if group not in GROUPS:
         raise ValueError(f"there is no group of code {group!r}; use one of {', '.join(GROUPS)}")
+    # Without the names of the files: where code lies decides no result.
+    parsed = sorted(repr(_plain(ast.parse(path.read_bytes()))) for path in GROUPS[group].files())
+    return hashlib.sha256("\n".join(parsed).encode()).hexdigest()[:16]
+
+
+def _matching(patterns: tuple[str, ...]) -> set[Path]:
     files: set[Path] = set()
-    for pattern in GROUPS[group]:
+    for pattern in patterns:
         found = set(ROOT.glob(pattern))
         if not found:
-            raise ValueError(f"{pattern} of group {group!r} matches no file below {ROOT}")
+            raise ValueError(f"{pattern} matches no file below {ROOT}")
         files |= found
-    # Without the names of the files: where code lies decides no result.
-    parsed = sorted(repr(_plain(ast.parse(path.read_bytes()))) for path in files)
-    return hashlib.sha256("\n".join(parsed).encode()).hexdigest()[:16]
+    return files
 
 
 def _plain(node: object) -> object:

@@ -84,7 +84,11 @@ def told(way: str, kind: str) -> Told:
 
 
 def restore(made: Damaged, case: dict, args: argparse.Namespace) -> None:
-    line = {**circumstances("images"), **case, "steps": args.steps or RECIPES["default"].steps}
+    line = {
+        **circumstances("named-damage"),
+        **case,
+        "steps": args.steps or RECIPES["default"].steps,
+    }
     if DAMAGE.has(line):
         return
     file, wrong = from_float(made.image, np.uint8), made.mask.any(axis=2)

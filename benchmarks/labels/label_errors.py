@@ -94,8 +94,8 @@ def main() -> None:
     options.add_argument("--runs", type=Path, default=ROOT / "runs" / "label-errors")
     args = parse(options)
     NETWORKS.update(NARROW)
-    folder = args.runs / code_hash("labels")
-    stamp(folder, "labels")
+    folder = args.runs / code_hash("label-errors")
+    stamp(folder, "label-errors")
     data = load_data(path=args.data)
     left = args.most
     for seed in args.seeds:
@@ -103,7 +103,7 @@ def main() -> None:
             case = Case(args.data.stem, args.limit, noise, args.network, args.epochs, seed)
             cleanlab = not args.ours
             line = {**vars(case), "cleanlab": cleanlab}
-            if LABEL_ERRORS.has(line | {"code": code("labels")}):
+            if LABEL_ERRORS.has(line | {"code": code("label-errors")}):
                 continue
             parsed = LabelNoise.parse(noise)
             human = (args.human or args.data) if parsed.is_human else None
@@ -128,7 +128,7 @@ def main() -> None:
                 save(paths[part], found)
                 print(case.name, part, round(float(found["seconds"]), 1), flush=True)
             line |= results({part: np.load(path) for part, path in paths.items()}, data.test_labels)
-            LABEL_ERRORS.append(line | circumstances("labels"))
+            LABEL_ERRORS.append(line | circumstances("label-errors"))
             print(line, flush=True)
     print("complete")
 

@@ -41,8 +41,8 @@ def main() -> None:
         for kind, rate in CASES:
             noise = f"{kind} {rate:g}"
             line = {"data": "digits", "noise": noise, "seed": seed}
-            if not PLANTED_ERRORS.has(line | {"code": code("labels")}):
-                line |= measure(images, labels, kind, rate, seed) | circumstances("labels")
+            if not PLANTED_ERRORS.has(line | {"code": code("label-errors")}):
+                line |= measure(images, labels, kind, rate, seed) | circumstances("label-errors")
                 PLANTED_ERRORS.append(line)
                 print(noise, seed, line["auroc"], line["noise_rate"], flush=True)
 
