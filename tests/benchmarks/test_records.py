@@ -59,7 +59,7 @@ def test_a_constant_changes_the_hash_of_its_groups_alone(checkout):
     edit(checkout / "robustdip" / "recipes.py", "steps=601", "steps=600")
     assert changed(before) == set()
     append(checkout / "overparam" / "muon.py", "A = 1\n")
-    assert changed(before) == {"images", "large", "labels"}
+    assert changed(before) == {"images", "named-damage", "large", "labels", "label-errors"}
 
 
 @pytest.mark.parametrize("words", ["# a comment\n", "\n\n\n", '"""Text that nothing reads."""\n'])
