@@ -343,7 +343,7 @@ def _fitted_in_tiles(
     if status == "interrupted" and not history:
         raise KeyboardInterrupt
     canvas.finish()
-    if task.clean is not None and history:  # now with the blends
+    if task.clean is not None and history and status == "completed":  # now with the blends
         quality = TiledQuality(given.values, task.clean)
         for tile in tiles:
             quality.update(tile.core, given.part(tile.core).normalised(canvas.image[tile.core]))

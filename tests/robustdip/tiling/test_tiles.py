@@ -217,6 +217,22 @@ def test_finished_tiles_are_kept_when_it_is_interrupted():
         denoise(image, method=DEFAULT, tile=64, on_step=_interrupt)
 
 
+def test_an_interrupted_run_may_leave_values_that_were_never_read():
+    clean = picture(64, 150)
+    mask = np.zeros(clean.shape[:2], bool)
+    mask[20:44, 10:30] = mask[20:44, 120:140] = True
+    image = np.where(mask[..., None], np.nan, clean)
+
+    def stop(step):
+        if step.tile == 2:
+            raise KeyboardInterrupt
+
+    part = denoise(image, mask=mask, reference=clean, tile=64, steps=2, on_step=stop)
+    assert (part.status, part.fitted) == ("interrupted", 1)
+    assert np.isfinite(part.history[-1]["psnr"])
+    assert np.isnan(part.image[20:44, 120:140]).all()
+
+
 def _interrupt(step):
     raise KeyboardInterrupt
 
