@@ -618,7 +618,8 @@ def corrections(lines: list[Line]) -> str:
     for line in lines:
         cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
     rows = []
-    for case, measured in cases.items():
+    for case, lines in cases.items():
+        measured = _one_a_seed(lines)
         cells = [
             spread([line["corrected"]["accepted"] for line in measured], 0),
             spread([100 * line["wrong"] for line in measured], 1),
@@ -633,12 +634,12 @@ def corrections(lines: list[Line]) -> str:
 
 def noise_rates(lines: list[Line]) -> str:
     """The estimated fraction of wrong labels beside the true one, one training each."""
-    cases: dict[tuple[str, ...], dict[int, Line]] = defaultdict(dict)
+    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
     for line in lines:
-        cases[f"{line['limit']:,}", line["noise"], line["network"]][line["seed"]] = line
+        cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
     rows = []
-    for case, by_seed in cases.items():
-        measured = list(by_seed.values())
+    for case, lines in cases.items():
+        measured = _one_a_seed(lines)
         wrong = [100 * line["wrong"] for line in measured]
         found = [100 * line["noise_rate"][0] for line in measured]
         missed = max(abs(f - w) for f, w in zip(found, wrong, strict=True))
@@ -654,6 +655,11 @@ def noise_rates(lines: list[Line]) -> str:
         rows.append([*case, *(Cell(cell, measured) for cell in cells)])
     head = ["images", "labels", "network", "wrong, %", "estimated, %", "missed by at most, points"]
     return table([*head, "within the interval"], rows)
+
+
+def _one_a_seed(lines: list[Line]) -> list[Line]:
+    """One line of each seed: a case with cleanlab and one without have the same training."""
+    return list({line["seed"]: line for line in only_current(lines)}.values())
 
 
 def folder_memory(lines: list[Line]) -> str:
