@@ -119,7 +119,7 @@ def detected(made: Damaged, kind: str) -> dict[str, float]:
         for shape in model.shapes:  # pyright: ignore[reportAttributeAccessIssue]
             odds = shape.shape_odds(y, torch.ones_like(y))
             if odds is not None:
-                found |= odds[0, 0].numpy() > 1
+                found |= odds[0, 0].numpy() > 0
         shares[f"{way}_energy"] = round(float(error[found].sum() / error.sum()), 3)
         shares[f"{way}_precision"] = (
             round(float((error[found] > 0.06**2).mean()), 3) if found.any() else 1.0

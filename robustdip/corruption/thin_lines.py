@@ -6,14 +6,18 @@ direction, minus the larger mean of the two sides; the middle one of the three c
 line may end and a dot is none. The response is compared with the mean response around it: where
 there is fur or grass, a line must be stronger.
 
-A picture has thin lines of its own, and how bright they are tells nothing. Their length does, a
-little: on eight photographs with scratches or hair, compressed, the log odds that a line is damage
-rise by 0.9 for each factor e of its length. So this detector is for callers who say that there are
-scratches; with its odds, half of what it finds is damage, and the mixture decides which.
+A picture has thin lines of its own. Damage is longer, and crosses what is smooth: the log odds that
+a line is damage are those of a logistic regression on its length, and on its response relative to
+the slopes of the picture beside it. It was fitted to eight photographs with scratches and hair,
+compressed, and weighted by the squared response, which is what a mistake costs. Of a photograph
+that it was not fitted to it ranks the lines with an area under the curve of 0.85; colours, widths
+and the number of lines around add nothing to that. It is calibrated: of the lines with odds of two
+to one, two thirds are damage. So this detector is for callers who say that there are scratches, and
+the mixture decides.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,13 +26,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustdip.corruption.pieces import Pieces, distance_to
+from robustdip.corruption.pieces import Pieces
 
 __all__ = ["ThinLines"]
 
 _DIRECTIONS = 16
 _PART = 5  # pixels of each of the three parts
 _NOISE = 0.01  # response of a picture without any detail
+_LEVEL = 0.001  # a quarter of a grey level; what is smooth has no slope
 _AROUND = 31  # side in pixels of the window whose mean response is compared
 
 
@@ -39,38 +44,42 @@ class ThinLines:
     Attributes
     ----------
     prior : float
-        Log odds that a line is damage, added to those of its length.
-    odds : float
-        Log odds of a pixel in a line that is probably damage.
+        Log odds that a line is damage, added to those of its length and contrast, which are of
+        pictures with lines over 5 % of their area.
     only : {"bright", "dark"} or None
         See `robustdip.corruption.base.ShapeDetector`.
     max_width : float
         Width in pixels of the widest line.
     least_response : float
         Response of a pixel in a line, relative to the mean around it.
+    least_odds : float
+        Log odds below which a line counts like any other place.
     """
 
-    prior: float = 1.5
-    odds: float = 4.0
+    prior: float = 1.0
     only: Literal["bright", "dark"] | None = None
     max_width: float = 3.0
     least_response: float = 1.7
+    least_odds: float = -1.0
 
     def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
         """See `robustdip.corruption.base.ShapeDetector.shape_odds`; any number of channels."""
         height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
         luma = y[0, :3, :height, :width].mean(dim=0).float().cpu()
-        found = self.lines(luma)
+        of_lines = self.log_odds(luma)
+        found = of_lines > self.least_odds
         if not found.any():
             return None
-        away = distance_to(found)
+        scipy: Any = ndimage
+        away, nearest = scipy.distance_transform_edt(~found, return_indices=True)
+        # The pixels beside a line have a part of it.
+        beside = of_lines[tuple(nearest)] * np.select([away == 0, away < 1.5], [1, 0.5])
         odds = y.new_zeros(1, 1, *y.shape[2:])
-        beside = self.odds * np.select([away == 0, away < 1.5], [1, 0.5])
         odds[0, 0, :height, :width] = torch.from_numpy(beside).to(odds)
         return odds
 
-    def lines(self, luma: Tensor) -> NDArray[np.bool_]:
-        """Find the pixels of lines that are probably damage.
+    def log_odds(self, luma: Tensor) -> NDArray[np.float64]:
+        """Log odds that the line through a pixel is damage; -inf outside lines.
 
         Parameters
         ----------
@@ -78,19 +87,18 @@ class ThinLines:
 
         Returns
         -------
-        ndarray of bool, shape (H, W)
+        ndarray, shape (H, W)
         """
         bright, dark = (side.numpy() for side in self._responses(luma))
         around = _NOISE + ndimage.uniform_filter(np.maximum(bright, dark), _AROUND)
-        found = np.zeros(luma.shape, bool)
+        slope = ndimage.gaussian_gradient_magnitude(luma.numpy(), 1)
+        odds = np.full(luma.shape, -np.inf)
         for side, response in (("bright", bright), ("dark", dark)):
-            if self.only not in (None, side):
-                continue
-            pieces = Pieces(response > self.least_response * around)
-            top, bottom, left, right = pieces.boxes().T
-            length = np.hypot(bottom - top, right - left)
-            found |= pieces.those(0.9 * np.log(length) - 4.2 + self.prior > 0)
-        return found
+            if self.only in (None, side):
+                pieces = Pieces(response > self.least_response * around)
+                of_pieces = self.prior + _log_odds(pieces, response, slope)
+                odds = np.maximum(odds, np.append(of_pieces, -np.inf)[pieces.labels])
+        return odds
 
     def _responses(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """How much brighter, and darker, a line through each pixel is than its sides, (H, W)."""
@@ -103,6 +111,15 @@ class ThinLines:
         above = torch.minimum(line - left, line - right).median(dim=1).values
         below = torch.minimum(left - line, right - line).median(dim=1).values
         return above.amax(dim=0).clamp(min=0), below.amax(dim=0).clamp(min=0)
+
+
+def _log_odds(pieces: Pieces, response: NDArray[Any], slope: NDArray[Any]) -> NDArray[np.float64]:
+    """The logistic regression in the module's docstring, for each piece."""
+    top, bottom, left, right = pieces.boxes().T
+    length = np.hypot(bottom - top, right - left)
+    beside = np.sqrt(pieces.mean_beside(slope**2, nearest=3, farthest=8))
+    contrast = (pieces.mean(response) + _LEVEL) / (beside + _LEVEL)
+    return 1.19 * np.log(length) + 1.41 * np.log(contrast) - 6.78
 
 
 def _kernels(aside: float) -> Tensor:

@@ -51,7 +51,7 @@ def test_a_line_that_one_can_hardly_see_is_found_along_its_length():
     rng = np.random.default_rng(0)
     image = (0.5 + rng.normal(0, 0.02, (64, 64, 1))).astype(np.float32)
     image[30, 5:60] += 0.08
-    found = odds(ThinLines(), image) > 3
+    found = odds(ThinLines(), image) > 2
     assert found[30, 10:55].mean() > 0.9
     assert found.mean() < 0.1
     # Nor is an edge a line.
