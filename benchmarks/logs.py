@@ -30,6 +30,10 @@ PEERS = Log(
 )
 LONE_PIXELS = Log(RESULTS / "images" / "lone_pixels.jsonl", ("image", "side", "seed"))
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
+SEAMS = Log(
+    RESULTS / "images" / "seams.jsonl",
+    ("photos", "side", "tile", "kind", "amount", "method", "steps", "seed", "way"),
+)
 LARGE = Log(
     RESULTS / "images" / "large.jsonl",
     ("scene", "photos", "size", "kinds", "then", "share", "seed", "steps"),

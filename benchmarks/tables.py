@@ -366,6 +366,27 @@ def lone_pixels(lines: list[Line]) -> str:
     return table(["photograph", "size", *head, "n"], rows)
 
 
+def seams(lines: list[Line]) -> str:
+    """PSNR of a picture that is restored whole, and of the same one in tiles, near seams or not."""
+    rows = []
+    for (side, tile, kind, amount, method), used in _groups(
+        lines, ("side", "tile", "kind", "amount", "method")
+    ):
+        row: list[str | Cell] = [f"{kind} {amount:.0%}, {side}x{side}, by `{method}`", str(tile)]
+        for place in ("psnr", "psnr_near_seams", "psnr_elsewhere"):
+            means: list[float] = []
+            for way in ("whole", "tiles"):
+                found = [line for line in used if line["way"] == way]
+                means += [statistics.mean(line[place] for line in found)] if found else []
+                row.append(Cell(f"{means[-1]:.2f}" if found else "", found))
+            row.append(Cell(f"{means[1] - means[0]:+.2f}" if len(means) == 2 else "", used))
+        rows.append([*row, str(len({line["seed"] for line in used}))])
+    places = ("everywhere", "near seams", "elsewhere")
+    ways = ("whole", "in tiles", "difference")
+    head = [f"{place}: {way}" for place in places for way in ways]
+    return table(["picture", "tile", *head, "n"], rows)
+
+
 def memory(lines: list[Line]) -> str:
     """Bytes by which a process grows during a fit, beside the prediction."""
     rows = []
@@ -779,6 +800,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/contention": (logs.CONTENTION, contention),
     "images/harm": (logs.HARM, harm),
     "images/peers": (logs.PEERS, peers),
+    "images/seams": (logs.SEAMS, seams),
     "images/lone-pixels": (logs.LONE_PIXELS, lone_pixels),
     "images/memory": (logs.MEMORY, memory),
     "labels/accuracy": (logs.ACCURACY, accuracy),
