@@ -130,9 +130,10 @@ class Detector(Protocol):
 class ShapeDetector(Protocol):
     """Finds what is probably damage by its shape, before the first step; a frozen dataclass.
 
-    A detector of wide shapes, which a network would learn little by little, says by a class
-    variable ``hidden = True`` that the network must not descend on what it finds in any step.
-    Detail that is found by mistake is then known from its surroundings only.
+    A detector whose odds are calibrated says by a class variable ``hidden = True`` that the network
+    must descend on what it finds in no step, the less the higher the odds are. A network would
+    learn damage of many pixels little by little. Detail that is found by mistake is then known from
+    its surroundings only.
     """
 
     @property

@@ -38,8 +38,9 @@ give log odds ℓ for some pixels: there the pattern of all channels has the pri
 times that of no channel, instead of its π. The residual decides as elsewhere, so an element that
 the network predicts from its surroundings is clean in spite of ℓ. Until the first
 estimate the network descends with the weight min(1, e^−ℓ), so that it does not learn the damage. Of
-wide shapes, such as dust, it has this factor in all steps. Strokes and lines are too thin to be
-learned from their edges, and half of what is found there is detail, which the network would lack.
+shapes whose odds are calibrated, as those of blobs and thin lines are, it has this factor in all
+steps, because in a long run it would learn them. Those of strokes are not calibrated, and the
+network would lack the detail among them.
 
 The channels of a pixel have a joint density, with the covariance R of
 `robustdip.corruption.channels`.

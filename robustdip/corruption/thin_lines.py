@@ -17,7 +17,7 @@ the mixture decides.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,6 +55,9 @@ class ThinLines:
     least_odds : float
         Log odds below which a line counts like any other place.
     """
+
+    # In 600 steps a network learns faint lines whose odds are even.
+    hidden: ClassVar[bool] = True
 
     prior: float = 1.0
     only: Literal["bright", "dark"] | None = None
