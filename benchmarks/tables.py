@@ -779,8 +779,8 @@ def low_rank(lines: list[Line]) -> str:
 
 TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     # The README's.
-    "images": (logs.QUALITY, image_summary),
-    "labels": (logs.ACCURACY, label_summary),
+    "readme/images": (logs.QUALITY, image_summary),
+    "readme/labels": (logs.ACCURACY, label_summary),
     # Those of docs/benchmarks.md.
     "images/headline": (logs.QUALITY, image_headline),
     "images/methods": (logs.QUALITY, image_methods),

@@ -6,7 +6,8 @@
 A table stands between <!-- table: NAME --> and <!-- end -->, where NAME is one of
 `benchmarks.tables.TABLES`. What an example prints stands between
 <!-- output of examples/NAME.py --> and <!-- end -->. On the command line a NAME stands also for all
-names below it: `images` makes every table and figure of images, and `examples` runs every example.
+names below it: `images` makes every table and figure of images, `readme` the tables of README.md,
+and `examples` runs every example.
 Tables and figures take seconds, the examples minutes on two CPU cores.
 
 --check compares the tables; --current demands as well that they hold no number of earlier code.
