@@ -30,6 +30,7 @@ PEERS = Log(
 )
 LONE_PIXELS = Log(RESULTS / "images" / "lone_pixels.jsonl", ("image", "side", "seed"))
 MEMORY = Log(RESULTS / "images" / "memory.jsonl")
+LINE_ODDS = Log(RESULTS / "images" / "line_odds.jsonl", ("photos", "side", "seed"))
 SEAMS = Log(
     RESULTS / "images" / "seams.jsonl",
     ("photos", "side", "tile", "kind", "amount", "method", "steps", "seed", "way"),

@@ -366,6 +366,22 @@ def lone_pixels(lines: list[Line]) -> str:
     return table(["photograph", "size", *head, "n"], rows)
 
 
+def line_odds(lines: list[Line]) -> str:
+    """The share of thin lines that is damage, beside the share that their odds say."""
+    rows = []
+    for line in lines:
+        classes = line["classes"]
+        edges = [each["least"] for each in classes[1:]]
+        for each, most in zip(classes, [*edges, None], strict=True):
+            least = each["least"]
+            span = f"{least} to {most}"
+            if least is None or most is None:
+                span = f"below {most}" if least is None else f"above {least}"
+            cells = (str(each["lines"]), f"{each['expected']:.0%}", f"{each['damage']:.0%}")
+            rows.append([span, *(Cell(cell, [line]) for cell in cells)])
+    return table(["log odds", "lines", "expected to be damage", "damage"], rows)
+
+
 def seams(lines: list[Line]) -> str:
     """PSNR of a picture that is restored whole, and of the same one in tiles, near seams or not."""
     rows = []
@@ -800,6 +816,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/contention": (logs.CONTENTION, contention),
     "images/harm": (logs.HARM, harm),
     "images/peers": (logs.PEERS, peers),
+    "images/line-odds": (logs.LINE_ODDS, line_odds),
     "images/seams": (logs.SEAMS, seams),
     "images/lone-pixels": (logs.LONE_PIXELS, lone_pixels),
     "images/memory": (logs.MEMORY, memory),

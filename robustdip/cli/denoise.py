@@ -309,18 +309,17 @@ def denoise(
     """
     extras = [save_corruption, save_mask, save_uncertainty, compare, save_overlay]
     named = images or []
-    if not named and from_file is None:
-        raise typer.BadParameter("give an IMAGE, a folder or a pattern, or --from-file")
-    if output is not None and out_dir is not None:
-        raise typer.BadParameter("give -o or --out-dir, not both")
-    if mask is not None and not (add_mask is None and protect is None):
-        raise typer.BadParameter(
-            "--mask decides every sample; give it without --add-mask and --protect"
-        )
-    if save_defects is not None and not shared_mask:
-        raise typer.BadParameter("--save-defects saves what --shared-mask finds; give both")
-    if shared_mask and defects is not None:
-        raise typer.BadParameter("give --shared-mask or --defects, not both")
+    _demand(named or from_file, "give an IMAGE, a folder or a pattern, or --from-file")
+    _demand(output is None or out_dir is None, "give -o or --out-dir, not both")
+    _demand(
+        mask is None or (add_mask is None and protect is None),
+        "--mask decides every sample; give it without --add-mask and --protect",
+    )
+    _demand(
+        save_defects is None or shared_mask,
+        "--save-defects saves what --shared-mask finds; give both",
+    )
+    _demand(not shared_mask or defects is None, "give --shared-mask or --defects, not both")
     task = Task(
         method=recipe or method,
         told=_told(damage=damage or "auto", strength=strength, only=only, max_size=max_size),
@@ -333,25 +332,27 @@ def denoise(
     )
     with exit_on_error(), ExitStack() as stack:
         found = find_sources(named, listed=from_file, out_dir=out_dir)
-        many = found.collected or len(found.pictures) > 1
-        if many and any(path is not None for path in (output, reference, *extras)):
-            raise typer.BadParameter(
-                "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare "
-                "and --save-overlay take one IMAGE"
-            )
-        if many and report is not None and out_dir is None:
-            raise typer.BadParameter("--report of many IMAGEs needs --out-dir")
-        if engine == "ray" and not many:
-            raise typer.BadParameter("--engine ray takes many IMAGEs; a folder may hold one")
-        if report_each and not many:
-            raise typer.BadParameter("--report-each takes many IMAGEs; give --report FILE for one")
         paths = [source.path for source in found.pictures]
-        streams = STREAM in paths or output == STREAM
+        many = found.collected or len(paths) > 1
+        _demand(
+            not many or all(path is None for path in (output, reference, *extras)),
+            "-o, --reference, --save-corruption, --save-mask, --save-uncertainty, --compare and "
+            "--save-overlay take one IMAGE",
+        )
+        _demand(
+            not many or report is None or out_dir is not None,
+            "--report of many IMAGEs needs --out-dir",
+        )
+        _demand(many or engine != "ray", "--engine ray takes many IMAGEs; a folder may hold one")
+        _demand(
+            many or not report_each, "--report-each takes many IMAGEs; give --report FILE for one"
+        )
+        _demand(
+            STREAM not in paths or not (many or out_dir is not None),
+            "'-' is one IMAGE, on standard input; give it with -o",
+        )
         printed = output == STREAM or (STREAM in paths and output is None)
-        if STREAM in paths:
-            if many or out_dir is not None:
-                raise typer.BadParameter("'-' is one IMAGE, on standard input; give it with -o")
-        if streams:
+        if printed or STREAM in paths:
             scratch = stack.enter_context(scratch_folder())
             if printed:
                 require_no_terminal()
@@ -391,21 +392,15 @@ def denoise(
             refuse_standard_streams([save_defects])
             check_array_or_image(save_defects, inputs=inputs, force=force)
         if shared_mask:
-            from overparam.files import require_folder
-
-            folder = stack.enter_context(scratch_folder())
             if out_dir is None:
                 for _, made in jobs:
                     made.check(inputs, force=force)
             elif not found.collected:  # else it is made, and says what an earlier run has finished
-                require_folder(out_dir)
+                _require_folder(out_dir)
             shared = _shared_defects([image for image, _ in jobs], max_size=defect_size)
-            if save_defects is not None:
-                white = (shared > 0.5).astype("uint8") * 255
-                save(save_defects, map_bytes(save_defects, "defects", shared, white), force=force)
             remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
-            path = folder / "defects.npy"
-            path.write_bytes(map_bytes(path, "defects", shared > 0.5, shared))
+            path = stack.enter_context(scratch_folder()) / "defects.npy"
+            _save_defects(shared, path, wanted=save_defects, force=force)
             files = dataclasses.replace(files, defects=path)
         if found.collected or len(jobs) > 1:
             # Not before: what starts processes takes a while to import.
@@ -439,6 +434,12 @@ def denoise(
 # --- before the computation ----------------------------------------------------------------
 
 
+def _demand(kept: object, message: str) -> None:
+    """Refuse a command whose options contradict each other: wrong usage, exit status 2."""
+    if not kept:
+        raise typer.BadParameter(message)
+
+
 def _shared_defects(images: list[Path], *, max_size: float) -> "np.ndarray":
     """The probabilities of defects that all images share; all are read before one is restored."""
     from robustdip.defects import shared_defects
@@ -446,6 +447,21 @@ def _shared_defects(images: list[Path], *, max_size: float) -> "np.ndarray":
     for image in images:
         require_file(image)
     return shared_defects([picture_from(image).pixels for image in images], max_size=max_size)
+
+
+def _save_defects(shared: "np.ndarray", path: Path, *, wanted: Path | None, force: bool) -> None:
+    """Write where defects are to a scratch file, and the map that a person wants to keep."""
+    wrong = shared > 0.5
+    if wanted is not None:
+        white = wrong.astype("uint8") * 255
+        save(wanted, map_bytes(wanted, "defects", shared, white), force=force)
+    path.write_bytes(map_bytes(path, "defects", wrong, shared))
+
+
+def _require_folder(folder: Path) -> None:
+    from overparam.files import require_folder
+
+    require_folder(folder)
 
 
 def _mask_may_follow(task: Task, paths: list[Path]) -> bool:

@@ -11,8 +11,8 @@ a line is damage are those of a logistic regression on its length, and on its re
 the slopes of the picture beside it. It was fitted to eight photographs with scratches and hair,
 compressed, and weighted by the squared response, which is what a mistake costs. Of a photograph
 that it was not fitted to it ranks the lines with an area under the curve of 0.85; colours, widths
-and the number of lines around add nothing to that. It is calibrated: of the lines with odds of two
-to one, two thirds are damage. So this detector is for callers who say that there are scratches, and
+and the number of lines around add nothing to that. benchmarks/images/line_odds.py measures
+whether these odds are right. So this detector is for callers who say that there are scratches, and
 the mixture decides.
 """
 
