@@ -60,6 +60,18 @@ def test_a_line_that_one_can_hardly_see_is_found_along_its_length():
     assert not odds(ThinLines(), edge).any()
 
 
+def test_a_line_is_the_likelier_damage_the_longer_it_is_and_the_smoother_what_it_crosses():
+    def of_line(length: int, noise: float) -> float:
+        rng = np.random.default_rng(0)
+        image = 0.5 + rng.normal(0, noise, (96, 96, 1))
+        image[48, 8 : 8 + length] += 0.2
+        return float(odds(ThinLines(), image.astype(np.float32))[48, 8 + length // 2])
+
+    # The lengths and slopes differ by a factor of four: odds by 1.2 and 1.4 of its logarithm.
+    assert of_line(80, 0.01) > of_line(20, 0.01) + 1
+    assert of_line(80, 0.01) > of_line(80, 0.04) + 1
+
+
 def test_a_disc_is_a_blob_and_a_bar_is_not():
     down, across = np.mgrid[:64, :64]
     image = np.full((64, 64, 3), 0.4, np.float32)
