@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from robustdip.cli.job import Job, Task
 from robustdip.methods import METHODS
-from robustdip.told import DAMAGE
+from robustdip.told import DAMAGE, Told
 
 if TYPE_CHECKING:
     from robustdip.images.picture import Picture
@@ -30,18 +30,19 @@ def found_lines(job: Job, task: Task, results: "list[Denoised]") -> Iterator[str
         if result.tiles > 1:
             yield _tiles_line(result)
         if METHODS[task.method].takes_certain and masks.mask is None:
-            yield _wrong_line(result, page, told=task.told.damage != ("auto",))
+            yield _wrong_line(result, page, told=task.told)
 
 
-def _wrong_line(result: "Denoised", page: "Picture", *, told: bool) -> str:
+def _wrong_line(result: "Denoised", page: "Picture", *, told: Told) -> str:
     if result.mask.any():
         # Digits that count, because one wrong value of a million is not 0 %.
         return f"{100 * result.mask.mean():.3g}% of the values were found wrong"
     line = "nothing wrong was found"
     if (result.image == page.pixels).all():
         line += ": the result is the input"
-    if told:
-        return f"{line}; --strength 1 finds more, and --mask takes what you mark"
+    if told.damage != ("auto",):
+        more = "--strength 1 finds more, and " if told.strength < 1 else ""
+        return f"{line}; {more}--mask takes what you mark"
     kinds = ", ".join(name for name in DAMAGE if name != "auto")
     return f"{line}. If you see damage, name it (--damage {kinds}) or mark it (--mask)"
 

@@ -41,7 +41,12 @@ def test_the_share_that_was_found_is_that_of_the_mask(bad, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("told", "advice"), [((), "name it (--damage "), (("--damage", "dust"), "--strength 1 ")]
+    ("told", "advice"),
+    [
+        ((), "If you see damage, name it (--damage "),
+        (("--damage", "dust"), "input; --strength 1 finds more, and --mask "),
+        (("--damage", "dust", "--strength", 1), "input; --mask takes what you mark"),
+    ],
 )
 def test_who_gets_the_input_back_is_told_so_and_what_to_do(clean, tmp_path, told, advice):
     out = tmp_path / "out.png"
