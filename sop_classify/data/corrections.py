@@ -5,13 +5,15 @@ The data is never written. docs/label_issues.md describes the table of correctio
 
 import filecmp
 import io
+import math
 import os
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,12 @@ from overparam.files import (
     file_errors,
     replace_file,
     require_folder,
-    require_regular_file,
     unfinished,
 )
 from sop_classify.data.images import data_set_in
-from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown, table_rows
+from sop_classify.data.listing import SPLITS, Entry, Listing, list_images, shown
 from sop_classify.data.npz import read_arrays, whole_labels
-from sop_classify.data.tables import csv_bytes
+from sop_classify.data.tables import csv_bytes, read_table
 
 __all__ = [
     "Correction",
@@ -127,28 +128,26 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
     ----------
     table : Path
     worst : int, optional
-        Take only so many suggestions from the top of a label_issues.csv.
+        Take only so many suggestions of a label_issues.csv: those of the lowest `label_quality`,
+        in whatever order the rows are.
 
     Raises
     ------
     FileError
         If it is damaged, a column is missing, or a row has no path or another action; or `worst`
-        is given for a table of corrections.
+        is given for a table of corrections, or for suggestions without a `label_quality`.
     """
     with file_errors("read", table):
-        columns, rows = _opened(table)
+        columns, rows = read_table(table)
         if set(_SUGGESTED) <= set(columns):
-            return _suggestions(columns, rows)[:worst]
+            return _suggestions(rows, worst=worst)
         if worst is not None:
             raise FileError("it is no label_issues.csv; only of those the worst can be taken")
         for name in ("path", "given", "corrected", "action"):
             if name not in columns:
                 raise FileError(f"it has no column {name!r}")
         corrections = []
-        for line, row in rows:
-            if not any(row):
-                continue
-            cells = dict(zip(columns, row, strict=False))
+        for line, cells in rows:
             path, given, corrected, action = (
                 shown(cells.get(name, "")) for name in ("path", "given", "corrected", "action")
             )
@@ -179,30 +178,36 @@ def count_too_rare(table: Path) -> int:
         If it cannot be read.
     """
     with file_errors("read", table):
-        columns, rows = _opened(table)
-        cells = (dict(zip(columns, row, strict=False)) for _, row in rows)
-        return sum(_true(each, "is_label_issue") and _true(each, "too_rare") for each in cells)
-
-
-def _opened(table: Path) -> tuple[list[str], Iterator[tuple[int, Sequence[str]]]]:
-    """The names of the columns of a table, and its other rows with their lines."""
-    require_regular_file(table.stat().st_mode)
-    rows = table_rows(table)
-    return [cell.strip().lower() for cell in next(rows, (1, []))[1]], rows
+        _, rows = read_table(table)
+        return sum(_true(cells, "is_label_issue") and _true(cells, "too_rare") for _, cells in rows)
 
 
 def _suggestions(
-    columns: Sequence[str], rows: Iterable[tuple[int, Sequence[str]]]
+    rows: Iterable[tuple[int, Mapping[str, str]]], *, worst: int | None
 ) -> list[Correction]:
-    found = []
-    for line, row in rows:
-        cells = dict(zip(columns, row, strict=False))
+    found: list[tuple[float, Correction]] = []
+    for line, cells in rows:
         path, given, suggested = (shown(cells.get(name, "")) for name in _SUGGESTED[:3])
         if _true(cells, "is_label_issue") and not _true(cells, "too_rare"):
             if not path or not suggested:
                 raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
-            found.append(Correction(line, path, given, suggested, "accept"))
-    return found
+            # A person may have sorted the table by something else.
+            quality = 0.0 if worst is None else _quality(line, cells)
+            found.append((quality, Correction(line, path, given, suggested, "accept")))
+    return [each for _, each in sorted(found, key=itemgetter(0))][:worst]
+
+
+def _quality(line: int, cells: Mapping[str, str]) -> float:
+    said = cells.get("label_quality", "")
+    try:
+        quality = float(said)
+    except ValueError:
+        quality = math.nan
+    if math.isnan(quality):
+        raise FileError(
+            f"line {line} has the label_quality {said!r}; to take the worst, a number is needed"
+        )
+    return quality
 
 
 def _true(cells: Mapping[str, str], name: str) -> bool:

@@ -3,8 +3,6 @@
 Pixels are read by `sop_classify.data.pixels`.
 """
 
-import csv
-import io
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overparam.files import FileError, one_line, require_regular_file
+from sop_classify.data.tables import read_table
 
 __all__ = [
     "HIDDEN",
@@ -22,7 +21,6 @@ __all__ = [
     "list_images",
     "natural_order",
     "shown",
-    "table_rows",
 ]
 
 SPLITS = ("train", "val", "test")
@@ -40,7 +38,6 @@ _METADATA = "metadata.csv"
 _PATHS = ("path", "file_name", "filename", "file", "filepath", "image")
 _LABELS = ("label", "class", "category", "class_name", "target")
 _SPLIT_NAMES = ("split", "set", "subset")
-_LARGEST_TABLE = 2**30  # bytes
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,9 @@ def list_images(place: Path) -> Listing:
         found.skip_others(place, splits.values())
     else:
         found.add_classes(place, split="")
-    if not found.entries and not found.by_folder and found.skipped:
+    if not found.entries and not found.by_folder:
+        if not found.skipped:
+            raise FileError("its table has a header and no other row")
         first = found.skipped[0]
         raise FileError(
             f"no row of its table names a file with a label (first {first.path!r}: {first.reason})"
@@ -250,19 +249,16 @@ class _Found:
 
     def add_table(self, table: Path, *, split: str = "") -> None:
         self.by_folder = False
-        rows = table_rows(table)
-        header = next(rows, (1, []))[1]
-        columns = [cell.strip().lower() for cell in header]
+        columns, rows = read_table(table)
         for names in (_PATHS, _LABELS):
             if not set(names) & set(columns):
                 raise FileError(
                     f"{table.name} has no column {names[0]!r} (nor {', '.join(names[1:])}); it has "
                     f"{', '.join(columns[:8])}"
                 )
-        for number, row in rows:
-            cells = dict(zip(columns, map(str.strip, row), strict=False))
+        for number, cells in rows:
             name, label, said = (
-                next((cells.get(column, "") for column in names if column in columns), "")
+                next((cells.get(column, "").rstrip() for column in names if column in columns), "")
                 for names in (_PATHS, _LABELS, _SPLIT_NAMES)
             )
             if said and said.lower() not in _SYNONYMS:
@@ -271,8 +267,6 @@ class _Found:
                     f"{', '.join(_SYNONYMS)}"
                 )
             file = table.parent / name
-            if not any(cells.values()):
-                continue
             if not name or not label:
                 where = f"line {number} of {table.name}"
                 self.skipped.append(
@@ -308,31 +302,6 @@ def _splits(folder: Path) -> dict[str, Path]:
         names = ", ".join(f"{path.name}/" for path in found.values())
         raise FileError(f"it has {names} and no train/; name the training images train/")
     return found
-
-
-def table_rows(table: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table in UTF-8, with commas, semicolons or tabs, each with its line's number.
-
-    Raises
-    ------
-    FileError
-        If it is damaged. The message names the table and the line.
-    """
-    if table.stat().st_size > _LARGEST_TABLE:
-        raise FileError(f"{table.name} has more than {_LARGEST_TABLE} bytes")
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileError(f"{table.name} is no table, or not in UTF-8 ({one_line(error)})") from error
-    head = text.partition("\n")[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True
-    )
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise FileError(f"line {reader.line_num} of {table.name}: {one_line(error)}") from error
 
 
 def _unreadable(file: Path) -> str:

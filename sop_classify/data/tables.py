@@ -1,11 +1,81 @@
-"""Tables as the bytes of CSV files."""
+"""Tables as CSV files: from one to cells, and back."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-__all__ = ["csv_bytes"]
+from overparam.files import FileError, one_line, require_regular_file
+
+__all__ = ["csv_bytes", "read_table"]
+
+_LARGEST_TABLE = 2**30  # bytes
+
+
+def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+    """Read a table in UTF-8, with commas, semicolons or tabs.
+
+    Parameters
+    ----------
+    table : Path
+
+    Returns
+    -------
+    columns : list of str
+        Their names, in small letters.
+    rows : iterator of (int, dict)
+        Each with its last line's number, from 1, and its cells by column; those that a short row
+        lacks are missing. Text in quotation marks is as it stands there, other text without the
+        spaces before it. Blank rows are left out.
+
+    Raises
+    ------
+    FileError
+        If it is damaged. The message names the table and the line; `rows` raises it too.
+    """
+    status = table.stat()
+    require_regular_file(status.st_mode)
+    if status.st_size > _LARGEST_TABLE:
+        raise FileError(f"{table.name} has more than {_LARGEST_TABLE} bytes")
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FileError(f"{table.name} is no table, or not in UTF-8 ({one_line(error)})") from error
+    rows = _rows(table.name, text)
+    header = next(rows, None)
+    if header is None:
+        raise FileError(f"{table.name} is empty")
+    columns = [cell.strip().lower() for cell in header[1]]
+
+    def named() -> Iterator[tuple[int, dict[str, str]]]:
+        for line, cells in rows:
+            # Of a class that is called "a, b" only "a" would be read.
+            if any(cells[len(columns) :]):
+                raise FileError(
+                    f"line {line} of {table.name} has {len(cells)} cells, the header "
+                    f"{len(columns)}: text with a comma needs quotation marks"
+                )
+            yield line, dict(zip(columns, cells, strict=False))
+
+    return columns, named()
+
+
+def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with its last line's number."""
+    head = text.lstrip().partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=max(",;\t", key=head.count),
+        skipinitialspace=True,  # so that quotation marks may follow a space
+        strict=True,
+    )
+    try:
+        for row in reader:
+            if any(map(str.strip, row)):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise FileError(f"line {reader.line_num} of {name}: {one_line(error)}") from error
 
 
 def csv_bytes(rows: Iterable[Sequence[Any]], *, header: Sequence[str] = ()) -> bytes:

@@ -240,7 +240,7 @@ def test_conflicts_are_a_line_each(folder, tmp_path, row, problem):
         (HEADER + "cat/1.png,,cat,dog,delete\n", "line 2 has the action 'delete'"),
         (HEADER + "cat/1.png,,cat,,accept\n", "line 2 has no corrected class"),
         (HEADER + ",,cat,dog,accept\n", "line 2 has no path"),
-        ("", "no column 'path'"),
+        ("", "corrections.csv is empty"),
     ],
 )
 def test_damaged_corrections(folder, tmp_path, text, message):
@@ -285,10 +285,21 @@ def test_a_signal_leaves_nothing(folder, tmp_path, monkeypatch):
 
 def test_suggestions_can_be_accepted_unseen(tmp_path):
     (tmp_path / "label_issues.csv").write_text(
-        "is_label_issue,path,given,suggested,too_rare\n"
-        "True,a,x,y,False\nTRUE,b,x,y,TRUE\nTRUE,c,y,x,FALSE\nFalse,d,x,y,True\n"
+        "is_label_issue,label_quality,path,given,suggested,too_rare\n"
+        "True,.1,a,x,y,False\nTRUE,.2,b,x,y,TRUE\nTRUE,.3,c,y,x,FALSE\nFalse,.4,d,x,y,True\n"
     )  # half of it as a spreadsheet writes it
     table = tmp_path / "label_issues.csv"
     assert count_too_rare(table) == 1
     assert [each.path for each in read_corrections(table)] == ["a", "c"]
     assert [each.path for each in read_corrections(table, worst=1)] == ["a"]
+
+
+def test_the_worst_are_those_of_the_lowest_quality(tmp_path):
+    table = tmp_path / "label_issues.csv"
+    rows = ("True,0.5,a,x,y\n", "True,0.1,b,x,y\n", "False,0.0,c,x,y\n", "True,1e-3,d,x,y\n")
+    table.write_text("is_label_issue,label_quality,path,given,suggested\n" + "".join(rows))
+    assert [each.path for each in read_corrections(table, worst=2)] == ["d", "b"]
+    table.write_text(table.read_text() + "True,low,e,x,y\n")
+    with pytest.raises(FileError, match="line 6 has the label_quality 'low'"):
+        read_corrections(table, worst=1)
+    assert len(read_corrections(table)) == 4

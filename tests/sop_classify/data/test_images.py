@@ -13,6 +13,7 @@ from overparam.files import FileError
 from sop_classify.cli.own_images import cache_of
 from sop_classify.data import pixels
 from sop_classify.data.images import hold_out, read_images, split_csv
+from sop_classify.data.listing import list_images
 from sop_classify.data.pixels import decode, read_pixels, rows
 from tests.helpers.command_line import ROOT, measured
 
@@ -80,6 +81,20 @@ def test_a_table(tmp_path, header, delimiter):
     assert data.class_names == ("9", "10")  # as numbers
     assert data.splits == ("train", "train", "val")
     assert data.images[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+def test_names_in_quotation_marks_are_exact(tmp_path):
+    for name in (" x.png", "a,b.png"):
+        save(tmp_path / name)
+    (tmp_path / "t.csv").write_text(
+        '\npath, label, \r\n" x.png", "red, round",\r\n"a,b.png", 007 \r\n',
+        newline="",
+    )
+    listing = list_images(tmp_path / "t.csv")
+    assert [(entry.path, entry.label) for entry in listing.entries] == [
+        (" x.png", "red, round"),
+        ("a,b.png", "007"),
+    ]
 
 
 def test_metadata_csv_in_a_folder(tmp_path):
@@ -173,8 +188,9 @@ def test_one_line_says_what_is_wrong(tmp_path, files, message):
         ("path\nx.png\n", "no column 'label'"),
         ("path,label,split\nx.png,a,dev2\n", "line 2 of t.csv has split 'dev2'"),
         ('path,label\n"x.png,a\n', "line 2 of t.csv"),
-        ("", "no column 'path'"),
-        ("path,label\n", "no images"),
+        ("", "t.csv is empty"),
+        ("path,label\n", "a header and no other row"),
+        ("path,label\nx.png,red, round\n", "line 2 of t.csv has 3 cells, the header 2"),
         (
             "path,label\nsub/nowhere.png,a\n",
             r"no row .* a label \(first 'sub/nowhere.png': No such file .*folder of the table",

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sop_classify.data.tables import csv_bytes
+from sop_classify.data.tables import csv_bytes, read_table
 
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\r\n\t"))
 ROWS = st.lists(st.tuples(NAME, st.floats(allow_nan=False), st.integers(-9, 9)), max_size=5)
@@ -20,6 +20,14 @@ def test_cells_come_back(rows):
     assert header == "name,score,rank"
     stream = io.StringIO(body, newline="")
     assert [tuple(row) for row in csv.reader(stream, quoting=csv.QUOTE_NONNUMERIC)] == rows
+
+
+@given(ROWS)
+def test_our_own_reader_gives_text_back(tmp_path_factory, rows):
+    table = tmp_path_factory.getbasetemp() / "names.csv"
+    table.write_bytes(csv_bytes([[name] for name, *_ in rows], header=("name",)))
+    read = [cells["name"] for _, cells in read_table(table)[1]]
+    assert read == [name for name, *_ in rows if name.strip()]
 
 
 def test_what_is_written_exactly():
