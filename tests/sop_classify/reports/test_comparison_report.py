@@ -26,6 +26,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+# On how many lines each title of one word stands.
+_LINES_OF_WORDS = """
+[...document.querySelectorAll("thead th")].filter((title) => !title.textContent.includes(" ")).map(
+  (title) => {
+    const range = document.createRange();
+    range.selectNodeContents(title);
+    return range.getClientRects().length;
+  })
+"""
+
+
 @pytest.mark.parametrize(("device", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
 def test_in_a_browser(folder, browser, device, scheme):
     with opened(browser, folder / "comparison.html", device=device, scheme=scheme) as page:
@@ -35,6 +46,9 @@ def test_in_a_browser(folder, browser, device, scheme):
             if line.startswith("| as given"):
                 for cell in line.strip("| ").split(" | "):
                     assert cell in cells
+        lines = page.evaluate(_LINES_OF_WORDS)
+        assert len(lines) > 5
+        assert set(lines) == {1}  # "memori-sed": a table that scrolls breaks no word
         assert page.get_by_text("Skipped: ").is_visible()
         page.get_by_text("symmetric-0.1-sop-0: ").click()
         assert page.locator("g.cell:visible").count() == 9
