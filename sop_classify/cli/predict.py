@@ -4,6 +4,7 @@ Only typer is imported here: `--help` answers before torch could be loaded.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -60,7 +61,7 @@ def predict(
     are predicted.
     """
     with exit_on_error():
-        from overparam.files import check_target, replace_file
+        from overparam.files import check_target, save_file
         from sop_classify.runs.model import MODEL, read_model
 
         files = _files(images)
@@ -82,13 +83,13 @@ def predict(
                         paths.append(path)
                         pixels.append(read)
                 found += _predicted(model, paths, pixels, top, device)
-        if table is not None:
-            replace_file(table, _table(found, top))
         if as_json:
             typer.echo(json.dumps(found))
         else:
             for each in found:
                 typer.echo(_line(each))
+        if table is not None:
+            save_file(table, _table(found, top), replace=True)
         if failed:
             raise typer.Exit(1)
 
@@ -97,18 +98,24 @@ def _files(places: Sequence[Path]) -> list[Path]:
     """The files, and those in the folders at any depth, sorted; what is hidden is left out."""
     found: list[Path] = []
     for place in places:
-        if place.is_dir():
-            inside = (path for path in sorted(place.rglob("*")) if path.is_file())
-            found += [
-                path
-                for path in inside
-                if not any(part.startswith(".") for part in path.relative_to(place).parts)
-            ]
-        else:
-            found.append(place)
+        found += sorted(_inside(place)) if place.is_dir() else [place]
     if not found:
         raise ValueError(f"there is no file in {', '.join(repr(str(place)) for place in places)}")
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Visible files at any depth; links to folders are followed as when a training reads them."""
+    seen: set[Path] = set()  # a folder that is linked from inside itself would never end
+    for at, folders, names in os.walk(folder, followlinks=True):
+        place = Path(at)
+        if place.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(place.resolve())
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = (place / name for name in names if not name.startswith("."))
+        yield from (file for file in files if file.is_file())
 
 
 def _read(

@@ -177,7 +177,9 @@ def differences(old: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     before, after = _flat(old), _flat(now)
     return [
-        f"{key}={before.get(key)!r}, now {after.get(key)!r}"
+        "other images or labels"  # two hashes tell a reader nothing
+        if key == "data.fingerprint"
+        else f"{key}={before.get(key)!r}, now {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
         and not (key.startswith("recipe.") and key not in after)

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +102,31 @@ def test_a_bad_file_costs_a_line_and_the_status(trained, pictures, tmp_path):
     assert all(line.startswith("error: cannot read ") for line in errors)
     assert len(result.stdout.splitlines()) == 30
     assert len(table.read_text().splitlines()) == 31
+
+
+def test_links_to_folders_are_followed_once(trained, pictures, tmp_path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for name in ("a", "b"):
+        (linked / name).symlink_to(pictures)
+    (pictures / "deep" / "up").symlink_to(pictures)
+    result = done("predict", trained.folder, linked, "--json")
+    paths = [Path(line["path"]) for line in json.loads(result.stdout)]
+    assert len(paths) == 30
+    assert {path.relative_to(linked).parts[0] for path in paths} == {"a"}
+
+
+def test_a_table_that_its_folder_no_longer_takes_is_elsewhere(
+    trained, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("overparam.files.check_target", lambda *_, **__: None)  # as it was then
+    picture = pictures / "00.png"
+    result = run("predict", trained.folder, picture, "--csv", tmp_path / "gone" / "table.csv")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{picture}: ")
+    assert "the result is in 'table.csv'" in result.stderr
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
 
 
 def test_a_run_without_a_model_and_no_run(trained, pictures, tmp_path):
