@@ -121,6 +121,9 @@ def read_model(folder: Path) -> Model:
         If there is none, or it is damaged.
     """
     path = folder / MODEL
+    with file_errors("read", folder):
+        if folder.is_file():
+            raise FileError("it is a file; give the folder of a run")
     with file_errors("read", path):
         if folder.is_dir() and not path.exists():
             raise FileError(

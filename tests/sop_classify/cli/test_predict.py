@@ -133,6 +133,8 @@ def test_a_run_without_a_model_and_no_run(trained, pictures, tmp_path):
     message = refused("predict", tmp_path, pictures)
     assert "no model yet" in message
     assert "No such file" in refused("predict", tmp_path / "none", pictures)
+    model = trained.folder / "model.safetensors"
+    assert f"{str(model)!r}: it is a file; give" in refused("predict", model, pictures)
     (tmp_path / "empty").mkdir()
     assert "there is no file in" in refused("predict", trained.folder, tmp_path / "empty")
     for content in (b"junk", trained.folder.joinpath("checkpoint.safetensors").read_bytes()):
