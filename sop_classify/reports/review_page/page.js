@@ -8,6 +8,7 @@ const DIGITS = "1234567890"; // keys of the first ten classes
 const STORE = `sop_classify review ${data.key}`;
 // As `apply-corrections` reads it.
 const COLUMNS = ["path", "split", "given", "corrected", "action", "score", "reviewer", "time"];
+const NEEDED = ["path", "given", "corrected", "action"];
 const DONE = { accept: "Accepted", relabel: "Another class", keep: "Kept", drop: "Dropped" };
 
 const byId = (id) => document.getElementById(id);
@@ -438,10 +439,15 @@ function fiftyOne() {
 
 function parseCsv(text) {
   const rows = [[]];
+  // Spreadsheets of many countries write semicolons, as apply-corrections reads them.
+  const [head] = text.split("\n", 1);
+  const parts = (between) => head.split(between).length;
+  const comma = [",", ";", "\t"].reduce((best, other) => (parts(other) > parts(best) ? other : best));
   // A field, quoted or not, and what ends it.
-  for (const [, inQuotes, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
+  const fields = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r?\\n|$)`, "g");
+  for (const [, inQuotes, plain, end] of text.matchAll(fields)) {
     rows.at(-1).push(inQuotes === undefined ? plain : inQuotes.replaceAll('""', '"'));
-    if (end !== ",") rows.push([]);
+    if (end !== comma) rows.push([]);
   }
   return rows.filter((row) => row.length > 1);
 }
@@ -450,7 +456,7 @@ const identity = (path, label) => JSON.stringify([path, label]);
 
 async function loadCorrections(file) {
   const [head = [], ...rows] = parseCsv((await file.text()).replace(/^\ufeff/, ""));
-  const missing = COLUMNS.filter((name) => !head.includes(name));
+  const missing = NEEDED.filter((name) => !head.includes(name));
   if (missing.length) return problem(`${file.name} has no column ${missing.join(", ")}`);
   const numbers = new Map(items.map((item, i) => [identity(item.path, given(item)), i]));
   const found = new Map();
@@ -460,7 +466,7 @@ async function loadCorrections(file) {
     const known = { drop: null, keep: items[number]?.given };
     const label = row.action in known ? known[row.action] : classes.indexOf(row.corrected);
     if (number === undefined || label === -1 || !Object.hasOwn(DONE, row.action)) continue;
-    found.set(number, { action: row.action, label, time: row.time });
+    found.set(number, { action: row.action, label, time: row.time ?? "" });
   }
   const left = rows.length - found.size;
   problem(left ? `${left} of ${rows.length} rows of ${file.name} are of other labels than these` : "");

@@ -407,6 +407,10 @@ def test_without_storage_it_says_so_and_corrections_can_be_loaded(browser, file,
         saved.write_text("file,label\n1,2\n")
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_contain_text("corrections.csv has no column path")
+        saved.write_text("path;given;corrected;action\ncat/0000.png;cat;ship;relabel\n")  # by hand
+        page.get_by_label("Load corrections.csv").set_input_files(saved)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert decisions(page) == {0: ("relabel", "ship")}
 
 
 @pytest.mark.slow
