@@ -119,7 +119,7 @@ def test_rare_classes_are_said(folder, tmp_path, one_thread):
     [
         (lambda at: None, "No such file"),
         (lambda at: at.mkdir(), "no images in class folders"),
-        (lambda at: at.write_bytes(b""), "no column 'path'"),
+        (lambda at: at.write_bytes(b""), "data is empty"),
         (lambda at: at.write_bytes(b"\xff\xfe\x00"), "not in UTF-8"),
     ],
 )
