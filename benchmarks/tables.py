@@ -628,7 +628,8 @@ def label_errors(lines: list[Line]) -> str:
             cases[f"{line['limit']:,}", line["noise"], training].append(line)
     measures = ("auroc", "average_precision", "precision_100", "precision_500")
     rows = []
-    for case, measured in cases.items():
+    for case, lines in cases.items():
+        measured = only_current(lines)
         theirs = [
             {m: max(line[f"cleanlab {s}"][m] for s in _CLEANLAB) for m in measures}
             for line in measured
