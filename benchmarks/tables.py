@@ -121,7 +121,20 @@ def _by_method(lines: Iterable[Line]) -> dict[tuple[str, float], dict[str, Cells
     for row, cells in quality.rows_of(chosen).items():
         if row.side == _SIDE and set(cells) == set(_IMAGES):
             found[row.kind, row.amount][row.method] = cells
+    for methods in found.values():
+        if "default" in methods:
+            for method, cells in methods.items():
+                methods[method] = _same_seeds(cells, methods["default"])
     return found
+
+
+def _same_seeds(cells: Cells, others: Cells) -> Cells:
+    """The lines of the seeds that others have too: another seed is another damage."""
+    kept: Cells = {}
+    for image, lines in cells.items():
+        seeds = {line["seed"] for line in others[image]}
+        kept[image] = [line for line in lines if line["seed"] in seeds] or lines
+    return kept
 
 
 def _mean(cells: Cells, *, name: str = "psnr", bold: bool = False) -> Cell:

@@ -130,10 +130,10 @@ class Detector(Protocol):
 class ShapeDetector(Protocol):
     """Finds what is probably damage by its shape, before the first step; a frozen dataclass.
 
-    A detector whose odds are calibrated says by a class variable ``hidden = True`` that the network
-    must descend on what it finds in no step, the less the higher the odds are. A network would
-    learn damage of many pixels little by little. Detail that is found by mistake is then known from
-    its surroundings only.
+    A detector whose odds ℓ are calibrated says so by a class variable ``hidden = True``. Then the
+    network descends on what it finds with the weight min(1, e^−ℓ) in all steps, not only until the
+    first estimate, so that it does not learn the damage little by little. Detail that is found by
+    mistake is known from its surroundings only.
     """
 
     @property

@@ -9,11 +9,9 @@ there is fur or grass, a line must be stronger.
 A picture has thin lines of its own. Damage is longer, and crosses what is smooth: the log odds that
 a line is damage are those of a logistic regression on its length, and on its response relative to
 the slopes of the picture beside it. It was fitted to eight photographs with scratches and hair,
-compressed, and weighted by the squared response, which is what a mistake costs. Of a photograph
-that it was not fitted to it ranks the lines with an area under the curve of 0.85; colours, widths
-and the number of lines around add nothing to that. benchmarks/images/line_odds.py measures
-whether these odds are right. So this detector is for callers who say that there are scratches, and
-the mixture decides.
+compressed, and weighted by the squared response, which is what a mistake costs.
+benchmarks/images/line_odds.py measures whether these odds are right. Half of what is found is still
+detail, so this detector is for callers who say that there are scratches, and the mixture decides.
 """
 
 from dataclasses import dataclass
