@@ -10,9 +10,18 @@ With ŷ = argmax p and φ(z) = z clamped from below at ε and divided by its sum
     L_CE  = −mean_i log q_{i, y_i}                       teaches the network (and u),
     L_MSE = mean_i ‖onehot(ŷ_i) + s_i − y_i‖²            teaches v (and u).
 
+In place of onehot(ŷ), which counts every disagreement alike, "posterior" has what the prediction
+says of the true label after it was told the given one, which is wrong with even odds, and then any
+other label with the same probability (Bayes):
+
+    r_c ∝ p_c for c ≠ y,     r_y ∝ (C − 1) p_y,     Σ_c r_c = 1.
+
+A label that is nearly as probable as the network's own choice is hardly doubted: where r_y is near
+1, V stays small. s ends at r − y, the expected error of the label.
+
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
-    v_c ← v_c (1 + 4 α_v/B (1 − V_c)),
+    v_c ← v_c (1 + 4 α_v/B (1 − V_c))                ("posterior": r_c − V_c),
 
 so V stays negligible for about log(1/init) / log(1 + 4 α_v/B) visits, one per epoch, and is then
 soon complete. An example whose label the network keeps contradicting leaves the loss; one that it
@@ -46,6 +55,8 @@ __all__ = [
     "new_state",
 ]
 
+FORMS = ("posterior", "projected", "released", "paper")
+
 # ε of the released code: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
 
@@ -69,13 +80,14 @@ class SOPLoss(Loss):
     consistency : float
         λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
         every call needs `strong_logits`.
-    form : {"projected", "released", "paper"}
+    form : {"posterior", "projected", "released", "paper"}
         "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q). Entries of u
         and v freeze above 1 in absolute value, but not at exactly 1, as in shengliu66/SOP@4d991ce
         with the PyTorch of its time (later versions freeze 1 as well). "paper": u descends L_CE
         alone, u and v are projected to [−1, 1], and the balance acts on the mean of p (Algorithm
         1). "projected": the gradients of "released" with the projection of "paper", so that a label
-        that was given up returns if the network agrees with it later.
+        that was given up returns if the network agrees with it later. "posterior": the same with r
+        in place of onehot(ŷ); ours.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
@@ -106,7 +118,7 @@ class SOPLoss(Loss):
         alpha_v: float = 10.0,
         balance: float = 0.0,
         consistency: float = 0.0,
-        form: Literal["projected", "released", "paper"] = "projected",
+        form: Literal["posterior", "projected", "released", "paper"] = "posterior",
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -118,7 +130,7 @@ class SOPLoss(Loss):
         self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=1e30)
         self.balance = check_real("balance", balance, least=0, most=1e30)
         self.consistency = check_real("consistency", consistency, least=0, most=1e30)
-        self.form = check_choice("form", form, ("projected", "released", "paper"))
+        self.form = check_choice("form", form, FORMS)
         init = check_real("init", init, above=0, below=1)
         if generator is not None:
             check_type("generator", generator, torch.Generator)
@@ -238,7 +250,10 @@ class SOPLoss(Loss):
         raw = (probability + up * label - down).clamp(min=_EPSILON)
         scaled = raw / raw.sum(1, keepdim=True)
         corrected = scaled.clamp(_EPSILON, 1)
-        predicted = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+        if self.form == "posterior":
+            predicted = even_odds(probability.detach(), label)
+        else:
+            predicted = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
         misfit = predicted + up * label - down - label
 
         loss = mean_part(-(corrected * label).sum(1).log(), batch)
@@ -337,6 +352,27 @@ class SOPLoss(Loss):
                 f"strong_logits has shape {tuple(strong_logits.shape)}, logits "
                 f"{tuple(logits.shape)}: they must agree"
             )
+
+
+def even_odds(probability: Tensor, label: Tensor) -> Tensor:
+    """What is probable once the given label is known, which is wrong with even odds.
+
+    r of the module's text. The rate of wrong labels is not known, and need not be.
+
+    Parameters
+    ----------
+    probability : Tensor, shape (B, C)
+        Rows sum to 1.
+    label : Tensor, shape (B, C)
+        1 at the given label, else 0.
+
+    Returns
+    -------
+    Tensor, shape (B, C)
+        Rows sum to 1.
+    """
+    weighted = probability * (1 + (label.shape[1] - 2) * label)
+    return weighted / weighted.sum(1, keepdim=True)
 
 
 def new_state(*shape: int) -> Tensor:

@@ -27,7 +27,7 @@ from sop_classify.recipes import with_settings
 
 F64 = torch.float64
 ROWS = 8
-FORMS = ["projected", "released", "paper"]
+FORMS = ["posterior", "projected", "released", "paper"]
 # Tiny, growing, near the clamp, and beyond it, where the released form freezes. Not 1 itself: what
 # gradient torch.clamp passes there depends on the version of PyTorch.
 MAGNITUDES = [1e-8, 0.03, 0.5, 0.97, 1.3]
@@ -51,6 +51,7 @@ def literal(
 
     Released: every part descends in u and v. Paper: u descends the cross entropy alone, v the
     squared error alone, then both are projected (Algorithm 1). Projected: the first, then that.
+    Posterior: the same, with a belief in place of the hard prediction.
     """
     classes = logits.shape[1]
     logits = logits.clone().requires_grad_()
@@ -61,9 +62,12 @@ def literal(
     p = F.softmax(logits, dim=1)
     q = torch.clamp(p + up - down.detach(), min=1e-4)
     q = torch.clamp(F.normalize(q, p=1, dim=1), 1e-4, 1.0)
-    hard = F.one_hot(logits.argmax(1), classes).to(F64)
+    said = F.one_hot(logits.argmax(1), classes).to(F64)
+    if module.form == "posterior":
+        said = p.detach() * torch.where(y > 0, 1 / 2, 1 / 2 / (classes - 1))  # Bayes
+        said = said / said.sum(1, keepdim=True)
     cross_entropy = torch.mean(-torch.sum(y * torch.log(q), dim=1))
-    squared = F.mse_loss(hard + up - down, y, reduction="sum") / len(y)
+    squared = F.mse_loss(said + up - down, y, reduction="sum") / len(y)
     mean = torch.clamp((p if module.form == "paper" else q).mean(0), 1e-4, 1.0)
     balance = -(torch.log(mean) / classes).sum()
     divergence = F.kl_div(F.log_softmax(strong, 1), p.detach(), reduction="none").sum(1).mean()
