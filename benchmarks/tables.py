@@ -596,7 +596,7 @@ def method_cost(lines: list[Line]) -> str:
 
 
 def sop_forms(lines: list[Line]) -> str:
-    """The three forms of SOP on digits."""
+    """The forms of SOP on digits."""
     rows = [
         [
             form,

@@ -1,4 +1,4 @@
-"""SOP's three forms against each other: 1,000 digits, 40 % of the labels wrong, ten seeds.
+"""SOP's forms against each other: 1,000 digits, 40 % of the labels wrong, ten seeds.
 
     python -m benchmarks.labels.sop_forms [--seeds 10] [--noise 0.4]
 

@@ -3,6 +3,7 @@
 Only typer is imported here: `--help` answers before torch could be loaded.
 """
 
+import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -34,7 +35,11 @@ def predict(
     run: RunFolder,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES", help="Image files, and folders with images in them."),
+        typer.Argument(
+            metavar="IMAGES",
+            help="Image files, folders with images in them, and patterns in quotes, such as "
+            "'photos/*.jpg'.",
+        ),
     ],
     table: Annotated[
         Path | None,
@@ -97,11 +102,21 @@ def predict(
 def _files(places: Sequence[Path]) -> list[Path]:
     """The files, and those in the folders at any depth, sorted; what is hidden is left out."""
     found: list[Path] = []
-    for place in places:
+    for place in chain.from_iterable(map(_matches, places)):
         found += sorted(_inside(place)) if place.is_dir() else [place]
     if not found:
         raise ValueError(f"there is no file in {', '.join(repr(str(place)) for place in places)}")
     return found
+
+
+def _matches(place: Path) -> list[Path]:
+    """What a pattern matches; a file may have the characters of a pattern in its name."""
+    if os.path.lexists(place) or not glob.has_magic(str(place)):
+        return [place]
+    matches = sorted(map(Path, glob.glob(str(place), recursive=True)))
+    if not matches:
+        raise ValueError(f"no file matches {str(place)!r}")
+    return matches
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -116,6 +116,15 @@ def test_links_to_folders_are_followed_once(trained, pictures, tmp_path):
     assert {path.relative_to(linked).parts[0] for path in paths} == {"a"}
 
 
+def test_a_pattern_in_quotes_and_a_file_with_brackets_in_its_name(trained, pictures):
+    (pictures / "00.png").rename(pictures / "[00].png")
+    deep = len(list((pictures / "deep").iterdir()))
+    for given, number in (("0*.png", 4), ("**/0*.png", 9), ("[00].png", 1), ("de*", deep)):
+        found = json.loads(done("predict", trained.folder, pictures / given, "--json").stdout)
+        assert len(found) == number, given
+    assert "no file matches" in refused("predict", trained.folder, pictures / "*.jpg")
+
+
 def test_a_table_that_its_folder_no_longer_takes_is_elsewhere(
     trained, pictures, tmp_path, monkeypatch
 ):
