@@ -312,7 +312,7 @@ class SOPRecipe(Recipe):
     alpha_u: float = 0.0
     alpha_v: float = 0.0
     init: float = setting(1e-8, above=0, below=1)
-    form: Literal["posterior", "projected", "released", "paper"] = "posterior"
+    form: Literal["projected", "posterior", "released", "paper"] = "projected"
     balance: float = 0.0
     consistency: float = 0.0
 

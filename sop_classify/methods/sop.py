@@ -17,7 +17,8 @@ other label with the same probability (Bayes):
     r_c ∝ p_c for c ≠ y,     r_y ∝ (C − 1) p_y,     Σ_c r_c = 1.
 
 A label that is nearly as probable as the network's own choice is hardly doubted: where r_y is near
-1, V stays small. s ends at r − y, the expected error of the label.
+1, V stays small. s ends at r − y, the expected error of the label. That spares right labels that
+are hard to learn; in a long training on few examples it gives way as wrong ones are memorised.
 
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
@@ -44,6 +45,7 @@ from sop_classify.training.loss import Loss, mean_part, never_compiled
 from sop_classify.training.processes import current
 
 __all__ = [
+    "FORMS",
     "SOPLoss",
     "activation_epochs",
     "alpha_for",
@@ -52,10 +54,11 @@ __all__ = [
     "check_floats",
     "class_balance",
     "consistency",
+    "even_odds",
     "new_state",
 ]
 
-FORMS = ("posterior", "projected", "released", "paper")
+FORMS = ("projected", "posterior", "released", "paper")
 
 # ε of the released code: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
@@ -80,7 +83,7 @@ class SOPLoss(Loss):
     consistency : float
         λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
         every call needs `strong_logits`.
-    form : {"posterior", "projected", "released", "paper"}
+    form : {"projected", "posterior", "released", "paper"}
         "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q). Entries of u
         and v freeze above 1 in absolute value, but not at exactly 1, as in shengliu66/SOP@4d991ce
         with the PyTorch of its time (later versions freeze 1 as well). "paper": u descends L_CE
@@ -118,7 +121,7 @@ class SOPLoss(Loss):
         alpha_v: float = 10.0,
         balance: float = 0.0,
         consistency: float = 0.0,
-        form: Literal["posterior", "projected", "released", "paper"] = "posterior",
+        form: Literal["projected", "posterior", "released", "paper"] = "projected",
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:

@@ -382,7 +382,7 @@ def test_settings_are_checked_together():
             "network=vgg",
             "network is 'vgg'; use one of " + ", ".join((*NETWORKS, "or torchvision/NAME")),
         ),
-        ("form=code", "form is 'code'; use one of posterior, projected, released, paper"),
+        ("form=code", "form is 'code'; use one of projected, posterior, released, paper"),
         ("fill=grey", "fill is 'grey'; use one of black, reflect"),
         (
             "activation_epochs=0",

@@ -209,7 +209,7 @@ def test_exactly_one_is_not_frozen(form):
 
 
 def test_u_at_exactly_one_is_not_frozen():
-    module = one_example(alpha_u=0.01, alpha_v=0, form="projected")
+    module = one_example(alpha_u=0.01, alpha_v=0)
     module.u.fill_(1.0)
     logits = torch.zeros(1, 4, dtype=F64)
     logits[0, 0] = 1
@@ -232,7 +232,7 @@ def test_from_the_tiny_start_it_is_cross_entropy_plus_a_hard_error(seed, batch, 
 
 def test_the_posterior_form_ends_at_the_expected_error_of_the_label():
     p = torch.tensor([[0.3, 0.6, 0.1]], dtype=F64)
-    module = one_example(3, alpha_u=0, alpha_v=0.1, init=0.01)
+    module = one_example(3, alpha_u=0, alpha_v=0.1, init=0.01, form="posterior")
     loss = module(p.log(), torch.tensor([0]), torch.tensor([0]))
     # At even odds of an error the given label counts twice against each of the two others.
     r = torch.tensor([[6 / 13, 6 / 13, 1 / 13]], dtype=F64)
@@ -248,7 +248,7 @@ def test_the_posterior_form_ends_at_the_expected_error_of_the_label():
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_a_label_that_is_as_probable_as_any_other_is_an_even_bet(classes):
-    module = one_example(classes, alpha_u=0, alpha_v=0.1, init=0.01)
+    module = one_example(classes, alpha_u=0, alpha_v=0.1, init=0.01, form="posterior")
     for _ in range(500 * classes):
         module(torch.zeros(1, classes, dtype=F64), torch.tensor([0]), torch.tensor([0]))
     _, down = module.parts(torch.tensor([0]))
