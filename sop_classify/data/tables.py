@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, st
     if header is None:
         raise FileError(f"{table.name} is empty")
     columns = [cell.strip().lower() for cell in header[1]]
+    for name, times in Counter(filter(None, columns)).items():
+        if times > 1:
+            raise FileError(f"{table.name} has {times} columns {name!r}; rename all but one")
 
     def named() -> Iterator[tuple[int, dict[str, str]]]:
         for line, cells in rows:

@@ -4,9 +4,11 @@ import csv
 import io
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from overparam.files import FileError
 from sop_classify.data.tables import csv_bytes, read_table
 
 NAME = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\r\n\t"))
@@ -33,3 +35,16 @@ def test_our_own_reader_gives_text_back(tmp_path_factory, rows):
 def test_what_is_written_exactly():
     assert csv_bytes([["a\rb", 1, True, np.float32(0.1)]]) == b'"a\rb",1,True,0.1\n'
     assert csv_bytes([["\udcff"]]) == b'"\\udcff"\n'  # of a name that is not UTF-8
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,label,Label \na.png,cat,dog\n")
+    with pytest.raises(FileError, match="labels.csv has 2 columns 'label'; rename all but one"):
+        read_table(table)
+
+
+def test_columns_without_a_name_are_no_error(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,,\na.png,,\n")  # as spreadsheets end a table
+    assert [cells["path"] for _, cells in read_table(table)[1]] == ["a.png"]
