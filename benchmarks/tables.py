@@ -6,6 +6,7 @@ prints them; `python docs/build.py` writes them into the pages.
 """
 
 import argparse
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -396,24 +397,36 @@ def line_odds(lines: list[Line]) -> str:
 
 
 def seams(lines: list[Line]) -> str:
-    """PSNR of a picture that is restored whole, and of the same one in tiles, near seams or not."""
+    """PSNR of a picture restored whole, in tiles, and in tiles with their seams elsewhere."""
+    places = ("psnr_at_tiles", "psnr_at_moved", "psnr_neither")
     rows = []
     for (side, tile, kind, amount, method), used in _groups(
         lines, ("side", "tile", "kind", "amount", "method")
     ):
         row: list[str | Cell] = [f"{kind} {amount:.0%}, {side}x{side}, by `{method}`", str(tile)]
-        for place in ("psnr", "psnr_near_seams", "psnr_elsewhere"):
-            means: list[float] = []
-            for way in ("whole", "tiles"):
-                found = [line for line in used if line["way"] == way]
-                means += [statistics.mean(line[place] for line in found)] if found else []
-                row.append(Cell(f"{means[-1]:.2f}" if found else "", found))
-            row.append(Cell(f"{means[1] - means[0]:+.2f}" if len(means) == 2 else "", used))
+        for place in ("psnr", *places):
+            means = [_mean_at(place, used, way) for way in ("whole", "tiles", "moved")]
+            texts = ["-" if math.isnan(value) else f"{value:.2f}" for value in means]
+            row.append(Cell(" / ".join(texts), used))
+        # How far "tiles" is ahead at its own seams, less how far it is where "moved" has them.
+        ahead = [_mean_at(p, used, "tiles") - _mean_at(p, used, "moved") for p in places[:2]]
+        gain = (ahead[0] - ahead[1]) / 2
+        row.append(Cell("" if math.isnan(gain) else f"{gain:+.2f}", used))
         rows.append([*row, str(len({line["seed"] for line in used}))])
-    places = ("everywhere", "near seams", "elsewhere")
-    ways = ("whole", "in tiles", "difference")
-    head = [f"{place}: {way}" for place in places for way in ways]
+    head = (
+        "everywhere",
+        "at the seams of tiles",
+        "at those of moved",
+        "at neither",
+        "gain at a seam",
+    )
     return table(["picture", "tile", *head, "n"], rows)
+
+
+def _mean_at(place: str, lines: list[Line], way: str) -> float:
+    """NaN if nothing was measured there: earlier records have not all places."""
+    found = [line[place] for line in lines if line["way"] == way and place in line]
+    return statistics.mean(found) if found else math.nan
 
 
 def memory(lines: list[Line]) -> str:

@@ -4,8 +4,10 @@
                                       [--kind random-valued] [--amount 0.5] [--method fast]
 
 The four PHOTOs lie side by side, moved by a quarter of the side, so that no border between two of
-them is near a seam. PSNR of each way in the whole picture, within a margin of a seam, where two
-tiles count, and elsewhere. Where the picture is harder near the seams, both ways say so.
+them is near a seam. What a picture shows near its seams may be harder or easier than the rest, so
+a third way, "moved", restores it without its first eighth of rows and columns: its seams are at
+other places. PSNR is that of all that a way restores, and, of what the three share, at the seams of
+"tiles" alone (where two tiles count), at those of "moved" alone, and where neither has one.
 """
 
 import time
@@ -24,7 +26,7 @@ from robustdip.quality import psnr
 from robustdip.synthetic import corrupt
 from robustdip.tiling.plan import plan
 
-WAYS = ("whole", "tiles")
+WAYS = ("whole", "tiles", "moved")
 
 
 def main() -> None:
@@ -43,24 +45,31 @@ def main() -> None:
     clean = four_of([Image.open(path).convert("RGB") for path in args.photos], args.side)
     rng = np.random.default_rng(args.seed)
     bad, _ = corrupt(clean, args.kind, args.amount, rng=rng)
-    near = near_seams(args.side, args.tile)
+    cut = args.side // 8
+    places = seams(args.side, args.tile, cut)
     for way in WAYS:
         line: Line = {**circumstances("large"), **case, "way": way}
         if SEAMS.has(line):
             continue
         begin = time.perf_counter()
-        tile = args.tile if way == "tiles" else args.side
+        first = cut if way == "moved" else 0
         result = denoise(
-            bad, method=args.method, tile=tile, steps=args.steps, seed=args.seed, device="cpu"
+            np.ascontiguousarray(bad[first:, first:]),
+            method=args.method,
+            tile=args.side if way == "whole" else args.tile,
+            steps=args.steps,
+            seed=args.seed,
+            device="cpu",
         )
         line |= {
             "seconds": round(time.perf_counter() - begin, 1),
             "tiles": result.tiles,
             "disagreement": result.disagreement,
-            "psnr": round(psnr(clean, result.image), 3),
-            "psnr_near_seams": round(psnr(clean[near], result.image[near]), 3),
-            "psnr_elsewhere": round(psnr(clean[~near], result.image[~near]), 3),
+            "psnr": round(psnr(clean[first:, first:], result.image), 3),
         }
+        shared, truth = result.image[cut - first :, cut - first :], clean[cut:, cut:]
+        for place, here in places.items():
+            line[f"psnr_{place}"] = round(psnr(truth[here], shared[here]), 3)
         SEAMS.append(line)
         print({name: value for name, value in line.items() if name != "code"}, flush=True)
 
@@ -74,6 +83,12 @@ def four_of(photos: list[Image.Image], side: int) -> np.ndarray:
     ]
     made = np.block([[[squares[0]], [squares[1]]], [[squares[2]], [squares[3]]]])
     return np.roll(made, (half // 2, half // 2), axis=(0, 1))
+
+
+def seams(side: int, tile: int, cut: int) -> dict[str, np.ndarray]:
+    """Where the seams of "tiles" and of "moved" are, and neither; bool, of what both restore."""
+    tiles, moved = near_seams(side, tile)[cut:, cut:], near_seams(side - cut, tile)
+    return {"at_tiles": tiles & ~moved, "at_moved": moved & ~tiles, "neither": ~(tiles | moved)}
 
 
 def near_seams(side: int, tile: int) -> np.ndarray:
