@@ -79,7 +79,7 @@ def check_target(
     path: StrPath,
     *,
     inputs: Iterable[StrPath] = (),
-    force: bool = False,
+    force: bool | None = None,
     suffixes: Collection[str] | None = None,
 ) -> None:
     """Raise now what would stop `create_file` or `replace_file` later.
@@ -93,8 +93,8 @@ def check_target(
         Where the result will be written.
     inputs : iterable of path
         Files that must survive: `path` may not be one of them, under any name or link.
-    force : bool
-        Allow replacing a file that is there (never an input).
+    force : bool, optional
+        Allow replacing a file that is there (never an input). None where a user cannot ask for it.
     suffixes : collection of str, optional
         What the name may end in, in small letters.
 
@@ -113,7 +113,8 @@ def check_target(
             if os.path.exists(target) and os.path.exists(source) and target.samefile(source):
                 raise FileError("it is an input; choose another name")
         if os.path.lexists(target) and not force:
-            raise FileError("it exists already; choose another name, or force its replacement")
+            hint = "" if force is None else ", or force its replacement"
+            raise FileError(f"it exists already; choose another name{hint}")
         _try_folder(target.parent)
 
 

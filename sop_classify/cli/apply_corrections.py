@@ -64,7 +64,8 @@ def apply_corrections(
     """Apply corrections of labels to a data set.
 
     Says what would change; with --out writes the corrected data, and leaves DATA as it
-    is. Corrections that were applied before are no error.
+    is. Corrections that were applied before are no error, but for an .npz file: there
+    those after a dropped image have another number.
     """
     if link and (out is None or out.suffix.lower() in (".csv", ".npz")):
         raise typer.BadParameter("--link needs --out, a folder")
@@ -121,6 +122,7 @@ def _counts(changes: "Plan") -> dict[str, Any]:
         "relabelled": len(changes.relabelled),
         "dropped": len(changes.dropped),
         "already": changes.already,
+        "absent": changes.absent,
         "problems": len(changes.problems),
         "unchanged": len(changes.labelled.entries) - len(changes.relabelled) - len(changes.dropped),
         "in_test": len(test & (changes.relabelled.keys() | changes.dropped)),
@@ -146,6 +148,8 @@ def _report(counts: dict[str, Any], out: Path | None) -> str:
     said = f"{counts['relabelled']} labels changed, {counts['dropped']} images left out"
     if counts["already"]:
         said += f", {counts['already']} corrections applied before"
+    if counts["absent"]:
+        said += f", {counts['absent']} images to drop or keep are not in the data"
     if counts["in_test"]:
         said += f" ({counts['in_test']} of them in the test set)"
     if counts["too_rare"]:

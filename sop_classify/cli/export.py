@@ -19,12 +19,12 @@ def export(
     onnx: Annotated[Path, typer.Option("--onnx", help="New file.")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
-    """Export the network of a run to ONNX.
+    r"""Export the network of a run to ONNX.
 
     The input "images" is float32 (N, 3, H, W), RGB in [0, 1], any N; the network's
     normalisation is part of the graph. The output "probabilities" is (N, classes).
     Class names are in the metadata, as JSON, under "class_names". The file is
-    compared with PyTorch before it is written. Needs pip install 'robustdip[onnx]'.
+    compared with PyTorch before it is written. Needs pip install 'robustdip\[onnx]'.
     """
     with exit_on_error():
         from overparam.files import check_target, replace_file

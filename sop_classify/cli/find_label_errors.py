@@ -81,8 +81,9 @@ def find_label_errors(
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
         read_settings(recipe_for("cpu", method), wishes)
+        folder = out / _TRAINING
+        check_places(data, out, run=folder, resume=resume, processes=processes)
         resume = resume or processes.restarted
-        check_places(data, out, resume=resume or not processes.is_first)
 
         from sop_classify.data.images import read_images
 
@@ -108,7 +109,7 @@ def find_label_errors(
             pair, pair.train_labels, recipe,
             seed=seed, device=device, compile=compile, arguments=arguments,
         )  # fmt: skip
-        run = Run(job, out / _TRAINING)
+        run = Run(job, folder)
         if resume and has_record(run.folder):
             run.resume()
         else:

@@ -12,6 +12,7 @@ from sop_classify.recipes import Recipe, resized
 
 if TYPE_CHECKING:
     from sop_classify.data.images import LabelledImages
+    from sop_classify.training.processes import Processes
 
 __all__ = [
     "Holdout",
@@ -54,9 +55,21 @@ Mirror = Annotated[
 ]
 
 
-def check_places(data: Path, out: Path, *, resume: bool) -> None:
-    """Raise FileError unless there is data, and a run can start, or resume, outside of it."""
+def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "Processes") -> None:
+    """Raise FileError unless there is data, and a run can start, or resume, outside of it.
+
+    Parameters
+    ----------
+    data, out : Path
+    run : Path
+        The folder of the run: `out`, or one in it.
+    resume : bool
+        A run that is there goes on. Where there is none, one starts, and stderr says so.
+    processes : Processes
+        Only the first one looks, and not after a restart: what it would find may be its own.
+    """
     from overparam.files import FileError, file_errors
+    from sop_classify.runs.record import has_record
     from sop_classify.runs.run import require_new
 
     with file_errors("read", data):
@@ -64,8 +77,11 @@ def check_places(data: Path, out: Path, *, resume: bool) -> None:
     with file_errors("write to", out):
         if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
             raise FileError("it is inside the data, where it would be read as a class")
-    if not resume:
-        require_new(out)
+    if processes.restarted or not processes.is_first or (resume and has_record(run)):
+        return
+    require_new(out)
+    if resume:
+        typer.echo(f"note: there is nothing to resume in {str(out)!r}; a new run starts", err=True)
 
 
 def fitted(recipe: Recipe, images: "LabelledImages", *, epochs: int | None, mirror: bool) -> Recipe:
@@ -87,6 +103,8 @@ def cache_of(images: "LabelledImages") -> dict[str, Any] | None:
 
 def describe(images: "LabelledImages") -> None:
     """Say on stderr what was read and what was left out."""
+    from sop_classify.data.listing import HIDDEN
+
     height, width = images.images.shape[1:3]
     parts = {split: len(images.index(split)) for split in ("train", "val", "test")}
     said = ", ".join(f"{number:,} {split}" for split, number in parts.items() if number)
@@ -94,8 +112,10 @@ def describe(images: "LabelledImages") -> None:
     if cache := cache_of(images):
         typer.echo(f"pixels: {cache['bytes'] / 1e6:.1f} MB in {cache['path']!r}", err=True)
     if images.holdout is not None:
-        typer.echo(f"held out {images.holdout:.0%} of each class: see split.csv", err=True)
-    for skipped in images.skipped[:3]:
+        said = f"held out about {images.holdout:.0%} of each class that is not too small for it"
+        typer.echo(f"{said}: see split.csv", err=True)
+    told = [skipped for skipped in images.skipped if skipped.reason != HIDDEN]
+    for skipped in told[:3]:
         typer.echo(f"skipped {skipped.path!r}: {skipped.reason}", err=True)
-    if len(images.skipped) > 3:
-        typer.echo(f"skipped {len(images.skipped) - 3} more: see skipped.csv", err=True)
+    if len(told) > 3:
+        typer.echo(f"skipped {len(told) - 3} more: see skipped.csv", err=True)

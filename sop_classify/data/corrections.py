@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -102,6 +102,8 @@ class Plan:
         Paths of images to leave out.
     already : int
         Decisions that are fulfilled before anything is done.
+    absent : int
+        Decisions to drop or to keep an image that is not there: dropped before, or never there.
     problems : tuple of str
         Decisions that cannot be carried out, a line each.
     """
@@ -110,6 +112,7 @@ class Plan:
     relabelled: Mapping[str, str]
     dropped: frozenset[str]
     already: int
+    absent: int
     problems: tuple[str, ...]
 
     def kept(self) -> list[tuple[int, Entry]]:
@@ -179,7 +182,10 @@ def count_too_rare(table: Path) -> int:
     """
     with file_errors("read", table):
         _, rows = read_table(table)
-        return sum(_true(cells, "is_label_issue") and _true(cells, "too_rare") for _, cells in rows)
+        return sum(
+            _true(line, cells, "is_label_issue") and _true(line, cells, "too_rare")
+            for line, cells in rows
+        )
 
 
 def _suggestions(
@@ -188,7 +194,7 @@ def _suggestions(
     found: list[tuple[float, Correction]] = []
     for line, cells in rows:
         path, given, suggested = (shown(cells.get(name, "")) for name in _SUGGESTED[:3])
-        if _true(cells, "is_label_issue") and not _true(cells, "too_rare"):
+        if _true(line, cells, "is_label_issue") and not _true(line, cells, "too_rare"):
             if not path or not suggested:
                 raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
             # A person may have sorted the table by something else.
@@ -210,9 +216,12 @@ def _quality(line: int, cells: Mapping[str, str]) -> float:
     return quality
 
 
-def _true(cells: Mapping[str, str], name: str) -> bool:
-    """Whether a cell says True; a spreadsheet writes TRUE."""
-    return cells.get(name, "").lower() == "true"
+def _true(line: int, cells: Mapping[str, str], name: str) -> bool:
+    """Whether a cell says True; a spreadsheet writes TRUE, in other languages another word."""
+    said = cells.get(name, "").strip().lower()
+    if said not in ("true", "false", "1", "0", ""):
+        raise FileError(f"line {line} has the {name} {said!r}; use True or False")
+    return said in ("true", "1")
 
 
 def read_labels(place: Path) -> Labelled:
@@ -261,7 +270,8 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
 
     A correction is a problem if its image is not there, if the image has neither the given nor the
     corrected class now, if the corrected class is none of the data's, or if another line decides
-    otherwise. What was applied before is no problem.
+    otherwise. What was applied before is no problem. In an .npz file the given class is needed,
+    because its images have numbers, and those after a dropped one move up.
     """
     by_path = {entry.path: entry for entry in labelled.entries}
     # Of an image that was moved, and may have got a number.
@@ -269,36 +279,54 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
     relabelled: dict[str, str] = {}
     dropped: set[str] = set()
     seen: dict[str, Correction] = {}
-    problems, already = [], 0
-    for each in corrections:
+    problems, already, absent = [], 0, 0
+    for said in corrections:
+        each = _without_spaces(said, by_path.keys(), labelled.classes)
         where = f"line {each.line}, {each.path!r}"
         earlier = seen.setdefault(each.path, each)
         if _wish(earlier) != _wish(each):
             problems.append(f"{where}: line {earlier.line} decides otherwise")
             continue
-        if earlier is not each or each.action == "keep":
+        if earlier is not each:
             continue
         entry = by_path.get(each.path)
-        if each.action == "drop":
-            if entry is None:
-                already += 1
-            elif each.given not in ("", entry.label):
-                problems.append(f"{where}: its class is {entry.label!r}, not {each.given!r}")
-            else:
-                dropped.add(entry.path)
-        elif each.corrected not in labelled.classes:
+        change = each.action in ("accept", "relabel")
+        if change and each.corrected not in labelled.classes:
             problems.append(f"{where}: the data has no class {each.corrected!r}")
+        elif entry is None and not change:
+            absent += 1
         elif entry is None and _moved(labelled, each) in places:
             already += 1
         elif entry is None:
             problems.append(f"{where}: it is not in the data")
-        elif entry.label == each.corrected:
+        elif each.action == "keep":
+            continue
+        elif labelled.listing is None and not each.given:
+            problems.append(f"{where}: in an .npz file the given class is needed too")
+        elif change and entry.label == each.corrected:
             already += 1
         elif each.given not in ("", entry.label):
             problems.append(f"{where}: its class is {entry.label!r}, not {each.given!r}")
-        else:
+        elif change:
             relabelled[entry.path] = each.corrected
-    return Plan(labelled, relabelled, frozenset(dropped), already, tuple(problems))
+        else:
+            dropped.add(entry.path)
+    return Plan(labelled, relabelled, frozenset(dropped), already, absent, tuple(problems))
+
+
+def _without_spaces(
+    correction: Correction, paths: Collection[str], classes: Collection[str]
+) -> Correction:
+    """Without spaces at the end of what is not there with them, as tables of data are read."""
+    path, given, corrected = (
+        said if said in known else said.rstrip()
+        for said, known in (
+            (correction.path, paths),
+            (correction.given, classes),
+            (correction.corrected, classes),
+        )
+    )
+    return replace(correction, path=path, given=given, corrected=corrected)
 
 
 def _wish(correction: Correction) -> tuple[str, str]:
@@ -313,7 +341,9 @@ def _moved(labelled: Labelled, correction: Correction) -> str:
         return ""
     parts = correction.path.split("/")
     for at in range(min(2, len(parts) - 1)):  # CLASS/... or SPLIT/CLASS/...
-        if parts[at] == correction.given:
+        if parts[at] == correction.given or (
+            not correction.given and parts[at] in labelled.classes
+        ):
             return "/".join([*parts[:at], correction.corrected, *parts[at + 1 :]])
     return ""
 

@@ -191,7 +191,11 @@ class _Found:
         elif (earlier.label, earlier.split) == (shown(label), split):
             self.skip(file, "it is listed twice")
         else:
-            self.skip(file, f"it is listed before as {earlier.label!r}, here as {label!r}")
+            was, now = (
+                f"{one!r} in {part}" if part else repr(one)
+                for one, part in ((earlier.label, earlier.split), (shown(label), split))
+            )
+            self.skip(file, f"it is listed before as {was}, here as {now}: the first row counts")
 
     # --- folders ---------------------------------------------------------------------------
 

@@ -446,30 +446,32 @@ function parseCsv(text) {
   // A field, quoted or not, and what ends it.
   const fields = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r?\\n|$)`, "g");
   for (const [, inQuotes, plain, end] of text.matchAll(fields)) {
-    rows.at(-1).push(inQuotes === undefined ? plain : inQuotes.replaceAll('""', '"'));
+    rows.at(-1).push(inQuotes === undefined ? plain.trim() : inQuotes.replaceAll('""', '"'));
     if (end !== comma) rows.push([]);
   }
   return rows.filter((row) => row.length > 1);
 }
 
-const identity = (path, label) => JSON.stringify([path, label]);
-
+// As apply-corrections reads them: names of columns and actions in any case, `given` may be empty.
 async function loadCorrections(file) {
-  const [head = [], ...rows] = parseCsv((await file.text()).replace(/^\ufeff/, ""));
+  const [first = [], ...rows] = parseCsv((await file.text()).replace(/^\ufeff/, ""));
+  const head = first.map((name) => name.toLowerCase());
   const missing = NEEDED.filter((name) => !head.includes(name));
   if (missing.length) return problem(`${file.name} has no column ${missing.join(", ")}`);
-  const numbers = new Map(items.map((item, i) => [identity(item.path, given(item)), i]));
+  const numbers = new Map(items.map((item, i) => [item.path, i]));
   const found = new Map();
   for (const values of rows) {
     const row = Object.fromEntries(head.map((name, place) => [name, values[place] ?? ""]));
-    const number = numbers.get(identity(row.path, row.given));
+    const number = numbers.get(row.path);
+    const action = row.action.toLowerCase();
     const known = { drop: null, keep: items[number]?.given };
-    const label = row.action in known ? known[row.action] : classes.indexOf(row.corrected);
-    if (number === undefined || label === -1 || !Object.hasOwn(DONE, row.action)) continue;
-    found.set(number, { action: row.action, label, time: row.time ?? "" });
+    const label = action in known ? known[action] : classes.indexOf(row.corrected);
+    if (number === undefined || label === -1 || !Object.hasOwn(DONE, action)) continue;
+    if (row.given && row.given !== given(items[number])) continue;
+    found.set(number, { action, label, time: row.time ?? "" });
   }
   const left = rows.length - found.size;
-  problem(left ? `${left} of ${rows.length} rows of ${file.name} are of other labels than these` : "");
+  problem(left ? `${left} of ${rows.length} rows of ${file.name} are of other labels than these, or of no known action` : "");
   if (found.size) decide([...found.keys()], (_, number) => found.get(number));
   show();
   announce(`${found.size} decisions loaded`);

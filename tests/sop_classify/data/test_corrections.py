@@ -136,7 +136,29 @@ def test_an_image_is_not_taken_for_another_that_had_its_name(folder, tmp_path, r
     write_folder(tmp_path / "new", planned(folder, HEADER + rows, tmp_path))
     again = planned(tmp_path / "new", HEADER + rows, tmp_path)
     assert (dict(again.relabelled), again.dropped, again.problems) == ({}, frozenset(), ())
-    assert again.already == 2
+    assert again.already + again.absent == 2
+
+
+def test_an_image_to_drop_that_is_not_there_is_counted_apart(folder, tmp_path):
+    """It may have been dropped before, or its path may be mistyped."""
+    text = HEADER + "cat/1.pgn,,cat,,drop\ndog/9.png,,dog,,keep\ncat/2.png,,cat,,drop\n"
+    changes = planned(folder, text, tmp_path)
+    assert (changes.dropped, changes.already, changes.absent) == ({"cat/2.png"}, 0, 2)
+    assert changes.problems == ()
+
+
+def test_corrections_without_a_given_class_apply_once(folder, tmp_path):
+    text = HEADER + "cat/1.png,,,dog,relabel\n"
+    write_folder(tmp_path / "new", planned(folder, text, tmp_path))
+    again = planned(tmp_path / "new", text, tmp_path)
+    assert (dict(again.relabelled), again.already, again.problems) == ({}, 1, ())
+
+
+def test_spaces_at_the_end_are_left_out_unless_a_class_ends_so(folder, tmp_path):
+    text = HEADER + "cat/1.png ,,cat  ,dog ,relabel\n"
+    assert dict(planned(folder, text, tmp_path).relabelled) == {"cat/1.png": "dog"}
+    (folder / "dog").rename(folder / "dog ")
+    assert dict(planned(folder, text, tmp_path).relabelled) == {"cat/1.png": "dog "}
 
 
 def test_a_folder_with_the_same_names_but_other_images_is_refused(tmp_path):
@@ -233,6 +255,19 @@ def test_conflicts_are_a_line_each(folder, tmp_path, row, problem):
     assert planned(folder, HEADER + row + "\n", tmp_path).problems == (problem,)
 
 
+@pytest.mark.parametrize("row", ["train_images[1],,,,drop", "train_images[1],,,1,relabel"])
+def test_rows_of_an_npz_need_their_given_class(tmp_path, row):
+    """Once a row was dropped, another one has its number."""
+    images = np.zeros((3, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.array([0, 0, 1]))
+    changes = planned(tmp_path / "x.npz", HEADER + row + "\n", tmp_path)
+    assert changes.problems == (
+        "line 2, 'train_images[1]': in an .npz file the given class is needed too",
+    )
+    assert not changes.dropped
+    assert not changes.relabelled
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -292,6 +327,15 @@ def test_suggestions_can_be_accepted_unseen(tmp_path):
     assert count_too_rare(table) == 1
     assert [each.path for each in read_corrections(table)] == ["a", "c"]
     assert [each.path for each in read_corrections(table, worst=1)] == ["a"]
+
+
+def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path):
+    """A spreadsheet in another language writes one, and no suggestion would be accepted."""
+    table = tmp_path / "label_issues.csv"
+    table.write_text("path,given,suggested,is_label_issue\na,x,y,WAHR\nb,x,y,FALSCH\n")
+    for read in read_corrections, count_too_rare:
+        with pytest.raises(FileError, match="line 2 has the is_label_issue 'wahr'; use True or Fa"):
+            read(table)
 
 
 def test_the_worst_are_those_of_the_lowest_quality(tmp_path):

@@ -40,7 +40,7 @@ def test_what_is_written_exactly():
 def test_two_columns_of_one_name_are_refused(tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("path,label,Label \na.png,cat,dog\n")
-    with pytest.raises(FileError, match="labels.csv has 2 columns 'label'; rename all but one"):
+    with pytest.raises(FileError, match=r"labels\.csv has 2 columns 'label'; rename all but one"):
         read_table(table)
 
 

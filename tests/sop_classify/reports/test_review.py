@@ -399,7 +399,9 @@ def test_without_storage_it_says_so_and_corrections_can_be_loaded(browser, file,
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         from playwright.sync_api import expect
 
-        problem = "1 of 5 rows of corrections.csv are of other labels than these"
+        problem = (
+            "1 of 5 rows of corrections.csv are of other labels than these, or of no known action"
+        )
         expect(page.get_by_role("alert")).to_have_text(problem)
         assert decisions(page) == before
         page.keyboard.press("u")  # the loading is one step
@@ -411,6 +413,14 @@ def test_without_storage_it_says_so_and_corrections_can_be_loaded(browser, file,
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_be_hidden()
         assert decisions(page) == {0: ("relabel", "ship")}
+        # As apply-corrections takes it: in any case, with spaces, and whatever the given class is.
+        saved.write_text("Path; Given; Corrected; Action\ncat/0000.png; ; dog ; Relabel\n")
+        page.get_by_label("Load corrections.csv").set_input_files(saved)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert decisions(page) == {0: ("relabel", "dog")}
+        saved.write_text("path,given,corrected,action\ncat/0000.png,,dog,delete\n")
+        page.get_by_label("Load corrections.csv").set_input_files(saved)
+        expect(page.get_by_role("alert")).to_contain_text("or of no known action")
 
 
 @pytest.mark.slow
