@@ -87,6 +87,21 @@ def test_the_tables(folder, tmp_path, one_thread):
     assert "not empty" in refused("find-label-errors", folder, "--out", out, *SMALL)
 
 
+def test_resuming_where_there_is_no_run(folder, tmp_path, one_thread):
+    """A mistyped folder must not look like one that went on, nor another's be written to."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "label_issues.csv").write_text("mine")
+    for command in "find-label-errors", "train":
+        said = refused(command, folder, "--out", foreign, "--resume", *SMALL)
+        assert "not empty" in said
+    assert [entry.name for entry in foreign.iterdir()] == ["label_issues.csv"]
+    assert (foreign / "label_issues.csv").read_text() == "mine"
+    new = tmp_path / "new"
+    result = done("find-label-errors", folder, "--out", new, "--resume", *SMALL)
+    assert f"nothing to resume in {str(new)!r}; a new run starts" in result.stderr
+
+
 def test_test_labels_stand_apart_with_a_warning(folder, tmp_path, one_thread):
     split = tmp_path / "split"
     for name in ("c0", "c1", "c2"):

@@ -280,6 +280,13 @@ def test_help_on_settings(command, methods):
     assert "--set help lists" in text
 
 
+@pytest.mark.parametrize(("command", "extra"), [("export", "onnx"), ("train", "pretrained")])
+def test_help_names_the_extra_that_is_needed(command, extra):
+    """Brackets are markup there unless they are escaped."""
+    text = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    assert f"pip install 'robustdip[{extra}]'" in text
+
+
 def test_no_epochs_are_refused(npz, tmp_path):
     out = tmp_path / "run"
     result = train("--data", npz, "--recipe", "cpu", "--set", "epochs=0", "--out", out)
