@@ -67,8 +67,11 @@ def open_image(
             "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        # Pillow's first clause names the size and the limit.
-        raise FileError(f"{str(error).partition(',')[0]}; crop or downscale it first") from error
+        # Pillow's first words name the size, its next ones a limit that is twice ours.
+        size = str(error).partition(" exceeds")[0]
+        raise FileError(
+            f"{size} exceeds limit of {Image.MAX_IMAGE_PIXELS} pixels; crop or downscale it first"
+        ) from error
     except Exception as error:
         if getattr(error, "errno", None):
             raise FileError(one_line(error)) from error  # the operating system's, not the image's

@@ -157,7 +157,7 @@ def corrupt(
             files.append((save_mask, image_bytes(save_mask, mask.astype(np.uint8) * 255)))
         if save_difference is not None:
             size = from_float(np.abs(truth.difference), np.uint8)
-            data = map_bytes(save_difference, "difference", truth.difference, size)
+            data = map_bytes(save_difference, "difference", source.unit * truth.difference, size)
             files.append((save_difference, data))
         (written, *_), failures = save_all(files, force=force, source=image)
         record = {"output": str(written), "kind": kind, "amount": amount, "then": then or []}

@@ -40,6 +40,7 @@ from robustdip.cli.outputs import Outputs, check_array_or_image, map_bytes, requ
 from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import (
     STREAM,
+    by_its_name,
     print_file,
     require_no_terminal,
     scratch_folder,
@@ -345,6 +346,9 @@ def denoise(
         )
         _demand(many or engine != "ray", "--engine ray takes many IMAGEs; a folder may hold one")
         _demand(
+            gpu_fraction is None or engine == "ray", "--gpu-fraction is for --engine ray; give both"
+        )
+        _demand(
             many or not report_each, "--report-each takes many IMAGEs; give --report FILE for one"
         )
         _demand(
@@ -397,7 +401,7 @@ def denoise(
                     made.check(inputs, force=force)
             elif not found.collected:  # else it is made, and says what an earlier run has finished
                 _require_folder(out_dir)
-            shared = _shared_defects([image for image, _ in jobs], max_size=defect_size)
+            shared = _shared_defects([image for image, _ in jobs], task, max_size=defect_size)
             remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             _save_defects(shared, path, wanted=save_defects, force=force)
@@ -424,9 +428,10 @@ def denoise(
             )
             return
         for image, made in jobs:
-            job = read_job(
-                image, made, task, masks, inputs=inputs, force=force, reference=reference
-            )
+            with by_its_name(image):
+                job = read_job(
+                    image, made, task, masks, inputs=inputs, force=force, reference=reference
+                )
             _say(remarks, quiet=quiet)
             _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 
@@ -440,13 +445,20 @@ def _demand(kept: object, message: str) -> None:
         raise typer.BadParameter(message)
 
 
-def _shared_defects(images: list[Path], *, max_size: float) -> "np.ndarray":
+def _shared_defects(images: list[Path], task: Task, *, max_size: float) -> "np.ndarray":
     """The probabilities of defects that all images share; all are read before one is restored."""
     from robustdip.defects import shared_defects
 
     for image in images:
         require_file(image)
-    return shared_defects([picture_from(image).pixels for image in images], max_size=max_size)
+    frames = [picture_from(image, extension=task.fits_extension).pixels for image in images]
+    for image, frame in zip(images, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            raise ValueError(
+                f"{str(image)!r} has shape {frame.shape}, the first image {frames[0].shape}; "
+                "--shared-mask needs images of one camera or scanner, which agree"
+            )
+    return shared_defects(frames, max_size=max_size)
 
 
 def _save_defects(shared: "np.ndarray", path: Path, *, wanted: Path | None, force: bool) -> None:

@@ -229,7 +229,7 @@ def read_job(
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
     fitted = [_with_bad(masks.fitted_to(page), page, task) for page in pages]
     pages = _in_clean_units(pages, fitted)
-    clean = None if reference is None else picture_from(reference)
+    clean = None if reference is None else picture_from(reference, extension=task.fits_extension)
     if clean is not None:
         clean_floats(clean, pages[0])  # refuses another shape
     return Job(source, pages, fitted, clean, outputs)
@@ -246,13 +246,18 @@ def recovered(
     from robustdip.recovery import denoise
 
     masks = job.masks[page]
+    reference = None
+    if job.clean is not None:
+        # For the history alone. Damage may have hidden the extremes that set the range of a file of
+        # floats, and the clean values lie beyond it then.
+        reference = clean_floats(job.clean, job.pages[page]).clip(0, 1)
     return denoise(
         job.pages[page].pixels,
         method=task.method,
         mask=masks.mask,
         add_mask=masks.add_mask,
         protect=masks.protect,
-        reference=None if job.clean is None else clean_floats(job.clean, job.pages[page]),
+        reference=reference,
         steps=task.steps,
         damage=task.told.damage,
         strength=task.told.strength,
@@ -335,13 +340,22 @@ def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture
         values = page.numbers.values
         damaged = known.add_mask if known.mask is None else known.mask
         if damaged is not None:
-            damaged = damaged if damaged.ndim == values.ndim else damaged[..., None]
-            values = values[~np.broadcast_to(damaged, values.shape)]
+            kept = ~_spread(damaged, values.shape)
+            if known.protect is not None:
+                kept |= _spread(known.protect, values.shape)
+            values = values[kept]
         clean.append(values)
     if not any(values.size for values in clean):
         return pages  # refused later, in words that say so
     units = units_of(clean)
     return [_in_units(page, units) for page in pages]
+
+
+def _spread(mask: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
+    """A mask (H, W) or of this shape, in this shape."""
+    import numpy as np
+
+    return np.broadcast_to(mask if mask.ndim == len(shape) else mask[..., None], shape)
 
 
 def _in_units(page: "Picture", units: "Units") -> "Picture":
@@ -372,7 +386,9 @@ def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
     with quiet_libraries():
         mask = read_mask(path)
     fraction = float(mask.marked.mean())
-    if 0.5 < fraction < 1 or mask.rule != "what is not black":
+    if fraction == 0:
+        remarks.append(f"{str(path)!r} marks nothing: {mask.rule} is marked")
+    elif 0.5 < fraction < 1 or mask.rule != "what is not black":
         advice = "; invert it if that is wrong" if fraction > 0.5 else ""
         remarks.append(f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}{advice}")
     return mask.marked

@@ -57,14 +57,14 @@ Version = Annotated[
 ]
 
 
-def picture_from(path: Path) -> "Picture":
+def picture_from(path: Path, *, extension: int | str | None = None) -> "Picture":
     """Read an image for a command: as `read_image`, with the remarks of C libraries dropped."""
     from overparam.program import quiet_libraries
     from robustdip.images.reading import read_image
 
     refuse_standard_streams([path])
     with quiet_libraries():
-        return read_image(path)
+        return read_image(path, extension=extension)
 
 
 def refuse_standard_streams(paths: list[Path]) -> None:

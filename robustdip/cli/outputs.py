@@ -140,13 +140,12 @@ class Outputs:
         ]
         yield self.result, pages_bytes(self.result, restored)
         picture, result = pages[0], results[0]
-        units = picture.numbers.units.span if picture.measured and picture.numbers else 1
 
         def size() -> np.ndarray:  # large: made only where it is asked for
             return from_float(np.abs(result.corruption), np.uint8)
 
         if self.corruption is not None:
-            removed = units * result.corruption
+            removed = picture.unit * result.corruption
             yield self.corruption, map_bytes(self.corruption, "corruption", removed, size())
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
@@ -157,7 +156,7 @@ class Outputs:
             shown = from_float((10 * values).clip(0, 1), np.uint8)
             yield (
                 self.uncertainty,
-                map_bytes(self.uncertainty, "uncertainty", units * values, shown),
+                map_bytes(self.uncertainty, "uncertainty", picture.unit * values, shown),
             )
         if self.compare is not None:
             strip = side_by_side([picture.pixels, result.image, size()])

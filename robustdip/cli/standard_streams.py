@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["STREAM", "print_file", "require_no_terminal", "scratch_folder", "standard_input"]
+__all__ = [
+    "STREAM",
+    "by_its_name",
+    "print_file",
+    "require_no_terminal",
+    "scratch_folder",
+    "standard_input",
+]
 
 STREAM = Path("-")
 
@@ -53,6 +60,19 @@ def standard_input(folder: Path) -> Path:
         path = folder / f"standard-input{(suffixes or [''])[0]}"
         path.write_bytes(data)
     return path
+
+
+@contextmanager
+def by_its_name(path: Path) -> Iterator[None]:
+    """Errors inside call a file that `standard_input` wrote by the name that a user gave, `-`."""
+    from overparam.files import FileError
+
+    try:
+        yield
+    except FileError as error:
+        if not path.name.startswith("standard-input") or repr(str(path)) not in str(error):
+            raise
+        raise FileError(str(error).replace(repr(str(path)), repr(str(STREAM)))) from error
 
 
 def print_file(path: Path) -> None:

@@ -38,9 +38,9 @@ class MaskFile:
 def read_mask(path: str | os.PathLike[str]) -> MaskFile:
     """Read a mask from an image file of any mode: white on black, or opaque on transparent.
 
-    Marked is what is not black; in a JPEG what is brighter than half, because compression makes
-    black a little grey. If the file has alpha, transparent pixels are not marked; if alpha varies
-    and the colour does not, alpha alone is the mask, whatever the colour.
+    Marked is what is not black; in a JPEG or WebP what is brighter than half, because compression
+    makes black a little grey. If the file has alpha, transparent pixels are not marked; if alpha
+    varies and the colour does not, alpha alone is the mask, whatever the colour.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
     compressed = False
     if picture.numbers is None:
         with file_errors("read", path), open_image(Path(path)) as image:
-            compressed = image.format in ("JPEG", "MPO")
+            compressed = image.format in ("JPEG", "MPO", "WEBP")
     pixels, alpha = picture.values(), picture.alpha
     if alpha is not None and np.ptp(alpha) and not np.ptp(pixels, axis=(0, 1)).any():
         return MaskFile(alpha > 0, "what is not transparent")

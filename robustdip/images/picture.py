@@ -87,6 +87,17 @@ class Picture:
             np.uint16,
         )
 
+    @property
+    def unit(self) -> float:
+        """What 1 of the floats is in an array that is saved beside the result.
+
+        A file of numbers has units, also if its samples are 8 or 16 bits; in an image file a sample
+        is a fraction of its range.
+        """
+        if self.numbers is None:
+            return 1.0
+        return self.numbers.units.span if self.measured else float(np.iinfo(self.pixels.dtype).max)
+
     def values(self) -> NDArray[Any]:
         """The pixels in the units of the file: what is written."""
         if self.numbers is None or self.pixels.dtype != np.float32:

@@ -28,17 +28,17 @@ _GREY16_MODES = ("I;16", "I;16B", "I;16L")
 _ORIENTATION = 274  # tag of EXIF
 
 
-def read_image(path: str | os.PathLike[str]) -> Picture:
+def read_image(path: str | os.PathLike[str], *, extension: int | str | None = None) -> Picture:
     """Read a file of one picture: PNG, JPEG, TIFF, WebP, BMP, PPM, NumPy (.npy) or FITS.
 
-    See `read_pages`, which reads files of several too.
+    See `read_pages`, which reads files of several too, for the parameters.
 
     Raises
     ------
     FileError
         As of `read_pages`, and if there are several pages.
     """
-    pages = read_pages(path)
+    pages = read_pages(path, extension=extension)
     with file_errors("read", path):
         if len(pages) > 1:
             raise FileError(

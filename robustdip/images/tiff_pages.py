@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,11 @@ def read_tiff(path: Path) -> list[Picture]:
     if len(dtypes) > 1 or any(array.shape[2] not in (1, 3) for array in arrays):
         raise FileError("its pages have alpha or differ in their kind of numbers; save them apart")
     values = [array[..., 0] if array.shape[2] == 1 else array for array in arrays]
-    return pictures_of(values, path, shape=(len(values), *values[0].shape))
+    pictures = pictures_of(values, path, shape=(len(values), *values[0].shape))
+    return [
+        replace(picture, icc_profile=profile or None)
+        for picture, profile in zip(pictures, profiles, strict=True)
+    ]
 
 
 def tiff_bytes(pages: Sequence[Picture]) -> bytes:

@@ -175,8 +175,11 @@ def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
     if picture.alpha is not None and form is _TIFF and deep and picture.pixels.ndim == 2:
         # No common reader, read_image included, opens it.
         raise FileError("TIFF cannot hold 16-bit grey with alpha; use .png")
-    if picture.icc_profile is not None and not form.profile:
-        raise FileError(f"{form.name} cannot hold the image's colour profile; use .png")
+    # WebP is RGB inside, for which the profile of a grey picture is none.
+    grey_webp = form.name == "WEBP" and picture.pixels.ndim == 2
+    if picture.icc_profile is not None and (grey_webp or not form.profile):
+        other = ".tif" if picture.measured else ".png"
+        raise FileError(f"{form.name} cannot hold the image's colour profile; use {other}")
     if max(picture.pixels.shape[:2]) > form.max_side:
         raise FileError(f"{form.name} holds at most {form.max_side} pixels a side; use .png")
     return form

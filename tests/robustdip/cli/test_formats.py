@@ -53,14 +53,17 @@ def test_units_and_dtype_are_those_of_the_file(tmp_path, dtype):
     assert (restored == values).mean() > 0.1  # what did not change is that of the file, exactly
 
 
-def test_what_is_removed_is_told_in_the_units_of_the_file(tmp_path):
-    values = scene()
+@pytest.mark.parametrize("dtype", ["f4", "u2", "u1"])
+def test_what_is_removed_is_told_in_the_units_of_the_file(tmp_path, dtype):
+    values = (scene() / (4 if dtype == "u1" else 1)).astype(dtype)
     np.save(tmp_path / "x.npy", values)
     s, out = tmp_path / "s.npy", tmp_path / "y.npy"
     done("denoise", tmp_path / "x.npy", "-o", out, *MEDIAN, "--save-corruption", s,
          "--save-mask", tmp_path / "m.png", "--compare", tmp_path / "c.png",
          "--save-overlay", tmp_path / "o.png", "--report", tmp_path / "r.html")  # fmt: skip
-    np.testing.assert_allclose(values - np.load(s), np.load(out), atol=1e-3)
+    removed, restored = np.load(s), np.load(out)
+    assert np.abs(removed).max() > 1
+    np.testing.assert_allclose(values - removed, restored, atol=1e-3 if dtype == "f4" else 0.51)
     assert read_image(tmp_path / "c.png").pixels.shape == (24, 3 * 20 + 8, 3)
 
 
@@ -134,6 +137,40 @@ def test_floats_from_0_to_1_are_compared_with_samples_of_any_depth(tmp_path):
     restored = np.load(tmp_path / "x_denoised.npy")
     error = -10 * np.log10(np.mean((restored - pixels // 2 / 255) ** 2))
     assert json.loads(line)["psnr"] == pytest.approx(error, abs=1e-4)
+
+
+def test_a_reference_may_go_beyond_the_range_of_the_damaged_file(tmp_path):
+    clean = np.linspace(300, 900, 24 * 20).reshape(24, 20)
+    bad = clean.copy()
+    bad[0, :3] = bad[-1, -3:] = 600  # dead pixels, where the extremes were
+    np.save(tmp_path / "clean.npy", clean)
+    np.save(tmp_path / "bad.npy", bad)
+    for options in MEDIAN, FIT:
+        done("denoise", tmp_path / "bad.npy", *options, "--reference", tmp_path / "clean.npy",
+             "--force")  # fmt: skip
+
+
+def test_the_difference_of_corrupt_is_told_in_the_units_of_the_file(tmp_path):
+    np.save(tmp_path / "x.npy", np.linspace(300, 900, 24 * 20).reshape(24, 20))
+    bad, clean, change = (tmp_path / f"{name}.npy" for name in ("bad", "clean", "change"))
+    done(
+        "corrupt", tmp_path / "x.npy", "-o", bad, "--save-clean", clean, "--save-difference", change
+    )
+    np.testing.assert_allclose(np.load(change), np.load(bad) - np.load(clean), atol=1e-3)
+
+
+def test_what_is_marked_and_protected_counts_in_the_range(tmp_path):
+    values = scene()
+    values[3, 3] = 5_000  # a true peak under a sloppy mask
+    np.save(tmp_path / "x.npy", values)
+    marked = np.zeros(values.shape, np.uint8)
+    marked[2:5, 2:5] = 255
+    write_image(tmp_path / "add.png", marked)
+    write_image(tmp_path / "peak.png", np.where(values == 5_000, np.uint8(255), np.uint8(0)))
+    result = done("denoise", tmp_path / "x.npy", *FIT, "--json", "--add-mask", tmp_path / "add.png",
+                  "--protect", tmp_path / "peak.png")  # fmt: skip
+    assert json.loads(result.stdout)["units"][1] == 5_000
+    assert np.load(tmp_path / "x_denoised.npy")[3, 3] == 5_000
 
 
 def test_values_that_are_not_finite_have_no_psnr(tmp_path):
@@ -246,5 +283,14 @@ def test_fits_with_header_extension_and_bad_values(tmp_path):
         restored = file["SCI"].data
         np.testing.assert_array_equal(restored[np.isfinite(values)], values[np.isfinite(values)])
         assert np.isfinite(restored).all()
+    # The reference, and the frames of a shared mask, are of the same extension.
+    same = ("--extension", "SCI", "--reference", tmp_path / "x.fits", "--json", "--force")
+    values[4, 4] = 600
+    image.data = values
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(scene(seed=1)), image]).writeto(
+        tmp_path / "x.fits", overwrite=True
+    )
+    record = json.loads(done("denoise", tmp_path / "x.fits", *same, *MEDIAN).stdout)
+    assert record["psnr"] > 15  # 5 dB from another extension
     line = refused("denoise", tmp_path / "x.fits", "--extension", "7", *MEDIAN, "--force")
     assert "no image in extension 7; there is 1, 2 SCI" in line

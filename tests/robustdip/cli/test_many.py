@@ -460,6 +460,7 @@ def test_a_picture_through_standard_input_and_output(tmp_path):
     result = piped("-", given=b"")
     assert (result.returncode, result.stdout) == (1, b"")
     assert b"standard input is empty" in result.stderr
+    assert piped("-", given=b"junk").stderr.startswith(b"error: cannot read '-': not an image")
     assert piped("-", "in.png", given=data).returncode == 2
 
 

@@ -78,6 +78,14 @@ def test_a_mask_of_most_of_the_picture_is_remarked_on(bad, tmp_path):
     assert done(*options, "--quiet").stderr == ""
 
 
+def test_a_mask_that_marks_nothing_is_remarked_on(bad, tmp_path):
+    write_image(tmp_path / "m.png", np.zeros((32, 40), np.uint8))
+    options = ["-o", tmp_path / "o.png", "--method", "linear", "--mask", tmp_path / "m.png"]
+    assert (
+        "m.png' marks nothing: what is not black is marked" in done("denoise", bad, *options).stderr
+    )
+
+
 @pytest.mark.parametrize("colour", [False, True])
 @pytest.mark.parametrize("colour_of_mask", [False, True])
 def test_grey_and_colour_masks_fit_grey_and_colour_pictures(tmp_path, colour, colour_of_mask):

@@ -62,6 +62,27 @@ def test_frames_give_a_map_that_the_next_picture_takes(frames, tmp_path):
         assert (read_image(mask).pixels[hot()] == 255).all()  # and what else it finds
 
 
+def test_the_map_is_that_of_the_extension(frames, tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    rng = np.random.default_rng(0)
+    files = []
+    for path in frames:
+        grey = to_float(read_image(path).pixels).mean(axis=2)
+        noise = rng.random(grey.shape).astype(np.float32)
+        files.append(path.with_suffix(".fits"))
+        fits.HDUList(
+            [fits.PrimaryHDU(), fits.ImageHDU(noise, name="SCI"), fits.ImageHDU(grey, name="ERR")]
+        ).writeto(files[-1])
+    found = tmp_path / "map.npy"
+    done(
+        "denoise", *files, "--extension", "ERR", "--shared-mask", "--save-defects", found,
+        "--method", "linear",
+    )  # fmt: skip
+    wrong = read_defects(found)
+    assert wrong.any()
+    assert not (wrong & ~hot()).any()
+
+
 def test_a_folder_of_frames_goes_on_where_it_was(frames, tmp_path):
     out = tmp_path / "out"  # is made, and holds no frames
     arguments = ["denoise", tmp_path, "--shared-mask", "--out-dir", out, "--method", "linear"]
@@ -96,7 +117,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(frames, tmp_path):
     denoise = ["denoise", *frames[:2]]
     assert "there are 2 frames; at least 3" in refused(*denoise, "--shared-mask")
     line = refused(*denoise, tmp_path / "small.png", "--shared-mask")
-    assert "frame 3 has shape (9, 9, 3), the first (48, 64, 3)" in line
+    assert "small.png' has shape (9, 9, 3), the first image (48, 64, 3)" in line
     same = [tmp_path / f"same{number}.png" for number in range(3)]
     for path in same:
         path.write_bytes(frames[0].read_bytes())

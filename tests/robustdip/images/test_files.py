@@ -321,8 +321,12 @@ def test_profile_is_kept_and_gps_dropped(tmp_path, suffix, depth):
     with Image.open(source) as before, Image.open(out) as after:
         assert before.getexif().get_ifd(0x8825)
         assert not after.getexif().get_ifd(0x8825)
-    with pytest.raises(FileError, match="profile"):
+    with pytest.raises(FileError, match=r"profile; use \.png"):
         write_image(tmp_path / "x.bmp", picture)
+    grey = Picture(picture.pixels[..., 0], None, profile)
+    if suffix == ".webp":  # it is RGB inside
+        with pytest.raises(FileError, match=r"WEBP cannot hold the image's colour profile"):
+            write_image(out, grey)
 
 
 @pytest.mark.parametrize("side", [10_000, 30_000, 2**31 - 1])

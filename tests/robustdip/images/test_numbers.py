@@ -221,6 +221,17 @@ def test_pages_keep_depth_alpha_size_profile_and_orientation(tmp_path, bands, dt
         pages_bytes("y.npy", [Picture(page.pixels) for page in pages])
 
 
+def test_floats_keep_their_profile(tmp_path):
+    values = values_of(np.float32, (6, 5, 3), seed=0)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", iccprofile=b"profile")
+    (page,) = read_pages(tmp_path / "x.tif")
+    assert page.icc_profile == b"profile"
+    (tmp_path / "y.tif").write_bytes(pages_bytes("y.tif", [page]))
+    assert read_pages(tmp_path / "y.tif")[0].icc_profile == b"profile"
+    with pytest.raises(FileError, match=r"cannot hold the image's colour profile; use \.tif"):
+        pages_bytes("y.npy", [page])
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_deflate"])
 def test_numbers_and_pages_that_other_programs_have_compressed(tmp_path, compression):
     path = tmp_path / "x.tif"
