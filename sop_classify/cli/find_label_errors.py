@@ -139,9 +139,11 @@ def find_label_errors(
 
 def _report(summary: dict[str, Any], out: Path) -> str:
     rate, found = summary["noise_rate"], summary["duplicates"]
+    estimate = "every class is too rare"
+    if rate is not None:
+        estimate = f"{rate['estimate']:.1%} (95 %: {rate['low']:.1%} to {rate['high']:.1%})"
     lines = [
-        f"wrong labels, estimated: {rate['estimate']:.1%} (95 %: {rate['low']:.1%} to "
-        f"{rate['high']:.1%})",
+        f"wrong labels, estimated: {estimate}",
         f"labels that look wrong: {summary['issues']:,} of "
         f"{summary['images']['train'] + summary['images']['val']:,}",
     ]

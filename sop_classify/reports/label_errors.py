@@ -72,6 +72,11 @@ class Findings:
         return class_quality(self.labels.issues)
 
     @property
+    def told_rate(self) -> NoiseRate | None:
+        """None if every class is too rare: its interval is that of a fit to many labels."""
+        return self.noise_rate if len(self.too_rare) < len(self.data.class_names) else None
+
+    @property
     def too_rare(self) -> list[int]:
         """The classes with too few examples to judge their labels, increasing."""
         return sorted(each.label for each in self.classes if each.too_rare)
@@ -114,7 +119,7 @@ def write_findings(folder: Path, findings: Findings, **more: Any) -> dict[str, A
 
 def summary(findings: Findings) -> dict[str, Any]:
     """The numbers, as summary.json has them."""
-    data, sets, rate = findings.data, findings.duplicates, findings.noise_rate
+    data, sets, rate = findings.data, findings.duplicates, findings.told_rate
     counts = {split: len(data.index(split)) for split in ("train", "val", "test")}
     return {
         "data": data.name,
@@ -122,7 +127,9 @@ def summary(findings: Findings) -> dict[str, Any]:
         "image_size": list(data.images.shape[1:3]),
         "classes": len(data.class_names),
         "too_rare": [data.class_names[label] for label in findings.too_rare],
-        "noise_rate": {
+        "noise_rate": None
+        if rate is None
+        else {
             "estimate": round(rate.estimate, 5),
             "low": round(rate.low, 5),
             "high": round(rate.high, 5),
@@ -193,7 +200,7 @@ def _issues(data: LabelledImages, judged: Judged, too_rare: Sequence[int]) -> by
 
 def _review(path: Path, findings: Findings) -> None:
     """The page on which a person decides about the suspected labels of "train" and "val"."""
-    data, labels, rate = findings.data, findings.labels, findings.noise_rate
+    data, labels, rate = findings.data, findings.labels, findings.told_rate
 
     def picture(suspect: Suspect) -> NDArray[np.uint8]:
         at = int(labels.index[suspect.index])
@@ -206,6 +213,10 @@ def _review(path: Path, findings: Findings) -> None:
         return data.images[at]
 
     names = data.class_names
+    facts = {"Labels": f"{len(labels.index):,}"}
+    if rate is not None:
+        interval = f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %"
+        facts["Estimated wrong labels"] = f"{100 * rate.estimate:.1f} % (95 %: {interval})"
     write_review(
         path,
         suspected(
@@ -217,11 +228,7 @@ def _review(path: Path, findings: Findings) -> None:
         picture,
         class_names=names,
         name=data.name,
-        facts={
-            "Labels": f"{len(labels.index):,}",
-            "Estimated wrong labels": f"{100 * rate.estimate:.1f} % "
-            f"(95 %: {100 * rate.low:.1f} to {100 * rate.high:.1f} %)",
-        },
+        facts=facts,
         tables=[
             Table(
                 "Quality of the classes, the worst first",

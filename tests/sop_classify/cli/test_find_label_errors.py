@@ -129,6 +129,18 @@ def test_rare_classes_are_said(folder, tmp_path, one_thread):
     assert said == {"c0": "False", "c1": "False", "c2": "False", "rare": "True"}
 
 
+def test_no_noise_rate_is_told_of_a_few_images(tmp_path, one_thread):
+    for name, grey in ("a", 40), ("b", 200):
+        for number in range(3):
+            (tmp_path / "few" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), grey + number).save(tmp_path / "few" / name / f"{number}.png")
+    out = tmp_path / "out"
+    result = done("find-label-errors", tmp_path / "few", "--out", out, *SMALL)
+    assert "wrong labels, estimated: every class is too rare" in result.stdout
+    assert json.loads((out / "summary.json").read_text())["noise_rate"] is None
+    assert "Estimated wrong labels" not in (out / "review.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
