@@ -44,7 +44,7 @@ class Outcome:
     ----------
     source : Path
     status : {"done", "unchanged", "failed", "left"}
-        "unchanged" is done too, and nothing was found; "left" was not begun.
+        "unchanged" is done too, and the result is the input; "left" was not begun.
     result : Path or None
         The restored picture, where there is one.
     reason : str

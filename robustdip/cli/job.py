@@ -291,6 +291,10 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "seed": last.seed,
         "device": last.device,
         "threads": None if last.recipe is None else _threads(),
+        "changed": any(
+            bool((result.image != page.pixels).any())
+            for page, result in zip(job.pages, results, strict=False)
+        ),
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
         "tiles": sum(result.tiles for result in results),
         "fitted_tiles": sum(result.fitted for result in results),

@@ -97,6 +97,16 @@ def test_reports_that_are_wanted_later_are_made_and_have_names_of_their_own(fold
     assert done(*many, "--report-each").stdout == ""  # finished
 
 
+def test_a_small_change_everywhere_is_a_change(folder, tmp_path):
+    """A classical method moves values that it does not count as corrupted."""
+    grey = 120 + RNG.integers(-3, 4, (24, 32, 3))
+    robustdip.write_image(folder / "a.png", grey.astype(np.uint8))
+    (folder / "sub" / "x.png").unlink()
+    page = tmp_path / "out" / "index.html"
+    done("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "--report", page)
+    assert statuses(page.read_text("utf-8")) == ["done", "unchanged"]
+
+
 def test_what_cannot_be_is_refused_before_the_work(folder, tmp_path):
     out = tmp_path / "out"
     many = ("denoise", folder, "--out-dir", out, *MEDIAN)

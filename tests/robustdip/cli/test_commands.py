@@ -26,7 +26,7 @@ from tests.helpers.command_line import LONG, ROOT, done, is_quicker_than, python
 from tests.helpers.images import small
 
 KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "method", "recipe"]
-KEYS += ["seed", "device", "threads", "corrupted_fraction", "tiles", "fitted_tiles"]
+KEYS += ["seed", "device", "threads", "changed", "corrupted_fraction", "tiles", "fitted_tiles"]
 KEYS += ["filled_pixels", "disagreement"]
 KINDS = ["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
 
