@@ -362,6 +362,7 @@ def denoise(
                 require_no_terminal()
             if STREAM in paths:
                 paths = [standard_input(scratch)]
+                stack.enter_context(by_its_name(paths[0]))
             if printed:
                 output = scratch / default_path(paths[0], None).name
         results = results_of(found, out_dir) if output is None else [output]
@@ -428,10 +429,9 @@ def denoise(
             )
             return
         for image, made in jobs:
-            with by_its_name(image):
-                job = read_job(
-                    image, made, task, masks, inputs=inputs, force=force, reference=reference
-                )
+            job = read_job(
+                image, made, task, masks, inputs=inputs, force=force, reference=reference
+            )
             _say(remarks, quiet=quiet)
             _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 

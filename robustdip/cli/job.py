@@ -293,7 +293,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
         "threads": None if last.recipe is None else _threads(),
         "changed": any(
             bool((result.image != page.pixels).any())
-            for page, result in zip(job.pages, results, strict=False)
+            for page, result in zip(job.pages, results, strict=True)
         ),
         "corrupted_fraction": float(sum(result.mask.sum() for result in results) / samples),
         "tiles": sum(result.tiles for result in results),

@@ -64,13 +64,13 @@ def standard_input(folder: Path) -> Path:
 
 @contextmanager
 def by_its_name(path: Path) -> Iterator[None]:
-    """Errors inside call a file that `standard_input` wrote by the name that a user gave, `-`."""
+    """Errors inside call the file that `standard_input` wrote by the name that a user gave, `-`."""
     from overparam.files import FileError
 
     try:
         yield
     except FileError as error:
-        if not path.name.startswith("standard-input") or repr(str(path)) not in str(error):
+        if repr(str(path)) not in str(error):
             raise
         raise FileError(str(error).replace(repr(str(path)), repr(str(STREAM)))) from error
 

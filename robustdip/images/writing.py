@@ -33,6 +33,7 @@ class _Format:
     deep: bool = False  # holds 16 bits a sample
     alpha: bool = False
     profile: bool = True
+    grey: bool = True  # holds grey as grey, and so the profile of a grey picture
     max_side: int = 2**31 - 1  # pixels
     options: tuple[tuple[str, Any], ...] = ()
     measured: bool = False  # holds floats and whole numbers of any depth, in any units
@@ -50,7 +51,13 @@ _TIFF = _Format(
 # Chroma at full resolution, because details are what was restored. The side is libjpeg's limit.
 _JPEG = _Format("JPEG", max_side=65500, options=(("quality", 95), ("subsampling", 0)))
 # exact: keep the colour under transparent pixels.
-_WEBP = _Format("WEBP", alpha=True, max_side=16383, options=(("lossless", True), ("exact", True)))
+_WEBP = _Format(
+    "WEBP",
+    alpha=True,
+    grey=False,
+    max_side=16383,
+    options=(("lossless", True), ("exact", True)),
+)
 _NPY = _Format("NPY", deep=True, profile=False, measured=True, pages=True)
 _FITS = _Format("FITS", deep=True, profile=False, measured=True, pages=True)
 _FORMATS = {
@@ -175,9 +182,8 @@ def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
     if picture.alpha is not None and form is _TIFF and deep and picture.pixels.ndim == 2:
         # No common reader, read_image included, opens it.
         raise FileError("TIFF cannot hold 16-bit grey with alpha; use .png")
-    # WebP is RGB inside, for which the profile of a grey picture is none.
-    grey_webp = form.name == "WEBP" and picture.pixels.ndim == 2
-    if picture.icc_profile is not None and (grey_webp or not form.profile):
+    holds_profile = form.profile and (form.grey or picture.pixels.ndim == 3)
+    if picture.icc_profile is not None and not holds_profile:
         other = ".tif" if picture.measured else ".png"
         raise FileError(f"{form.name} cannot hold the image's colour profile; use {other}")
     if max(picture.pixels.shape[:2]) > form.max_side:
