@@ -50,6 +50,7 @@ def found(loss):
 
 def test_datalab_reads_what_find_label_errors_writes(tmp_path, monkeypatch):
     pytest.importorskip("cleanlab")
+    pytest.importorskip("datasets")  # of cleanlab[datalab], which cleanlab alone lacks
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = small_data(90)
