@@ -9,11 +9,13 @@ import datetime
 import fcntl
 import importlib.metadata
 import json
+import math
 import platform
 import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,14 @@ class Log:
         return list(kept.values())
 
     def _identity(self, line: Line) -> str:
-        return _text(line, (*self.key, "recipe", "code"))
+        found = line.get("code")
+        if found is not None and is_current(line):
+            found = code(found["group"])
+        return _text({**line, "code": found}, (*self.key, "recipe", "code"))
+
+
+SAME = Log(RESULTS / "same_results.jsonl")
+"""Codes whose results are the same, bit for bit; see `benchmarks.same_results`."""
 
 
 def _text(line: Line, names: Iterable[str]) -> str:
@@ -114,9 +123,35 @@ def code(group: str) -> dict[str, str]:
 
 
 def is_current(line: Line) -> bool:
-    """Whether a line was measured with the code as it is now."""
+    """Whether a line was measured with the code as it is now, or with code that gives the same."""
     found = line.get("code")
-    return found is not None and found == code(found["group"])
+    if found is None:
+        return False
+    group = found["group"]
+    up_to = _same_up_to(group, code_hash(group)).get(found["hash"])
+    if up_to is None:
+        return False
+    side = line.get("side", line.get("settings", {}).get("side", math.inf))
+    return up_to == math.inf or side <= up_to
+
+
+@cache
+def _same_up_to(group: str, present: str) -> dict[str, float]:
+    """The present hash of a group's code, and those before it up to the last change of results.
+
+    Each with the largest side of a picture for which results are known to be the same.
+    """
+    changes = [line for line in SAME.lines() if line["code"]["group"] == group]
+    found: dict[str, float] = {}
+    left = {present: math.inf}
+    while left:
+        found |= left
+        left = {
+            line["before"]: min(left[after], line["up_to"] or math.inf)
+            for line in changes
+            if (after := line["code"]["hash"]) in left and line["before"] not in found
+        }
+    return found
 
 
 def plain(settings: Any) -> Any:

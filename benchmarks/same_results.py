@@ -1,12 +1,16 @@
-"""Hashes of what the command line computes, to compare two checkouts bit by bit.
+"""Whether a change of code left all results as they were, bit for bit.
 
-    python -m benchmarks.same_results [CHECKOUT]
+    python -m benchmarks.same_results OTHER [--groups images named-damage labels]
 
-Each line is a case and the SHA-256 sum of its result. The cases are three pictures by two methods
-of `denoise` (the default recipe, and 50 steps of the published one) and two epochs of each method
-of `train-cifar`. Everything runs on the CPU with one thread, so that two checkouts whose numbers
-are the same on one machine print the same lines. Nothing but the command line is called, for that
-is what stays when code moves. Two to three minutes.
+OTHER is a checkout of the code before the change. Both checkouts do the same work, on the CPU with
+one thread: each kind of damage restored by the default recipe, some by other recipes and with masks
+(group images), damage that is named (named-damage), and two epochs of each method of `train-cifar`
+(labels). Nothing but the command line is called, for that is what stays when code moves.
+
+If all results of a group are the same, this is recorded, and what was measured with the code before
+counts as measured with the code after (`benchmarks.record.is_current`); of pictures only those that
+are no larger than the largest of these. Otherwise the exit status is 1. 25 minutes for images, 10
+more for named-damage, 3 for labels.
 """
 
 import argparse
@@ -16,80 +20,162 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from PIL import Image
 from skimage import data
 
+from benchmarks.code_hash import ROOT
+from benchmarks.record import SAME, circumstances, code
+from robustdip import damage
+from robustdip.images import from_float, to_float
+
 METHODS = ("ce", "sop", "sop+", "elr", "elr+", "coteaching+", "dividemix")
 # Clocks differ from run to run; nothing else in metrics.csv may.
 CLOCKS = ("seconds", "evaluation_seconds")
+# Kind, amount, and what happens afterwards.
+DAMAGED = (
+    ("salt-and-pepper", 0.5, []),
+    ("random-valued", 0.1, []),
+    ("random-valued", 0.5, []),
+    ("random-valued", 0.3, ["jpeg:85"]),
+    ("text", 0.1, []),
+    ("text", 0.1, ["jpeg:85"]),
+    ("scratches", 0.1, []),
+    ("missing-lines", 0.1, []),
+    ("blocks", 0.1, []),
+    ("soft-text", 0.1, ["resize:0.5"]),
+)
+NAMED = (
+    ("soft-scratches", "scratches"),
+    ("hair", "hair"),
+    ("dust", "dust"),
+    ("soft-text", "text"),
+    ("random-valued", "pixels"),
+)
+LARGEST = 256  # side of the largest picture
+# Methods beside the default, with fewer steps than they have.
+SHORT = {"fast": 300, "best": 60, "paper": 50, "dip-l1": 60, "dip-l2": 60, "dip-es-wmv": 150}
+
+Case = Callable[[Path, Path], str]
+"""What is done with a checkout in an empty folder, and the hash of what comes out."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkout", nargs="?", type=Path, default=Path(__file__).parents[1])
-    parser.add_argument("--only", choices=("images", "labels"))
+    parser.add_argument("other", type=Path)
+    parser.add_argument("--groups", nargs="+", choices=CASES, default=list(CASES))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if args.only != "labels":
-            for case, digest in image_cases(args.checkout, folder):
-                print(f"{digest}  {case}", flush=True)
-        if args.only != "images":
-            for case, digest in label_cases(args.checkout, folder):
-                print(f"{digest}  {case}", flush=True)
+    differ = False
+    known: dict[str, bool] = {}  # groups have cases in common
+    for group in args.groups:
+        for name, case in CASES[group]():
+            if name not in known:
+                known[name] = same(case, args.other.resolve())
+                print(f"{'same' if known[name] else 'DIFFERENT'}  {name}", flush=True)
+        names = [name for name, _ in CASES[group]()]
+        if not all(known[name] for name in names):
+            differ = True
+            continue
+        before, now = hash_of(args.other.resolve(), group), code(group)["hash"]
+        if before != now:
+            line = {**circumstances(group), "before": before, "cases": names}
+            SAME.append(line | {"up_to": None if group == "labels" else LARGEST})
+        print(f"{group}: {before} and {now} give the same results")
+    raise SystemExit(differ)
 
 
-def image_cases(checkout: Path, folder: Path):
-    cat = data.chelsea()[100:196, 180:276]
-    rng = np.random.default_rng(0)
-    noisy = np.where(rng.random(cat.shape) < 0.5, rng.integers(0, 256, cat.shape), cat)
-    grey = data.camera()[200:263, 200:289].copy()
-    grey[rng.random(grey.shape) < 0.3] = 255
-    printed = cat.copy()
-    printed[20:24, 5:80] = (250, 10, 40)  # thin enough for a stroke
-    printed[:, 60] = 0  # a lost column
-    for name, pixels in {"colour": noisy, "grey": grey, "printed": printed}.items():
-        source = folder / f"{name}.png"
-        Image.fromarray(pixels.astype(np.uint8)).save(source)
-        for method, steps in (("default", None), ("paper", 50)):
-            result, corruption = folder / "result.png", folder / "s.npy"
-            command = ["denoise", source, "-o", result, "--save-corruption", corruption]
-            command += ["--method", method, "--device", "cpu", "--force", "--quiet"]
-            command += [] if steps is None else ["--steps", str(steps)]
-            run(checkout, command)
-            digest = hashlib.sha256(np.asarray(Image.open(result)).tobytes())
-            digest.update(np.load(corruption).tobytes())
-            yield f"denoise {name} {method}", digest.hexdigest()
+def same(case: Case, other: Path) -> bool:
+    """Whether a case gives the same in both checkouts."""
+    found: list[str] = []
+    for checkout in (ROOT, other):
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(case(checkout, Path(folder)))
+    return found[0] == found[1]
 
 
-def label_cases(checkout: Path, folder: Path):
-    source = folder / "small.npz"
-    rng = np.random.default_rng(1)
-    # Four classes: pieces of four pictures, so that there is something to learn.
-    pictures = (data.astronaut(), data.chelsea(), data.coffee(), data.rocket())
-    pieces = []
-    for picture in pictures:
-        rows = rng.integers(0, picture.shape[0] - 32, 150)
-        columns = rng.integers(0, picture.shape[1] - 32, 150)
-        pieces.append([picture[r : r + 32, c : c + 32] for r, c in zip(rows, columns, strict=True)])
-    images, labels = np.concatenate(pieces).astype(np.uint8), np.arange(4).repeat(150)
-    order = rng.permutation(len(images))
-    images, labels = images[order], labels[order]
-    np.savez(
-        source,
-        train_images=images[:500],
-        train_labels=labels[:500],
-        test_images=images[500:],
-        test_labels=labels[500:],
+def hash_of(checkout: Path, group: str) -> str:
+    """The hash of a checkout's code, by its own list of files."""
+    asked = f"from benchmarks.code_hash import code_hash; print(code_hash({group!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=checkout, capture_output=True, text=True, check=True
     )
+    return done.stdout.strip()
+
+
+# --- pictures ------------------------------------------------------------------------------
+
+
+def image_cases() -> Iterator[tuple[str, Case]]:
+    cat = data.chelsea()[100:196, 180:276]
+    grey = data.camera()[200:263, 200:289]
+    for kind, amount, then in DAMAGED:
+        yield f"{kind} {amount:g} {' '.join(then)}", restoring(cat, kind, amount, then=then)
+    for kind in ("random-valued", "text"):
+        yield f"{kind}, true mask", restoring(cat, kind, 0.3, masked=True)
+        yield f"{kind}, grey", restoring(grey, kind, 0.1)
+    for method, steps in SHORT.items():
+        options = ["--method", method, "--steps", str(steps)]
+        yield f"random-valued, {method}", restoring(cat, "random-valued", 0.5, options=options)
+    astronaut = data.astronaut()[:LARGEST, 100 : 100 + LARGEST]
+    yield f"random-valued, {LARGEST}x{LARGEST}", restoring(astronaut, "random-valued", 0.5)
+
+
+def named_cases() -> Iterator[tuple[str, Case]]:
+    yield from image_cases()
+    cat = data.chelsea()[100:228, 150:278]
+    for kind, name in NAMED:
+        options = ["--damage", name]
+        case = restoring(cat, kind, 0.05, then=["jpeg:85"], options=options)
+        yield f"{kind}, --damage {name}", case
+
+
+def restoring(
+    clean: np.ndarray,
+    kind: str,
+    amount: float,
+    *,
+    then: list[str] | None = None,
+    masked: bool = False,
+    options: list[str] | None = None,
+) -> Case:
+    made = damage(to_float(clean), kind, amount=amount, then=then or [], seed=0)
+
+    def restore(checkout: Path, folder: Path) -> str:
+        source, result, s = (folder / name for name in ("bad.png", "result.png", "s.npy"))
+        Image.fromarray(from_float(made.image, np.uint8)).save(source)
+        words = [source, "-o", result, "--save-corruption", s, *(options or [])]
+        if masked:
+            mask = np.asarray(made.mask if made.mask.ndim == 2 else made.mask.any(axis=2))
+            Image.fromarray(mask).save(folder / "mask.png")
+            words += ["--mask", folder / "mask.png"]
+        run(checkout, ["denoise", *words, "--device", "cpu", "--quiet"])
+        digest = hashlib.sha256(np.asarray(Image.open(result)).tobytes())
+        digest.update(np.load(s).tobytes())
+        return digest.hexdigest()
+
+    return restore
+
+
+# --- labels --------------------------------------------------------------------------------
+
+
+def label_cases() -> Iterator[tuple[str, Case]]:
     for method in METHODS:
-        out = folder / f"run-{method}"
+        yield f"train-cifar {method}", training(method)
+
+
+def training(method: str) -> Case:
+    def train(checkout: Path, folder: Path) -> str:
+        source, out = folder / "small.npz", folder / "run"
+        arrays: dict[str, Any] = four_classes()
+        np.savez(source, **arrays)
         command = ["train-cifar", "--data", source, "--noise", "0.3", "--method", method]
         command += ["--recipe", "cpu", "--epochs", "2", "--device", "cpu", "--out", out, "--quiet"]
         command += ["--set", "warmup=1"] if method in ("coteaching+", "dividemix") else []
@@ -103,7 +189,35 @@ def label_cases(checkout: Path, folder: Path):
         for key, tensor in sorted(tensors.items()):
             digest.update(key.encode() + tensor.tobytes())
         digest.update((out / "label_issues.csv").read_bytes())
-        yield f"train-cifar {method}", digest.hexdigest()
+        return digest.hexdigest()
+
+    return train
+
+
+def four_classes() -> dict[str, np.ndarray]:
+    """Pieces of four pictures, so that there is something to learn."""
+    rng = np.random.default_rng(1)
+    pieces = []
+    for picture in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket()):
+        rows = rng.integers(0, picture.shape[0] - 32, 150)
+        columns = rng.integers(0, picture.shape[1] - 32, 150)
+        pieces.append([picture[r : r + 32, c : c + 32] for r, c in zip(rows, columns, strict=True)])
+    images, labels = np.concatenate(pieces).astype(np.uint8), np.arange(4).repeat(150)
+    order = rng.permutation(len(images))
+    images, labels = images[order], labels[order]
+    return {
+        "train_images": images[:500],
+        "train_labels": labels[:500],
+        "test_images": images[500:],
+        "test_labels": labels[500:],
+    }
+
+
+CASES: dict[str, Callable[[], Iterator[tuple[str, Case]]]] = {
+    "images": image_cases,
+    "named-damage": named_cases,
+    "labels": label_cases,
+}
 
 
 def run(checkout: Path, command: list) -> None:

@@ -205,6 +205,34 @@ def test_the_present_code_wins_over_a_later_line_of_other_code(tmp_path):
     assert [found["psnr"] for found in log.latest()] == [2, 5, 7]
 
 
+def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
+    """Along a chain of changes, and for pictures that are no larger than those compared."""
+    monkeypatch.setattr(record, "SAME", Log(tmp_path / "same.jsonl"))
+    now = code_hash.code_hash("images")
+    for before, after, up_to in (("a", "b", 256), ("b", now, 512), ("x", "y", None)):
+        made = {"code": {"group": "images", "hash": after}, "before": before, "up_to": up_to}
+        record.SAME.append(made)
+    record._same_up_to.cache_clear()
+
+    def current(name: str, **settings) -> bool:
+        return record.is_current({"code": {"group": "images", "hash": name}, **settings})
+
+    assert current(now)
+    assert current("a", side=256)
+    assert current("b", settings={"side": 512})
+    assert not current("a", side=257)
+    assert not current("b", side=513)
+    assert not current("b")  # of any size
+    assert not current("x", side=1)
+    assert not record.is_current({"code": {"group": "labels", "hash": "b"}, "side": 1})
+    # What is current is not measured again.
+    log = Log(tmp_path / "x.jsonl", ("side",))
+    log.append({"side": 64, "code": {"group": "images", "hash": "a"}})
+    assert log.has({"side": 64, "code": {"group": "images", "hash": now}})
+    assert not log.has({"side": 64, "code": {"group": "images", "hash": "x"}})
+    record._same_up_to.cache_clear()
+
+
 # Circumstances.
 
 
