@@ -403,7 +403,8 @@ def seams(lines: list[Line]) -> str:
     for (side, tile, kind, amount, method), used in _groups(
         lines, ("side", "tile", "kind", "amount", "method")
     ):
-        row: list[str | Cell] = [f"{kind} {amount:.0%}, {side}x{side}, by `{method}`", str(tile)]
+        row: list[str | Cell] = [f"{kind} {amount:.0%}, {side}x{side}, by `{method}`"]
+        row.append("chosen" if tile is None else str(tile))
         for place in ("psnr", *places):
             means = [_mean_at(place, used, way) for way in ("whole", "tiles", "moved")]
             texts = ["-" if math.isnan(value) else f"{value:.2f}" for value in means]

@@ -27,7 +27,7 @@ from robustdip.tiling.kept import KeptTiles, TileResult, digest
 from robustdip.tiling.memory import memory_of_picture
 from robustdip.tiling.plan import Tile, plan
 from robustdip.tiling.quality import TiledQuality
-from robustdip.tiling.survey import Survey, survey
+from robustdip.tiling.survey import ALWAYS_FITTED, Survey, core_side, survey
 from robustdip.told import Told
 
 __all__ = ["Denoised", "DivergedError", "NotEnoughMemoryError", "denoise"]
@@ -170,9 +170,12 @@ def denoise(
     tile : int, optional
         Largest side in pixels, from 64, of what is fitted at once. A larger picture is fitted in
         overlapping tiles. None chooses: up to 1024x1024 pixels at once, larger pictures in tiles
-        of 512x512. Classical methods take the picture as a whole.
+        of 512x512. With dense damage, where more than a fifth of the elements differ from those
+        around them, both are tiles of about 256x256. Classical methods take the picture as a
+        whole.
     every_tile : bool
-        Fit tiles in which nothing wrong is seen too. Without it they are returned unchanged.
+        Fit tiles in which nothing wrong is seen too. Without it they are returned unchanged in
+        pictures of more than a megapixel, and in smaller ones where `tile` is given.
     keep : path-like, optional
         Folder for the results of finished tiles: a call with the same picture and settings goes on
         where an earlier one was killed, with the same result. It is made if there are several
@@ -237,13 +240,16 @@ def denoise(
         recipe: Recipe = entry.load()
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    tiles = plan(given.values.shape[:2], side=tile)
+    size = given.values.shape[:2]
+    core = core_side(given, recipe) if tile is None else None
+    tiles = plan(size, side=tile, core=core)
     task = _Task(given, told.applied(recipe), clean, seed, pick_device(device), on_step)
-    _require_memory(task, tiles, side=tile)
+    _require_memory(task, tiles)
     if len(tiles) == 1:
         return _fitted(task)
     begin = time.perf_counter()
     named = told.damage != ("auto",)
+    every_tile |= tile is None and math.prod(size) <= ALWAYS_FITTED
     surveyed = survey(given, tiles, task.recipe, every_tile=every_tile, named=named)
     kept = KeptTiles(None if keep is None else Path(keep))
     return _fitted_in_tiles(task, tiles, surveyed, kept, begin=begin)
@@ -301,17 +307,17 @@ def _fitted_in_tiles(
     status: Status = "completed"
     steps = 0
     for number, tile in enumerate(surveyed.fits, start=1):
-        part, found = given.part(tile.window), surveyed.found
-        found = None if found is None else found[tile.window]
+        part = given.part(tile.window)
+        seen = _seen(surveyed, tile)
         seed = tile.seed(task.seed)
-        key = digest(part, recipe, seed=seed, device=task.device, found=found)
+        key = digest(part, recipe, seed=seed, device=task.device, seen=seen)
         result = kept.get(key, part.values.shape)
         if result is None:
             last, status = _last_step(
                 replace(task, recipe=recipe),
                 part,
                 seed=seed,
-                found=found,
+                seen=seen,
                 record=lambda step: None,
                 on_step=_numbered(task.on_step, number, len(surveyed.fits)),
             )
@@ -370,19 +376,25 @@ def _fitted_in_tiles(
     )
 
 
+def _seen(surveyed: Survey, tile: Tile) -> dict[str, np.ndarray]:
+    """Arguments of `fit`: what was seen of a tile when the whole picture was looked at."""
+    found, shapes = surveyed.found, surveyed.shapes
+    odds = None if shapes is None else shapes.within(tile)
+    seen = {"found": None if found is None else found[tile.window], "shape_odds": odds}
+    return {name: values for name, values in seen.items() if values is not None}
+
+
 def _last_step(
     task: _Task,
     part: Given,
     *,
     seed: int,
-    found: np.ndarray | None = None,
+    seen: dict[str, np.ndarray] | None = None,
     record: Callable[[Step], None],
     on_step: Callable[[Step], None] | None,
 ) -> tuple[Step | None, Status]:
     """Fit a picture, or a part of it. The last step is None if Ctrl-C came before the first."""
     recipe, device = task.recipe, task.device
-    # `found` is an argument of tiles alone: whatever stands in for `fit` need not know it.
-    extra = {} if found is None else {"found": found}
     steps = fit(
         part.values,
         recipe,
@@ -391,7 +403,7 @@ def _last_step(
         protect=part.protect,
         seed=seed,
         device=device,
-        **extra,
+        **(seen or {}),
     )
     # A record waits for the device and copies data, so there are about 100 in a fit of any length.
     every = max(1, recipe.steps // 100)
@@ -479,11 +491,15 @@ def _finite_loss(step: Step, recipe: Recipe) -> float:
     return loss
 
 
-def _require_memory(task: _Task, tiles: list[Tile], *, side: int | None) -> None:
+def _require_memory(task: _Task, tiles: list[Tile]) -> None:
     """Refuse a fit that does not fit. The results of a picture in tiles take memory as well."""
     given, recipe, device = task.given, task.recipe, task.device
     needed = memory_of_picture(
-        given.values.shape, recipe, device=device, tile=side, itemsize=given.original.itemsize
+        given.values.shape,
+        recipe,
+        tiles=tiles,
+        device=device,
+        itemsize=given.original.itemsize,
     )
     free = memory_free(device)
     if free is not None and needed > free:

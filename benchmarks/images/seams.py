@@ -1,6 +1,6 @@
 """A picture that is restored in tiles, beside the same one restored whole.
 
-    python -m benchmarks.images.seams PHOTO PHOTO PHOTO PHOTO [--side 1024] [--tile 512]
+    python -m benchmarks.images.seams PHOTO PHOTO PHOTO PHOTO [--side 1024] [--tile 256]
                                       [--kind random-valued] [--amount 0.5] [--method fast]
 
 The four PHOTOs lie side by side, moved by a quarter of the side, so that no border between two of
@@ -19,12 +19,14 @@ from PIL import Image
 from benchmarks.logs import SEAMS
 from benchmarks.options import parse, parser
 from benchmarks.record import Line, circumstances
-from robustdip import denoise
+from robustdip import RECIPES, denoise
+from robustdip.inputs import check_image
 from robustdip.kinds import KINDS
 from robustdip.methods import names
 from robustdip.quality import psnr
 from robustdip.synthetic import corrupt
 from robustdip.tiling.plan import plan
+from robustdip.tiling.survey import core_side
 
 WAYS = ("whole", "tiles", "moved")
 
@@ -33,7 +35,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("photos", nargs=4, type=Path, metavar="PHOTO")
     options.add_argument("--side", type=int, default=1024)
-    options.add_argument("--tile", type=int, default=512)
+    options.add_argument("--tile", type=int, help="instead of what denoise chooses")
     options.add_argument("--kind", choices=KINDS, default="random-valued")
     options.add_argument("--amount", type=float, default=0.5)
     options.add_argument("--method", choices=names("fit"), default="fast")
@@ -46,7 +48,8 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     bad, _ = corrupt(clean, args.kind, args.amount, rng=rng)
     cut = args.side // 8
-    places = seams(args.side, args.tile, cut)
+    core = None if args.tile is not None else core_side(check_image(bad), RECIPES[args.method])
+    places = seams(args.side, cut, tile=args.tile, core=core)
     for way in WAYS:
         line: Line = {**circumstances("large"), **case, "way": way}
         if SEAMS.has(line):
@@ -85,16 +88,16 @@ def four_of(photos: list[Image.Image], side: int) -> np.ndarray:
     return np.roll(made, (half // 2, half // 2), axis=(0, 1))
 
 
-def seams(side: int, tile: int, cut: int) -> dict[str, np.ndarray]:
+def seams(side: int, cut: int, **size: int | None) -> dict[str, np.ndarray]:
     """Where the seams of "tiles" and of "moved" are, and neither; bool, of what both restore."""
-    tiles, moved = near_seams(side, tile)[cut:, cut:], near_seams(side - cut, tile)
+    tiles, moved = near_seams(side, **size)[cut:, cut:], near_seams(side - cut, **size)
     return {"at_tiles": tiles & ~moved, "at_moved": moved & ~tiles, "neither": ~(tiles | moved)}
 
 
-def near_seams(side: int, tile: int) -> np.ndarray:
+def near_seams(side: int, *, tile: int | None, core: int | None) -> np.ndarray:
     """Where more than one tile counts, bool, shape (side, side)."""
     counted = np.zeros((side, side), int)
-    for part in plan((side, side), side=tile):
+    for part in plan((side, side), side=tile, core=core):
         counted[part.reach] += 1
     return counted > 1
 

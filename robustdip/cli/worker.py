@@ -131,13 +131,16 @@ def _needs(task: Task, shapes: list[tuple[int, ...]]) -> Message:
 
     from overparam.devices import pick_device
     from robustdip.tiling.memory import memory_of_picture
+    from robustdip.tiling.plan import plan
 
     device, recipe = pick_device(task.device), method.load()
-    needed = max(
-        memory_of_picture(shape, recipe, device=device, tile=task.tile)
-        + _PICTURE * math.prod(shape)
-        for shape in shapes
-    )
+
+    def bytes_of(shape: tuple[int, ...]) -> int:
+        tiles = plan((shape[0], shape[1]), side=task.tile)  # smaller ones where damage is dense
+        needed = memory_of_picture(shape, recipe, tiles=tiles, device=device)
+        return needed + _PICTURE * math.prod(shape)
+
+    needed = max(map(bytes_of, shapes))
     if device.type == "cuda" and task.device == "auto":
         names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
         return {"devices": names, "bytes": needed, "gpu": True}

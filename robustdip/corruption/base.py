@@ -6,6 +6,7 @@ image from them, which changes from step to step. After a step the model gives a
 later steps do not change.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -21,6 +22,7 @@ __all__ = [
     "Problem",
     "ShapeDetector",
     "data_loss",
+    "odds_of_shapes",
 ]
 
 
@@ -245,8 +247,10 @@ class Problem:
         Elements that are certainly corrupted, and certainly clean; none is in both. Others are to
         be judged. None if nothing is certain.
     found : Tensor, bool, shape (1, C, H, W), or None
-        What detectors have found in a larger picture, of which y is a part. None if they are still
-        to be asked.
+        What detectors have found in a larger picture, of which y is a part. None if they and the
+        detectors of shapes are still to be asked.
+    shape_odds : Tensor, float32, shape (1, 2, H, W), or None
+        With `found`, what `odds_of_shapes` is in the larger picture.
     """
 
     y: Tensor
@@ -257,6 +261,32 @@ class Problem:
     corrupted: Tensor | None = None
     clean: Tensor | None = None
     found: Tensor | None = None
+    shape_odds: Tensor | None = None
+
+
+def odds_of_shapes(shapes: Sequence[ShapeDetector], y: Tensor, valid: Tensor) -> Tensor | None:
+    """Ask detectors of shapes.
+
+    Parameters
+    ----------
+    shapes : sequence of ShapeDetector
+    y, valid : Tensor, float32, shape (1, C, H, W)
+        As in `Problem`.
+
+    Returns
+    -------
+    Tensor, float32, shape (1, 2, H, W), or None
+        The largest log odds of all, and of those that are hidden from the network; 0 where no
+        shape says anything. None if none says anything anywhere.
+    """
+    asked = [(shape.shape_odds(y, valid), getattr(shape, "hidden", False)) for shape in shapes]
+    every = [odds for odds, _ in asked if odds is not None]
+    if not every:
+        return None
+    hidden = [odds for odds, is_hidden in asked if odds is not None and is_hidden]
+    largest = torch.stack(every).amax(dim=0)
+    none = torch.zeros_like(largest)
+    return torch.cat([largest, torch.stack(hidden).amax(dim=0) if hidden else none], dim=1)
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:

@@ -65,7 +65,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustdip.corruption.base import Detector, Problem, ShapeDetector, data_loss
+from robustdip.corruption.base import (
+    Detector,
+    Problem,
+    ShapeDetector,
+    data_loss,
+    odds_of_shapes,
+)
 from robustdip.corruption.channels import (
     BLOCK,
     ChannelCovariance,
@@ -169,10 +175,6 @@ class Mixture:
     def start(self, problem: Problem) -> "MixtureModel":
         """See `robustdip.corruption.base.CorruptionSettings.start`."""
         return MixtureModel(self, problem)
-
-
-def _largest(odds: list[Tensor]) -> Tensor | None:
-    return torch.stack(odds).amax(dim=0) if odds else None
 
 
 def _hiding(odds: Tensor) -> Tensor:
@@ -392,18 +394,14 @@ class MixtureModel:
         0 where elements are certainly clean.
         """
         problem = self.problem
-        every: list[Tensor] = []
-        hidden: list[Tensor] = []
-        for shape in self.settings.shapes:
-            odds = shape.shape_odds(problem.y, problem.valid)
-            if odds is None:
-                continue
-            if problem.clean is not None:
-                odds = odds.masked_fill(problem.clean.any(dim=1, keepdim=True), 0)
-            every.append(odds)
-            if getattr(shape, "hidden", False):
-                hidden.append(odds)
-        return _largest(every), _largest(hidden)
+        odds = problem.shape_odds
+        if problem.found is None:
+            odds = odds_of_shapes(self.settings.shapes, problem.y, problem.valid)
+        if odds is None:
+            return None, None
+        if problem.clean is not None:
+            odds = odds.masked_fill(problem.clean.any(dim=1, keepdim=True), 0)
+        return odds[:, :1], odds[:, 1:]
 
     def loss(self, x: Tensor) -> Tensor:
         """Compute the mean loss, minus the expected cost of corruption before the onset.

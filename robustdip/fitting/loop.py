@@ -100,6 +100,7 @@ def fit(
     add_mask: np.ndarray | None = None,
     protect: np.ndarray | None = None,
     found: np.ndarray | None = None,
+    shape_odds: np.ndarray | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
 ) -> Iterator[Step]:
@@ -119,7 +120,10 @@ def fit(
         others. See `robustdip.inputs.check_certain`.
     found : ndarray of bool, shape (H, W) or (H, W, C), optional
         What the recipe's detectors have found in a larger picture, of which this is a part. They
-        are then not asked again.
+        and the detectors of shapes are then not asked again.
+    shape_odds : ndarray of float32, shape (H, W, 2), optional
+        With `found`, the log odds that the detectors of shapes gave there: the largest of all, and
+        of those whose finds are hidden from the network.
     seed : int
         Seed of the network's input, its jitter, the weights and the start of s. All but the jitter
         are drawn on the CPU, so that a seed gives the same start on every device.
@@ -166,28 +170,35 @@ def fit(
     y = fill_unread(image, unread)
     if found is not None:
         found = check_mask(found, image.shape, name="found", some_clean=False)
-    return _steps(y, recipe, _Masks(known, added, kept, found), seed, torch.device(device))
+    if shape_odds is not None:
+        if found is None:
+            raise ValueError("shape_odds come with found, from the look at a larger picture")
+        if shape_odds.shape != (*image.shape[:2], 2):
+            raise ValueError(f"shape_odds have shape {shape_odds.shape}; (H, W, 2) is needed")
+    told = _Told(known, added, kept, found, shape_odds)
+    return _steps(y, recipe, told, seed, torch.device(device))
 
 
 @dataclass(frozen=True, eq=False)
-class _Masks:
-    """What is known of the corruption: arrays of bool (H, W, C), as in `robustdip.inputs.Given`."""
+class _Told:
+    """What is known of the corruption, in arrays (H, W, C) as in `robustdip.inputs.Given`."""
 
     known: np.ndarray | None
     added: np.ndarray | None
     kept: np.ndarray | None
     found: np.ndarray | None
+    shape_odds: np.ndarray | None
 
 
 def _steps(
     image: np.ndarray,
     recipe: Recipe,
-    masks: _Masks,
+    told: _Told,
     seed: int,
     device: torch.device,
 ) -> Iterator[Step]:
     with own_modes(device):
-        state = _Fit(image, recipe, masks, seed=seed, device=device)
+        state = _Fit(image, recipe, told, seed=seed, device=device)
     for number in range(1, recipe.steps + 1):
         # The modes end before each yield, so that the caller's own are in force between steps.
         with own_modes(device):
@@ -204,7 +215,7 @@ class _Fit:
         self,
         image: np.ndarray,
         recipe: Recipe,
-        masks: _Masks,
+        told: _Told,
         *,
         seed: int,
         device: torch.device,
@@ -214,9 +225,9 @@ class _Fit:
         self.recipe, self.valid = recipe, valid
         self.size = (image.shape[0], image.shape[1])
         self.members = [_Member(recipe, y, generator=generator) for _ in range(recipe.networks)]
-        known, added, kept, found = (
-            None if mask is None else _padded(mask, scales=recipe.scales)[0].to(device)
-            for mask in (masks.known, masks.added, masks.kept, masks.found)
+        known, added, kept, found, odds = (
+            None if part is None else _padded(part, scales=recipe.scales)[0].to(device)
+            for part in (told.known, told.added, told.kept, told.found, told.shape_odds)
         )
         problem = Problem(
             y,
@@ -227,6 +238,7 @@ class _Fit:
             corrupted=None if added is None else added > 0,
             clean=None if kept is None else kept > 0,
             found=None if found is None else found > 0,
+            shape_odds=odds,
         )
         self.model: CorruptionModel
         if known is None or recipe.known_mask is None:

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustdip.corruption.base import Detector, ShapeDetector
+from robustdip.corruption.base import Detector, ShapeDetector, odds_of_shapes
 from robustdip.tiling.plan import Tile
 
-__all__ = ["detect", "has_shape"]
+__all__ = ["ShapeOdds", "detect"]
 
 
 def detect(
@@ -48,23 +48,74 @@ def detect(
     return found
 
 
-def has_shape(values: NDArray[np.float32], shape: ShapeDetector) -> NDArray[np.bool_]:
-    """Find pixels that have the shape of damage.
+class ShapeOdds:
+    """What detectors of shapes say of a picture, one window after the other, each asked once.
+
+    Little of a picture has such shapes, so only windows that have are kept.
 
     Parameters
     ----------
     values : ndarray, float32, shape (H, W, C)
-        A part of a picture, in [0, 1].
-    shape : ShapeDetector
-
-    Returns
-    -------
-    ndarray of bool, shape (H, W)
+        In [0, 1].
+    windows : list of Tile
+        They are examined.
+    shapes : sequence of ShapeDetector
     """
-    odds = shape.shape_odds(*_tensors(values))
-    if odds is None:
-        return np.zeros(values.shape[:2], bool)
-    return odds[0, 0].numpy() > 0
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        windows: list[Tile],
+        shapes: Sequence[ShapeDetector],
+    ) -> None:
+        self._values, self._shapes = values, shapes
+        self._left = windows if shapes else []
+        self._found: list[tuple[Tile, NDArray[np.float32]]] = []
+
+    def within(self, part: Tile) -> NDArray[np.float32] | None:
+        """Log odds in the window of a tile.
+
+        Where two windows say something, the larger odds count.
+
+        Returns
+        -------
+        ndarray, float32, shape (h, w, 2), or None
+            See `robustdip.corruption.base.odds_of_shapes`.
+        """
+        meeting = [window for window in self._left if _overlap(window, part) is not None]
+        self._left = [window for window in self._left if window not in meeting]
+        for window in meeting:
+            odds = odds_of_shapes(self._shapes, *_tensors(self._values[window.window]))
+            if odds is not None:
+                self._found.append((window, odds[0].permute(1, 2, 0).numpy()))
+        told: NDArray[np.float32] | None = None
+        for window, odds in self._found:
+            both = _overlap(window, part)
+            if both is None:
+                continue
+            if told is None:
+                told = np.zeros((*part.weights().shape, 2), np.float32)
+            here, there = told[_inside(both, part)], odds[_inside(both, window)]
+            here[...] = np.where((here == 0) | (there == 0), here + there, np.maximum(here, there))
+        return told
+
+
+def _overlap(one: Tile, other: Tile) -> tuple[slice, slice] | None:
+    """Rows and columns that the windows of two tiles have in common."""
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop))
+        for a, b in zip(one.window, other.window, strict=True)
+    )
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _inside(place: tuple[slice, slice], tile: Tile) -> tuple[slice, slice]:
+    """Rows and columns of a picture, as rows and columns of the window of a tile."""
+    rows, columns = (
+        slice(part.start - window.start, part.stop - window.start)
+        for part, window in zip(place, tile.window, strict=True)
+    )
+    return rows, columns
 
 
 def _found(detector: Detector, values: NDArray[np.float32]) -> NDArray[np.bool_]:

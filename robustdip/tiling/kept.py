@@ -109,11 +109,15 @@ def digest(
     *,
     seed: int,
     device: torch.device,
-    found: NDArray[np.bool_] | None,
+    seen: dict[str, NDArray[Any]],
 ) -> str:
-    """Hash everything that decides the result of a tile: what it is fitted to, and how."""
+    """Hash everything that decides the result of a tile: what it is fitted to, and how.
+
+    What was seen of the tile in the whole picture are arrays by name.
+    """
     settings = (robustdip.__version__, torch.__version__, recipe, seed, str(device))
-    made = hashlib.sha256(repr((*settings, part.values.shape)).encode())
-    for array in (part.values, part.mask, part.add_mask, part.protect, found):
+    made = hashlib.sha256(repr((*settings, part.values.shape, sorted(seen))).encode())
+    whole = [seen[name] for name in sorted(seen)]
+    for array in (part.values, part.mask, part.add_mask, part.protect, *whole):
         made.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
     return made.hexdigest()

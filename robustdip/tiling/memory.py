@@ -6,7 +6,7 @@ import torch
 
 from robustdip.fitting.memory import memory_needed
 from robustdip.recipes import Recipe
-from robustdip.tiling.plan import plan
+from robustdip.tiling.plan import Tile
 
 __all__ = ["memory_of_picture"]
 
@@ -18,8 +18,8 @@ def memory_of_picture(
     shape: tuple[int, ...],
     recipe: Recipe,
     *,
+    tiles: list[Tile],
     device: torch.device,
-    tile: int | None = None,
     itemsize: int = 1,
 ) -> int:
     """Estimate the memory that a fit takes besides the picture itself.
@@ -29,11 +29,11 @@ def memory_of_picture(
     shape : tuple of int
         Shape of the picture: (H, W) or (H, W, C).
     recipe : Recipe
+    tiles : list of Tile
+        Those that it is fitted in.
     device : torch.device
         Where the fit runs. On another device than the CPU the results are not counted, because
         they are not kept there.
-    tile : int, optional
-        See `robustdip.tiling.plan.plan`.
     itemsize : int
         Bytes of an element of the picture, and of the result.
 
@@ -42,7 +42,6 @@ def memory_of_picture(
     int
         Bytes: of the fit of one tile, and of the results where there are several tiles.
     """
-    tiles = plan((shape[0], shape[1]), side=tile)
     down, across = tiles[0].window
     window = (down.stop - down.start, across.stop - across.start, *shape[2:])
     needed = memory_needed(window, recipe, device=device)

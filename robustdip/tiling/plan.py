@@ -26,6 +26,9 @@ _ONE_TILE = 2**20
 _SIDE = 512
 # Share of the side that a window reaches beyond the core: 32 pixels at 512.
 _MARGIN = 1 / 16
+# The same in pixels, where the side of a core is given.
+_PIXELS = 16
+_MULTIPLE = 32  # to which a fit pads its sides
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Tile:
         return int(state[0]) & LARGEST_SEED
 
 
-def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
+def plan(size: tuple[int, int], *, side: int | None = None, core: int | None = None) -> list[Tile]:
     """Cut a picture into tiles, row by row.
 
     Parameters
@@ -135,11 +138,13 @@ def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
     side : int, optional
         Largest side of a window in pixels, at least 64. None chooses: one tile up to 1024x1024
         pixels, whatever their shape (a side below 64 counts as 64), else windows of 512x512.
+    core : int, optional
+        Side of a core in pixels, about, instead of `side`. Then windows are a little larger.
 
     Returns
     -------
     list of Tile
-        All windows have one size: `side`, or less where the picture is smaller.
+        All windows have one size, in each direction at most the picture's.
 
     Raises
     ------
@@ -152,15 +157,28 @@ def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
     --------
     >>> [tile.rows for tile in plan((300, 128), side=128)]
     [(0, 100), (100, 200), (200, 300)]
+    >>> [tile.window_columns for tile in plan((256, 768), core=256)]
+    [(0, 288), (240, 528), (480, 768)]
     """
-    if side is None:
-        # A fit takes the memory of at least SMALLEST_SIDE pixels in each direction.
-        height, width = (max(length, SMALLEST_SIDE) for length in size)
-        side = max(size) if height * width <= _ONE_TILE else _SIDE
+    if core is not None:
+        margin = _PIXELS
+        counts = [max(1, round(length / core)) for length in size]
+        # What would be padding sees neighbours instead.
+        sides = [
+            min(length, -(-_side(length, count, margin) // _MULTIPLE) * _MULTIPLE)
+            for length, count in zip(size, counts, strict=True)
+        ]
     else:
-        side = check_count("tile", side, least=SMALLEST_SIDE)
-    margin = round(side * _MARGIN)
-    down, across = (_divided(length, side, margin) for length in size)
+        if side is None:
+            # A fit takes the memory of at least SMALLEST_SIDE pixels in each direction.
+            height, width = (max(length, SMALLEST_SIDE) for length in size)
+            side = max(size) if height * width <= _ONE_TILE else _SIDE
+        else:
+            side = check_count("tile", side, least=SMALLEST_SIDE)
+        margin = round(side * _MARGIN)
+        counts = [_count(length, side, margin) for length in size]
+        sides = [min(side, length) for length in size]
+    down, across = (_divided(*each) for each in zip(size, counts, sides, strict=True))
     return [
         Tile(rows, columns, window_rows, window_columns, margin, size)
         for rows, window_rows in down
@@ -168,26 +186,28 @@ def plan(size: tuple[int, int], *, side: int | None = None) -> list[Tile]:
     ]
 
 
-def _divided(length: int, side: int, margin: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Cores of nearly equal length, each with its window of `side` around its middle."""
-    inner = side - 2 * margin
+def _side(length: int, count: int, margin: int) -> int:
+    """The side of a window that holds the longest of so many cores, and its margins."""
     # The two at the ends have a margin on one side only.
-    count = 1 if length <= side else max(2, -(-(length - 2 * margin) // inner))
-    while count > 1 and not _fit(length, count, side, margin):
+    return -(-length // count) + margin * min(2, count - 1)
+
+
+def _count(length: int, side: int, margin: int) -> int:
+    """The smallest number of cores whose windows are no longer than this side."""
+    count = 1 if length <= side else max(2, -(-(length - 2 * margin) // (side - 2 * margin)))
+    while _side(length, count, margin) > side:
         count += 1
-    side = min(side, length)
+    return count
+
+
+def _divided(length: int, count: int, side: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cores of nearly equal length, each with its window of `side` around its middle."""
     edges = [length * i // count for i in range(count + 1)]
     made: list[tuple[tuple[int, int], tuple[int, int]]] = []
     for first, last in pairwise(edges):
         start = min(max(0, (first + last - side) // 2), length - side)
         made.append(((first, last), (start, start + side)))
     return made
-
-
-def _fit(length: int, count: int, side: int, margin: int) -> bool:
-    """Whether the longest of `count` cores and its margins fit into a window."""
-    longest = -(-length // count)
-    return longest + (margin if count == 2 else 2 * margin) <= side
 
 
 def _ramps(

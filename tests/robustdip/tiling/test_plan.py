@@ -54,6 +54,38 @@ def test_up_to_a_megapixel_is_one_tile():
     assert len(plan((3024, 4032))) == 7 * 9
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "window"),
+    [((383, 383), 1, 383), ((512, 512), 4, 288), ((1024, 1024), 16, 288), ((384, 384), 4, 224)],
+)
+def test_cores_have_about_the_side_that_is_asked_for(size, count, window):
+    tiles = plan(size, core=256)
+    assert len(tiles) == count
+    assert {tile.weights().shape for tile in tiles} == {(window, window)}
+
+
+@settings(deadline=None)
+@given(st.tuples(st.integers(1, 1500), st.integers(1, 1500)), st.integers(64, 400))
+def test_cores_are_about_as_large_as_they_should_be(size, core):
+    tiles = plan(size, core=core)
+    total = np.zeros(size, np.float32)
+    for tile in tiles:
+        total[tile.window] += tile.weights()
+        for own, window, length in zip(
+            (tile.rows, tile.columns), (tile.window_rows, tile.window_columns), size, strict=True
+        ):
+            side = own[1] - own[0]
+            assert side == length or core / 2 <= side <= 1.5 * core + 1
+            # What a window sees beyond its core, but for the picture's own border.
+            assert window[0] == 0 or own[0] - window[0] >= tile.margin
+            assert window[1] == length or window[1] - own[1] >= tile.margin
+            # No more than two margins, and what a fit would pad.
+            assert window[1] - window[0] < side + 1 + 2 * tile.margin + 32
+            assert (window[1] - window[0]) % 32 == 0 or window == (0, length)
+    np.testing.assert_allclose(total, 1, atol=1e-6)
+    assert len({tile.weights().shape for tile in tiles}) == 1
+
+
 @pytest.mark.parametrize("size", [(1, 16385), (131072, 8), (63, 17000)])
 def test_a_thin_strip_counts_the_memory_of_its_fit(size):
     """Every side is padded to 64 pixels, so a strip of a pixel takes as much as one of 64."""

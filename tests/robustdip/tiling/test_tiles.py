@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 import robustdip.recovery
-from robustdip import RECIPES, denoise, fit, read_image, write_image
+from robustdip import RECIPES, damage, denoise, fit, read_image, write_image
+from robustdip.corruption.base import odds_of_shapes
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.fitting.memory import memory_needed
@@ -176,6 +178,27 @@ def test_letters_are_found_in_every_window_that_sees_them():
     found = detect(image, tiles, (PrintedText(),))
     assert found[40:44, 20:150].all()
     assert found.sum() == 4 * 130 * 3
+
+
+def test_a_fit_that_is_told_what_it_would_find_is_the_same():
+    """Words in approximate colours: their odds count as if the fit had asked for them itself."""
+    clean = np.asarray(data.astronaut()[:128, 160:288], np.float32) / 255
+    bad = damage(clean, "text", amount=0.15, then=["jpeg:85"], seed=1).image
+    recipe = replace(RECIPES["default"], steps=20)
+    y = torch.from_numpy(bad).permute(2, 0, 1)[None]
+    shapes = recipe.corruption_model.shapes
+    odds = odds_of_shapes(shapes, y, torch.ones_like(y))[0].permute(1, 2, 0).numpy()
+    told = {"found": np.zeros(bad.shape, bool), "shape_odds": odds}
+    *_, alone = fit(bad, recipe)
+    *_, same = fit(bad, recipe, **told)
+    *_, other = fit(bad, recipe, found=told["found"])
+    assert np.array_equal(alone.image, same.image)
+    assert np.array_equal(alone.mask, same.mask)
+    assert not np.array_equal(alone.mask, other.mask)
+    with pytest.raises(ValueError, match="shape_odds come with found"):
+        fit(bad, recipe, shape_odds=odds)
+    with pytest.raises(ValueError, match=r"shape \(128, 64, 2\); \(H, W, 2\)"):
+        fit(bad, recipe, found=told["found"], shape_odds=odds[:, :64])
 
 
 # --- while it runs -------------------------------------------------------------------------
