@@ -9,17 +9,17 @@ projected form. Two minutes on one CPU thread.
 import statistics
 import sys
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_args
 
 from benchmarks.logs import SOP_FORMS
 from benchmarks.options import parse, parser
 from benchmarks.record import settings_of
-from sop_classify.methods.catalogue import SOPRecipe
+from sop_classify.methods.catalogue import SOPForm
 
 sys.path.append(str(Path(__file__).parents[2] / "examples"))
 import digits  # pyright: ignore[reportMissingImports]
 
-FORMS = get_args(get_type_hints(SOPRecipe)["form"])
+FORMS = get_args(SOPForm)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from overparam.terminal import exit_on_error
-from robustdip.cli.options import Json, path_argument, picture_from
+from robustdip.cli.options import Extension, Json, fits_extension, path_argument, picture_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,11 +23,13 @@ __all__ = ["clean_floats", "compare", "quality_lines", "quality_of"]
 def compare(
     clean: Annotated[Path, path_argument(metavar="CLEAN", help="The true image.")],
     image: Annotated[Path, path_argument(metavar="IMAGE", help="The image to judge.")],
+    extension: Extension = None,
     as_json: Json = False,
 ) -> None:
     """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
     with exit_on_error():
-        truth, picture = picture_from(clean), picture_from(image)
+        which = fits_extension(extension)
+        truth, picture = (picture_from(path, extension=which) for path in (clean, image))
         _require_finite(picture)
         quality = quality_of(truth, picture)
         typer.echo(json.dumps(quality) if as_json else quality_lines(quality))

@@ -26,6 +26,7 @@ from robustdip.cli.job import (
     without_earlier_results,
 )
 from robustdip.cli.options import (
+    Extension,
     Force,
     Json,
     Quiet,
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from robustdip.recovery import Denoised, Step
 
 __all__ = ["denoise"]
+
+_DEFECT_SIZE = 3.0
 
 
 def _known_method(name: str | None) -> str | None:
@@ -194,17 +197,15 @@ def denoise(
         ),
     ] = None,
     defect_size: Annotated[
-        float,
-        typer.Option(min=1, max=200, help="Width in pixels of the largest defects of that map."),
-    ] = 3.0,
-    extension: Annotated[
-        str | None,
+        float | None,
         typer.Option(
-            metavar="N|NAME",
-            help="Of a FITS file: which image, by number or name.",
-            show_default="the first",
+            min=1,
+            max=200,
+            help="Width in pixels of the largest defects that --shared-mask looks for.",
+            show_default=f"{_DEFECT_SIZE:g}",
         ),
     ] = None,
+    extension: Extension = None,
     damage: Annotated[
         list[str] | None,
         typer.Option(
@@ -320,6 +321,10 @@ def denoise(
         save_defects is None or shared_mask,
         "--save-defects saves what --shared-mask finds; give both",
     )
+    _demand(
+        defect_size is None or shared_mask,
+        "--defect-size is that of the defects that --shared-mask finds; give both",
+    )
     _demand(not shared_mask or defects is None, "give --shared-mask or --defects, not both")
     task = Task(
         method=recipe or method,
@@ -402,7 +407,8 @@ def denoise(
                     made.check(inputs, force=force)
             elif not found.collected:  # else it is made, and says what an earlier run has finished
                 _require_folder(out_dir)
-            shared = _shared_defects([image for image, _ in jobs], task, max_size=defect_size)
+            frames = [image for image, _ in jobs]
+            shared = _shared_defects(frames, task, max_size=defect_size or _DEFECT_SIZE)
             remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             _save_defects(shared, path, wanted=save_defects, force=force)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from robustdip.cli.compare import clean_floats, quality_of
-from robustdip.cli.options import picture_from
+from robustdip.cli.options import fits_extension, picture_from
 from robustdip.cli.outputs import Outputs, place_of
 from robustdip.told import Told
 
@@ -54,8 +54,7 @@ class Task:
     @property
     def fits_extension(self) -> int | str | None:
         """The number or name of `extension`."""
-        name = self.extension
-        return int(name) if name is not None and name.isdecimal() else name
+        return fits_extension(self.extension)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Task":

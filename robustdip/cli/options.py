@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from robustdip.images.picture import Picture
 
 __all__ = [
+    "Extension",
     "Force",
     "Json",
     "Quiet",
     "Seed",
     "Version",
+    "fits_extension",
     "path_argument",
     "path_option",
     "picture_from",
@@ -32,6 +34,14 @@ path_option = partial(typer.Option, readable=False)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress on stderr.")]
+Extension = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|NAME",
+        help="Of a FITS file: which image, by number or name.",
+        show_default="the first",
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of all random numbers.")]
 
 
@@ -55,6 +65,11 @@ Version = Annotated[
         "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
     ),
 ]
+
+
+def fits_extension(name: str | None) -> int | str | None:
+    """The number or the name that `--extension` gives."""
+    return int(name) if name is not None and name.isdecimal() else name
 
 
 def picture_from(path: Path, *, extension: int | str | None = None) -> "Picture":

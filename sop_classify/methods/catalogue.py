@@ -21,6 +21,7 @@ __all__ = [
     "ELRRecipe",
     "Method",
     "NoiseRateRecipe",
+    "SOPForm",
     "SOPRecipe",
     "Variant",
     "find_method",
@@ -29,6 +30,9 @@ __all__ = [
     "register",
     "with_noise_rate",
 ]
+
+SOPForm = Literal["projected", "posterior", "released", "paper"]
+"""How SOP's losses use u and v; see `sop_classify.SOPLoss`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +316,7 @@ class SOPRecipe(Recipe):
     alpha_u: float = 0.0
     alpha_v: float = 0.0
     init: float = setting(1e-8, above=0, below=1)
-    form: Literal["projected", "posterior", "released", "paper"] = "projected"
+    form: SOPForm = "projected"
     balance: float = 0.0
     consistency: float = 0.0
 

@@ -32,7 +32,7 @@ contradicts only in early epochs does not. The number of visits depends on α/B,
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Self, get_args
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ from torch import Tensor
 
 from overparam.checks import check_choice, check_count, check_real, check_type
 from overparam.sparse_corruption import descend
-from sop_classify.methods.catalogue import SOPRecipe
+from sop_classify.methods.catalogue import SOPForm, SOPRecipe
 from sop_classify.training.loss import Loss, mean_part, never_compiled
 from sop_classify.training.processes import current
 
@@ -58,7 +58,7 @@ __all__ = [
     "new_state",
 ]
 
-FORMS = ("projected", "posterior", "released", "paper")
+FORMS: tuple[SOPForm, ...] = get_args(SOPForm)
 
 # ε of the released code: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
@@ -121,7 +121,7 @@ class SOPLoss(Loss):
         alpha_v: float = 10.0,
         balance: float = 0.0,
         consistency: float = 0.0,
-        form: Literal["projected", "posterior", "released", "paper"] = "projected",
+        form: SOPForm = "projected",
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:

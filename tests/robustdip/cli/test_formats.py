@@ -292,5 +292,11 @@ def test_fits_with_header_extension_and_bad_values(tmp_path):
     )
     record = json.loads(done("denoise", tmp_path / "x.fits", *same, *MEDIAN).stdout)
     assert record["psnr"] > 15  # 5 dB from another extension
+    # So are the two that are compared.
+    other = [fits.PrimaryHDU(), fits.ImageHDU(scene(seed=1)), fits.ImageHDU(scene(), name="SCI")]
+    fits.HDUList(other).writeto(tmp_path / "y.fits")
+    files = (tmp_path / "x.fits", tmp_path / "y.fits")
+    assert json.loads(done("compare", *files, "--json", "--extension", "1").stdout)["psnr"] is None
+    assert json.loads(done("compare", *files, "--json", "--extension", "SCI").stdout)["psnr"] > 10
     line = refused("denoise", tmp_path / "x.fits", "--extension", "7", *MEDIAN, "--force")
     assert "no image in extension 7; there is 1, 2 SCI" in line

@@ -138,6 +138,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(frames, tmp_path):
     assert "takes no mask" in refused("denoise", *frames, "--shared-mask", "--method", "median")
     for wrong, message in (
         (["--save-defects", "x.png"], "give both"),
+        (["--defect-size", 40], "give both"),
         (["--shared-mask", "--defects", "x.png"], "not both"),
         (["--shared-mask", "--defect-size", 0], "--defect-size"),
     ):
