@@ -119,12 +119,10 @@ def estimate_noise_rate(
         _fit(held_out[at], given[at], start=first, rounds=_BOOTSTRAP_ROUNDS).rate
         for at in (rng.integers(len(given), size=len(given)) for _ in range(_BOOTSTRAP))
     ]
-    # A bootstrap of few images may not know all that can happen; a binomial deviation, of one more
-    # wrong and one more right label, is the least.
-    at_least = (len(given) * first.rate + 1) / (len(given) + 2)
-    variance = max(float(np.var(drawn)), at_least * (1 - at_least) / len(given))
-    variance += _BIAS_HELD_OUT**2
+    # A bootstrap of few images may not know all that can happen.
+    variance = max(float(np.var(drawn)), _binomial(first.rate, len(given))) + _BIAS_HELD_OUT**2
     bias = _BIAS**2 + (_MEMORISED * first.rate**2) ** 2 + (by_heart * first.rate) ** 2
+    bias += _binomial(second.rate, len(labels))
     weight = variance / (variance + bias)  # of the training images
     estimate = (1 - weight) * first.rate + weight * second.rate
     deviation = float(np.sqrt(weight * bias))
@@ -136,6 +134,12 @@ def estimate_noise_rate(
         1.96 * float(np.hypot(deviation, part * errors)) for part in (_TOO_HIGH, _TOO_LOW)
     )
     return NoiseRate(estimate, max(0.0, estimate - too_high), min(1.0, estimate + too_low))
+
+
+def _binomial(rate: float, number: int) -> float:
+    """The variance of a rate in so many labels, to which one wrong and one right one are added."""
+    added = (number * rate + 1) / (number + 2)
+    return added * (1 - added) / number
 
 
 def _checked(name: str, labels: ArrayLike, probability: ArrayLike) -> tuple[Probabilities, Labels]:

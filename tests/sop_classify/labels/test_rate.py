@@ -105,6 +105,16 @@ def test_few_held_out_images_rely_on_the_training_images():
     assert abs(both - 0.2) < abs(alone - 0.2)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4])
+def test_the_interval_of_some_tens_of_images_holds_the_rate(rate):
+    held = 0
+    for seed in range(40):
+        given, p, true = drawn(rate, seed, number=40, classes=4)
+        found = estimate(given[:4], p[:4], (given[4:], p[4:]), seed=seed)
+        held += found.low <= (given != true).mean() <= found.high
+    assert held >= 37  # 38 to 40; 35 without the deviation that few labels have
+
+
 def test_the_same_by_seed():
     given, p, _ = drawn(0.2, 0, number=300)
     labels, said, _ = drawn(0.2, 1)
