@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from robustdip import RECIPES, corrupt, damage
@@ -45,6 +46,22 @@ def test_named_words_are_found_after_compression(name):
     found = flagged(made.image, bold)
     assert error[found].sum() > 0.3 * error.sum()
     assert (error[found] > 0.06**2).mean() > 0.7
+
+
+def test_wide_parts_of_a_picture_are_no_letters_where_words_have_their_colour():
+    colour = np.float32((0.95, 0.9, 0.2))
+    image = photo("astronaut")[:256, :256].copy()
+    image[150:157, 150:230] = image[158:161, 20:100] = colour  # a wing, and a shadow of it
+    drawn = Image.new("L", (256, 256))
+    font, draw = ImageFont.load_default(size=22), ImageDraw.Draw(drawn)
+    for row, text in ((20, "Letters on"), (60, "a picture of"), (100, "someone")):
+        draw.text((8, row), text, 255, font)
+    words = np.asarray(drawn) > 127
+    (bold,) = Told(damage="text").applied(RECIPES["default"]).corruption_model.shapes
+    found = flagged(Jpeg(85).apply(np.where(words[..., np.newaxis], colour, image)), bold)
+    assert found[words].mean() > 0.9
+    assert not found[150:157, 150:230].any()
+    assert not found[158:161, 20:100].any()
 
 
 @pytest.mark.parametrize("name", PHOTOS)
