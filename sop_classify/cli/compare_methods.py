@@ -20,6 +20,8 @@ from sop_classify.cli.options import (
     load,
     npz_of,
     one_of,
+    refuse_contradictions,
+    require_outside,
 )
 from sop_classify.labels.label_noise import HUMAN_NOISE, LabelNoise
 from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
@@ -116,6 +118,7 @@ def compare_methods(
             raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
         numbers = _seeds(seeds)
         # A mistake in the last case must show now, not after the hours that the first take.
+        refuse_contradictions(settings or [], epochs=epochs)
         wishes = _wishes(settings or [], chosen, recipe)
         recipes = {
             kind: [
@@ -130,6 +133,9 @@ def compare_methods(
         from sop_classify.runs.grid import train_grid
 
         check_folder(out)
+        _require_comparison(out)
+        if data is not None:
+            require_outside(data, out)
         images = load(dataset, data)
 
         def made(kind: LabelNoise, seed: int) -> "NoisyLabels":
@@ -183,6 +189,22 @@ def _require_runs(folder: Path) -> None:
     with file_errors("read", folder):
         if not any(has_record(path) for path in folder.iterdir()):
             raise FileError("it holds no runs; give the --out of an earlier compare-methods")
+
+
+def _require_comparison(folder: Path) -> None:
+    """Raise FileError if a folder has anything in it, and no run: what is there may be replaced."""
+    from overparam.files import FileError, file_errors
+    from sop_classify.runs.record import has_record
+
+    with file_errors("write to", folder):
+        if not folder.is_dir():
+            return
+        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        if names and not any(has_record(path) for path in names):
+            raise FileError(
+                f"it holds {names[0].name!r} and no runs; give a new folder, or that of an earlier "
+                "compare-methods"
+            )
 
 
 def _words(option: str, text: str) -> list[str]:

@@ -93,7 +93,7 @@ def find_label_errors(
         ):
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         if not quiet:
-            describe(images)
+            describe(images, quiet=False)
         recipe = recipe_for(budget_for("auto", device), method)
         recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
         recipe = with_settings(recipe, wishes)

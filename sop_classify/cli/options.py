@@ -3,7 +3,7 @@
 Only typer and lists of names are imported here: `--help` answers before torch could be loaded.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -29,6 +29,8 @@ __all__ = [
     "load",
     "npz_of",
     "one_of",
+    "refuse_contradictions",
+    "require_outside",
 ]
 
 
@@ -68,11 +70,37 @@ Limit = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(callback=known_device, help="Device to train on: auto, cpu, cuda, cuda:N or mps."),
+    typer.Option(
+        callback=known_device, help="Device to compute on: auto, cpu, cuda, cuda:N or mps."
+    ),
 ]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile, which pays in long runs on a GPU.")
 ]
+
+
+def require_outside(data: Path, out: Path) -> None:
+    """Raise FileError if results would be written into the folder of the data."""
+    from overparam.files import FileError, file_errors
+
+    with file_errors("write to", out):
+        if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+            raise FileError("it is inside the data, where it would be read as a class")
+
+
+def refuse_contradictions(settings: Sequence[str], **options: Any) -> None:
+    """Refuse ``KEY=VALUE`` settings of what an option of the command has set; None is not set.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if options.get(key) is not None and value != str(options[key]).lower():
+            name = "--no-mirror" if key in ("flip", "flips") else f"--{key} {options[key]}"
+            raise ValueError(f"{name} and --set {setting} contradict each other; leave one out")
 
 
 def load(dataset: str, data: Path | None) -> "ImageData":

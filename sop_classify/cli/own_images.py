@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sop_classify.cli.options import require_outside
 from sop_classify.recipes import Recipe, resized
 
 if TYPE_CHECKING:
@@ -68,15 +69,13 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
     processes : Processes
         Only the first one looks, and not after a restart: what it would find may be its own.
     """
-    from overparam.files import FileError, file_errors
+    from overparam.files import file_errors
     from sop_classify.runs.record import has_record
     from sop_classify.runs.run import require_new
 
     with file_errors("read", data):
         data.stat()
-    with file_errors("write to", out):
-        if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-            raise FileError("it is inside the data, where it would be read as a class")
+    require_outside(data, out)
     if processes.restarted or not processes.is_first or (resume and has_record(run)):
         return
     require_new(out)
@@ -101,10 +100,22 @@ def cache_of(images: "LabelledImages") -> dict[str, Any] | None:
     return None if path is None else {"path": str(path), "bytes": images.images.nbytes}
 
 
-def describe(images: "LabelledImages") -> None:
-    """Say on stderr what was read and what was left out."""
+def describe(images: "LabelledImages", *, quiet: bool) -> None:
+    """Say on stderr what was read and what was left out; if `quiet`, only the latter."""
     from sop_classify.data.listing import HIDDEN
 
+    if not quiet:
+        _describe_read(images)
+    for name in images.lost:
+        typer.echo(f"class {name!r} is left out: none of its files can be read", err=True)
+    told = [skipped for skipped in images.skipped if skipped.reason != HIDDEN]
+    for skipped in told[:3]:
+        typer.echo(f"skipped {skipped.path!r}: {skipped.reason}", err=True)
+    if len(told) > 3:
+        typer.echo(f"skipped {len(told) - 3} more: see skipped.csv", err=True)
+
+
+def _describe_read(images: "LabelledImages") -> None:
     height, width = images.images.shape[1:3]
     parts = {split: len(images.index(split)) for split in ("train", "val", "test")}
     said = ", ".join(f"{number:,} {split}" for split, number in parts.items() if number)
@@ -114,8 +125,3 @@ def describe(images: "LabelledImages") -> None:
     if images.holdout is not None:
         said = f"held out about {images.holdout:.0%} of each class that is not too small for it"
         typer.echo(f"{said}: see split.csv", err=True)
-    told = [skipped for skipped in images.skipped if skipped.reason != HIDDEN]
-    for skipped in told[:3]:
-        typer.echo(f"skipped {skipped.path!r}: {skipped.reason}", err=True)
-    if len(told) > 3:
-        typer.echo(f"skipped {len(told) - 3} more: see skipped.csv", err=True)

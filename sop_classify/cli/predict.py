@@ -34,7 +34,7 @@ RunFolder = Annotated[
 def predict(
     run: RunFolder,
     images: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="IMAGES",
             help="Image files, folders with images in them, and patterns in quotes, such as "
@@ -69,7 +69,9 @@ def predict(
         from overparam.files import check_target, save_file
         from sop_classify.runs.model import MODEL, read_model
 
-        files = _files(images)
+        if "" in images:  # as a path it would be the current folder
+            raise ValueError("one of IMAGES is ''; name a file, a folder or a pattern")
+        files = _files([Path(word) for word in images])
         if table is not None:
             check_target(table, inputs=[*files, run / MODEL], force=force)
         model = read_model(run)

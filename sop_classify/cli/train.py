@@ -3,6 +3,7 @@
 Only typer and lists of names are imported here: `--help` answers before torch could be loaded.
 """
 
+import hashlib
 import json
 import time
 import warnings
@@ -13,7 +14,7 @@ import typer
 
 from overparam.checks import LARGEST_SEED
 from overparam.terminal import exit_on_error, progress
-from sop_classify.cli.options import Compile, Device, one_of
+from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
     Mirror,
@@ -37,6 +38,8 @@ from sop_classify.recipes import (
 from sop_classify.training.processes import torchrun
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sop_classify.data.images import LabelledImages
     from sop_classify.runs.run import Run
     from sop_classify.training.pretrained import Pretrained
@@ -131,7 +134,12 @@ def train(
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
-        read_settings(recipe_for("cpu", method), wishes)
+        refuse_contradictions(wishes, network=network, epochs=epochs)
+        if not mirror:
+            refuse_contradictions(wishes, flip="none", flips=False)
+        asked = read_settings(recipe_for("cpu", method), wishes)
+        # Other settings depend on these two.
+        network, epochs = asked.get("network", network), asked.get("epochs", epochs)
         if pretrained and (weights is not None or network is not None):
             raise ValueError("--pretrained brings network and weights: leave out the others")
         name = _network_named(network)
@@ -164,8 +172,9 @@ def train(
             # The penalty for unused classes takes classes to be of one size.
             recipe = recipe.changed(balance=0.0)
         recipe = with_settings(recipe, wishes)
+        describe(images, quiet=quiet)
+        _note_of_test_images(images)
         if not quiet:
-            describe(images)
             typer.echo(f"{method} with network {recipe.network}, {recipe.epochs} epochs", err=True)
 
         run = _run(
@@ -178,6 +187,25 @@ def train(
             return
         summary = _finish(run, images, seconds=round(time.monotonic() - begin, 1))
         typer.echo(json.dumps(summary, default=str) if as_json else _report(summary))
+
+
+def _note_of_test_images(images: "LabelledImages") -> None:
+    """Say on stderr if test images were trained on: the accuracy on them says little then."""
+    test = images.index("test")
+    if not test.size:
+        return
+
+    def sums(index: "Iterable[int]") -> list[bytes]:
+        return [hashlib.sha256(images.images[at].tobytes()).digest() for at in index]
+
+    seen, tested = set(sums(images.index("train"))), sums(test)
+    both = sum(each in seen for each in tested)
+    if both:
+        typer.echo(
+            f"note: {both} of {test.size} test images are also training images; the accuracy on "
+            "them says little",
+            err=True,
+        )
 
 
 def _network_named(network: str | None) -> str | None:

@@ -25,6 +25,8 @@ from sop_classify.cli.options import (
     load,
     npz_of,
     one_of,
+    refuse_contradictions,
+    require_outside,
 )
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, NOISE_KINDS, LabelNoise
 from sop_classify.methods.catalogue import METHODS, SOPRecipe, recipe_for
@@ -139,6 +141,7 @@ def train_cifar(
     with exit_on_error(), torchrun(device) as (processes, device):
         options = {"network": network, "epochs": epochs}
         wishes = [f"{key}={value}" for key, value in options.items() if value is not None]
+        refuse_contradictions(settings or [], **options)
         wishes = [*(settings or []), *wishes]
         # To choose a recipe PyTorch has to be imported; keys are those of every recipe.
         any_recipe = recipe_for(
@@ -159,6 +162,8 @@ def train_cifar(
         from sop_classify.runs.record import has_record
         from sop_classify.runs.run import Run, require_new
 
+        if out is not None and data is not None:
+            require_outside(data, out)
         if out is None and processes.number > 1:
             raise ValueError("several processes need --out, the folder that all of them use")
         if processes.restarted and out is not None:
@@ -177,7 +182,7 @@ def train_cifar(
             run.start()
         if not quiet:
             _print_noise(labels)
-            _warn_if_s_stays_zero(chosen)
+        _warn_if_s_stays_zero(chosen)
         train_run(run, quiet=quiet)
         if not processes.is_first:
             return

@@ -60,6 +60,8 @@ class LabelledImages:
         N places of the images; empty for arrays.
     skipped : tuple of Skipped
         What was left out.
+    lost : tuple of str
+        Classes of which no file could be read.
     holdout : float or None
         The fraction of the training images that was made "val"; None if the data had a "val".
     cache : Path or None
@@ -74,6 +76,7 @@ class LabelledImages:
     splits: tuple[str, ...]
     files: tuple[Path, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    lost: tuple[str, ...] = ()
     holdout: float | None = None
     cache: Path | None = None
 
@@ -226,6 +229,7 @@ def read_files(
         raise FileError(f"none of its {len(listing.entries)} files is an image")
     splits = tuple(entry.split or "train" for entry in entries)
     names, labels = _numbered([entry.label for entry in entries], splits)
+    unread = {listing.entries[at].label for at in pixels.unreadable}
     place = listing.place.resolve()
     return LabelledImages(
         name=shown(place.name if place.is_dir() else place.stem),
@@ -236,6 +240,7 @@ def read_files(
         splits=splits,
         files=tuple(listing.files[at] for at in readable),
         skipped=tuple(skipped),
+        lost=tuple(natural_order([label for label in unread if label not in names])),
         cache=pixels.path,
     )
 
@@ -346,12 +351,18 @@ def _joined(
         raise FileError(f"its images have different sizes: {sorted(sizes)}")
     present = np.unique(labels[0])
     largest = int(max(part.max() for part in labels))
+    named = names is not None
     if names is None:
         names = [str(label) for label in range(min(largest, present.size) + 1)]
     _require_classes(names)
-    if largest >= len(names) or present.size < len(names):
-        absent = next(c for c in range(largest + 1) if c >= present.size or present[c] != c)
-        raise FileError(f"class {absent} has no training example; labels go up to {largest}")
+    if largest >= len(names) and named:
+        raise FileError(
+            f"labels go up to {largest}, and there are {len(names)} class_names, from 0"
+        )
+    # Without names there are at most as many as labels, and one more, so that one is absent.
+    if absent := sorted(set(range(len(names))) - set(present.tolist())):
+        called = repr(shown(names[absent[0]])) if named else absent[0]
+        raise FileError(f"class {called} has no training example; labels go up to {largest}")
     if len(set(names)) < len(names):
         raise FileError(f"two of its {len(names)} class_names are the same")
     return LabelledImages(

@@ -116,6 +116,12 @@ def _of_files(path: Path, image_size: int | None) -> ImageData:
     if not test.size:
         holders = " nor ".join(CIFAR.values())
         raise FileError(f"it holds neither {holders} nor test images; give {ELSEWHERE}")
+    if unused := read.index("val").size:
+        warnings.warn(
+            f"{read.name}: {unused} validation images are not used; accuracies are those on the "
+            "test images",
+            stacklevel=4,  # load_data's caller
+        )
     left_out = [each for each in read.skipped if each.reason != HIDDEN]
     if left_out:
         first = left_out[0]

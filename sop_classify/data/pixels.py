@@ -44,7 +44,7 @@ SMALLEST, LARGEST = 16, 224
 _USUAL, _LARGEST_KEPT = 32, 64
 _LOOKED_AT = 100  # files, to see whether all have one size
 _IN_MEMORY = 2**30  # bytes that may be copied in memory
-_VERSION = 1  # of what `decode` does
+_VERSION = 2  # of what `decode` does
 _PIXELS, _UNREADABLE = "pixels", "unreadable.json"
 # Pillow's modes of 16 bits; those of 8 bits or less.
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -132,7 +132,8 @@ def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint
 def upright(file: Path, side: int) -> Image.Image:
     """Read an image as RGB: upright by its EXIF tag; a large JPEG reduced, not below twice `side`.
 
-    Transparent parts become white. Of 16 bits the upper eight are kept. Of an animation the first
+    Transparent parts become white. Of 16 bits the upper eight are kept, so what uses only the lower
+    ones becomes dark. Of an animation the first
     frame is read.
 
     Raises
@@ -149,7 +150,9 @@ def upright(file: Path, side: int) -> Image.Image:
             values = np.asarray(picture)
             if values.min() < 0 or values.max() > 65535:
                 raise FileError("its samples have more than 16 bits; save it with 8 or 16")
-            picture = Image.fromarray((values >> 8).astype(np.uint8))
+            # Whole numbers of 32 bits may hold 8 as they are.
+            bits = 8 if picture.mode != "I" or values.max() > 255 else 0
+            picture = Image.fromarray((values >> bits).astype(np.uint8))
         elif picture.mode not in _EIGHT:
             raise FileError(f"its pixels are {picture.mode}; save it with 8 or 16 bits a sample")
         if picture.has_transparency_data:

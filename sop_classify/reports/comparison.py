@@ -113,6 +113,7 @@ def write_comparison(folder: Path) -> str:
     groups: dict[Case, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["noise"], row["method"]].append(row)
+    remarks += _unlike(groups)
     order = {method: place for place, method in enumerate(METHODS)}
     cases = sorted(
         {*groups, *failures}, key=lambda case: (case[0], order.get(case[1], len(order)), case[1])
@@ -146,6 +147,20 @@ def write_comparison(folder: Path) -> str:
         draw = partial(_draw, groups=groups, cases=[c for c in cases if c in groups])
         write_figure(folder / "comparison.png", draw, size=(1 + 4 * len(noises), 4))
     return text
+
+
+def _unlike(groups: dict[Case, list[dict[str, Any]]]) -> list[str]:
+    """A line for each row of the table whose runs differ in more than their seeds."""
+    found = []
+    for (noise, method), rows in groups.items():
+        for key in ("data", "limit", "epochs"):
+            values = sorted({str(row[key]) for row in rows})
+            if len(values) > 1:
+                found.append(
+                    f"Unlike: the runs of {method} with noise {noise} have different {key} "
+                    f"({', '.join(values)}); give each comparison a folder of its own"
+                )
+    return found
 
 
 def _run_folders(folder: Path) -> list[Path]:

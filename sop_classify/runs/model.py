@@ -135,6 +135,8 @@ def read_model(folder: Path) -> Model:
         says = stamp.get("model")
         if not isinstance(says, dict):
             raise FileError(f"it is not the model of a run (it says {json.dumps(stamp)[:60]})")
+        if not all(bool(torch.isfinite(each).all()) for each in state.values()):
+            raise FileError("its weights are not finite: the training diverged; train again")
         try:
             with own_modes(torch.device("cpu")):
                 network = _network(says, state)

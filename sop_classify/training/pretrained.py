@@ -166,8 +166,8 @@ def _load(network: nn.Module, pretrained: Pretrained, name: str, classes: int) -
     wrong = (needed - given.keys()) | (given.keys() - own.keys())
     if wrong := sorted(wrong if fits else wrong | other):
         raise ValueError(
-            f"{pretrained.name} has no weights of network {name}: {len(wrong)} of {len(own)} are "
-            f"missing or others, such as {wrong[0]!r}; choose the network that they are of"
+            f"{pretrained.name} has no weights of network {name}: {len(wrong)} are missing or "
+            f"others, such as {wrong[0]!r}; choose the network that they are of"
         )
     network.load_state_dict({**own, **{k: v for k, v in given.items() if k not in other}})
     return max((len(given[key]) for key in other), default=0)

@@ -172,7 +172,7 @@ def test_a_setting_for_all_is_for_those_that_have_it(npz, tmp_path):
         (["--noise", "symmetric"], "noise 'symmetric' needs a rate"),
         (["--noise", "0.2,asymmetric:0.2"], "no mapping of 3 classes; there are cifar10 (10 "),
         (["--set", "lr=fast"], "lr is 'fast'"),
-        (["--set", "epochs=0"], "epochs is 0; a whole number from 1"),
+        (["--set", "epochs=0"], "--epochs 2 and --set epochs=0 contradict each other"),
         (["--set", "lr=1e308"], "lr is 1e+308"),
         (["--set", "activation_epochs=1e-3"], "activation_epochs is 0.001; from init=0.03 it must"),
         (["--set", "magic.lr=1"], "no setting 'magic.lr'"),
@@ -264,3 +264,41 @@ def test_a_method_that_diverges_stops_no_other(npz, tmp_path):
     # The table says so for as long as it is true.
     table = compare(npz, out, "--table")
     assert (table.exit_code, table.stdout) == (0, result.stdout)
+
+
+def test_a_folder_of_other_files_is_left_alone(npz, tmp_path):
+    (tmp_path / "comparison.md").write_text("mine")
+    result = compare(npz, tmp_path, "--methods", "ce")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "it holds 'comparison.md' and no runs" in result.stderr
+    assert (tmp_path / "comparison.md").read_text() == "mine"
+
+
+def test_runs_do_not_go_into_the_data(tmp_path):
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+    for command in (["compare-methods"], ["train-cifar", "--noise", "0.2"]):
+        words = [*command, "--data", str(tmp_path), "--out", str(tmp_path / "train" / "run")]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 1
+        assert "it is inside the data" in result.stderr
+    assert not (tmp_path / "train" / "run").exists()
+
+
+def test_an_option_and_a_setting_that_contradict_each_other(npz, tmp_path):
+    result = compare(npz, tmp_path / "out", "--methods", "ce", "--set", "epochs=3")
+    assert "--epochs 2 and --set epochs=3 contradict each other" in result.stderr
+    words = ["train-cifar", "--epochs", "2", "--set", "epochs=3", "--out", str(tmp_path / "out")]
+    assert "contradict each other" in CliRunner().invoke(app, words).stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_differ_in_more_than_their_seeds_are_named(npz, tmp_path):
+    assert compare(npz, tmp_path / "out", "--methods", "ce").exit_code == 0
+    more = ["--methods", "ce", "--seeds", "1", "--limit", "40"]
+    result = compare(npz, tmp_path / "out", *more)
+    assert result.exit_code == 0, result.output
+    line = "Unlike: the runs of ce with noise symmetric-0.2 have different limit (40, None)"
+    assert line in result.stdout
+    assert "Unlike" in (tmp_path / "out" / "comparison.md").read_text()

@@ -116,6 +116,11 @@ def test_links_to_folders_are_followed_once(trained, pictures, tmp_path):
     assert {path.relative_to(linked).parts[0] for path in paths} == {"a"}
 
 
+def test_an_empty_word_is_no_folder(trained, pictures):
+    line = refused("predict", trained, "", next(pictures.iterdir()))
+    assert "one of IMAGES is ''" in line
+
+
 def test_a_pattern_in_quotes_and_a_file_with_brackets_in_its_name(trained, pictures):
     (pictures / "00.png").rename(pictures / "[00].png")
     deep = len(list((pictures / "deep").iterdir()))

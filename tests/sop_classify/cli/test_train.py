@@ -13,9 +13,10 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from sop_classify.data.pixels import decode
 from sop_classify.runs.model import read_model
 from sop_classify.training.efficientnet_lite import EfficientNetLite0
-from tests.helpers.command_line import done, python, refused
+from tests.helpers.command_line import done, python, run
 from tests.helpers.labels import noisy, small_data
 
 SMALL = ["--epochs", "2", "--set", "batch_size=32", "--device", "cpu", "-q"]
@@ -46,6 +47,15 @@ def filled(folder, number=90, side=16, split=""):
 @pytest.fixture
 def folder(tmp_path):
     return filled(tmp_path / "data")
+
+
+def refused(*arguments):
+    """The one line of an error, besides those that say what was left out."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = (each for each in result.stderr.splitlines() if not each.startswith("skipped "))
+    assert line.startswith("error: ")
+    return line
 
 
 def rows(path):
@@ -241,6 +251,74 @@ def test_bad_input_is_one_line(folder, tmp_path, monkeypatch, options, message):
     torch.save(EfficientNetLite0(3).state_dict(), tmp_path / "other.pth")
     assert message in refused("train", folder, "--out", "run", *SMALL, *options)
     assert not (tmp_path / "run").exists()
+
+
+def arrays(**changes):
+    """What an .npz of three classes holds."""
+    data = small_data(60, side=16)
+    made = {"train_images": data.train_images, "train_labels": data.train_labels}
+    return made | changes
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b"], "labels go up to 2, and there are 2 class_names"),
+        (["a", "b", "c", "never"], "class 'never' has no training example"),
+    ],
+)
+def test_class_names_that_do_not_fit_the_labels(tmp_path, names, message):
+    np.savez(tmp_path / "x.npz", **arrays(class_names=names))
+    assert message in refused("train", tmp_path / "x.npz", "--out", tmp_path / "run", *SMALL)
+
+
+def test_a_class_that_no_label_names_is_said(tmp_path):
+    labels = arrays()["train_labels"] * 2  # 0, 2, 4
+    np.savez(tmp_path / "x.npz", **arrays(train_labels=labels))
+    line = refused("train", tmp_path / "x.npz", "--out", tmp_path / "run", *SMALL)
+    assert "class 1 has no training example; labels go up to 4" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "epochs=3"], "--epochs 2 and --set epochs=3 contradict each other"),
+        (["--network", "small-cnn", "--set", "network=fast"], "--network small-cnn and --set"),
+        (["--no-mirror", "--set", "flip=random"], "--no-mirror and --set flip=random"),
+    ],
+)
+def test_an_option_and_a_setting_that_contradict_each_other(folder, tmp_path, options, message):
+    assert message in refused("train", folder, "--out", tmp_path / "run", *SMALL, *options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_is_the_same_as_an_option_and_as_a_setting(folder, tmp_path, one_thread):
+    for name, words in (("a", ["--network", "small-cnn"]), ("b", ["--set", "network=small-cnn"])):
+        done("train", folder, "--out", tmp_path / name, *SMALL, *words)
+    one, other = (json.loads((tmp_path / name / "run.json").read_text()) for name in "ab")
+    assert one["recipe"] == other["recipe"]
+
+
+def test_what_is_left_out_is_said_without_progress_too(tmp_path, one_thread):
+    folder = filled(filled(tmp_path / "data", split="train"), 30, split="test")
+    lost = folder / "train" / "eel" / "x.png"
+    lost.parent.mkdir()
+    lost.write_bytes(b"x")
+    copied = next((folder / "train" / "c1").iterdir())
+    (folder / "test" / "c1" / "again.png").write_bytes(copied.read_bytes())
+    result = done("train", folder, "--out", tmp_path / "run", *SMALL)
+    lines = result.stderr.splitlines()
+    assert "class 'eel' is left out: none of its files can be read" in lines
+    assert any(line.startswith("skipped 'train/eel/x.png'") for line in lines)
+    assert any(line.startswith("note: 1 of 31 test images are also training") for line in lines)
+    assert len(lines) == 5  # and the broken files of the two splits
+
+
+def test_whole_numbers_of_32_bits_may_hold_8(tmp_path):
+    values = np.arange(0, 256, dtype=np.int32).reshape(16, 16)
+    for factor in (1, 256):
+        Image.fromarray(values * factor).save(tmp_path / "x.tif")
+        assert np.array_equal(decode(tmp_path / "x.tif", 16)[..., 0], values)
 
 
 def test_no_data(tmp_path):

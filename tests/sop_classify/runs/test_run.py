@@ -32,7 +32,8 @@ from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import NETWORKS
 from sop_classify.runs import results
 from sop_classify.runs import run as runs
-from sop_classify.runs.checkpoint import checkpoint_bytes
+from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
+from sop_classify.runs.model import read_model
 from sop_classify.runs.run import Job, Run, train
 from sop_classify.training.evaluation import Epoch
 from tests.helpers.labels import TINY_NETWORK
@@ -687,3 +688,34 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(half, data):
 
 if __name__ == "__main__":
     program(sys.argv[1], Path(sys.argv[2]))
+
+
+def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(tmp_path, monkeypatch):
+    """Its loss is that before the step, so it does not tell."""
+    run = Run(job(), tmp_path / "run")
+    epochs = run.training.epochs
+
+    def spoiled(**options):
+        for epoch in epochs(**options):
+            if epoch.epoch == 2:
+                next(run.training.network.parameters()).data.fill_(torch.nan)
+            yield epoch
+
+    monkeypatch.setattr(run.training, "epochs", spoiled)
+    run.start()
+    kept = run.epochs()
+    assert next(kept).epoch == 1
+    with pytest.raises(DivergedError, match="weights are not finite after epoch 2; a lower lr"):
+        next(kept)
+    assert run.record.status == "failed"
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_model_that_is_not_finite_is_refused(tmp_path):
+    list(train(DATA, GIVEN, recipe=replace(PLAIN, epochs=1), device="cpu", out=tmp_path / "run"))
+    path = tmp_path / "run" / "model.safetensors"
+    stamp, state = read_checkpoint(path)
+    spoiled = {k: v * torch.nan if v.is_floating_point() else v for k, v in state.items()}
+    path.write_bytes(checkpoint_bytes(spoiled, stamp))
+    with pytest.raises(FileError, match="its weights are not finite: the training diverged"):
+        read_model(tmp_path / "run")
