@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from overparam.errors import DivergedError, NotEnoughMemoryError
+from overparam.files import FileError
 from sop_classify.reports.comparison import write_comparison
 from sop_classify.runs.record import has_record
 from sop_classify.runs.run import Job, Run
@@ -51,7 +52,7 @@ def train_grid(
         try:
             run = Run(job, folder / name)
             if has_record(run.folder):
-                run.resume()
+                _resume(run)
             else:
                 run.start()
             with closing(run.epochs(on_batch=on_batch)) as epochs:
@@ -60,3 +61,10 @@ def train_grid(
         except (DivergedError, NotEnoughMemoryError) as error:
             yield name, error
         write_comparison(folder)
+
+
+def _resume(run: Run) -> None:
+    try:
+        run.resume()
+    except FileError as error:
+        raise FileError(f"{error}; remove {str(run.folder)!r} to train it anew") from error

@@ -274,6 +274,15 @@ def test_a_folder_of_other_files_is_left_alone(npz, tmp_path):
     assert (tmp_path / "comparison.md").read_text() == "mine"
 
 
+def test_a_damaged_run_is_named_with_what_to_do(npz, tmp_path):
+    run = tmp_path / "symmetric-0.2-ce-0"
+    run.mkdir()
+    (run / "run.json").write_text("{")
+    result = compare(npz, tmp_path, "--methods", "ce")
+    assert result.exit_code == 1
+    assert f"remove {str(run)!r} to train it anew" in result.stderr
+
+
 def test_runs_do_not_go_into_the_data(tmp_path):
     for split in ("train", "test"):
         for name in "ab":
