@@ -51,7 +51,7 @@ def detect(
 class ShapeOdds:
     """What detectors of shapes say of a picture, one window after the other, each asked once.
 
-    Little of a picture has such shapes, so only windows that have are kept.
+    A window is examined when a tile in it is fitted: it takes seconds.
 
     Parameters
     ----------
@@ -69,44 +69,44 @@ class ShapeOdds:
         shapes: Sequence[ShapeDetector],
     ) -> None:
         self._values, self._shapes = values, shapes
-        self._left = windows if shapes else []
-        self._found: list[tuple[Tile, NDArray[np.float32]]] = []
+        self._windows = windows if shapes else []
+        self._said: dict[Tile, NDArray[np.float32] | None] = {}
 
     def within(self, part: Tile) -> NDArray[np.float32] | None:
-        """Log odds in the window of a tile.
+        """Log odds in the window of a tile, from all windows whose core meets its core.
 
-        Where two windows say something, the larger odds count.
+        Where two of them say something, the larger odds count.
 
         Returns
         -------
         ndarray, float32, shape (h, w, 2), or None
             See `robustdip.corruption.base.odds_of_shapes`.
         """
-        meeting = [window for window in self._left if _overlap(window, part) is not None]
-        self._left = [window for window in self._left if window not in meeting]
-        for window in meeting:
-            odds = odds_of_shapes(self._shapes, *_tensors(self._values[window.window]))
-            if odds is not None:
-                self._found.append((window, odds[0].permute(1, 2, 0).numpy()))
         told: NDArray[np.float32] | None = None
-        for window, odds in self._found:
-            both = _overlap(window, part)
-            if both is None:
+        for window in self._windows:
+            if not window.meets(part) or (odds := self._of(window)) is None:
                 continue
             if told is None:
                 told = np.zeros((*part.weights().shape, 2), np.float32)
+            both = _overlap(window, part)
             here, there = told[_inside(both, part)], odds[_inside(both, window)]
             here[...] = np.where((here == 0) | (there == 0), here + there, np.maximum(here, there))
         return told
 
+    def _of(self, window: Tile) -> NDArray[np.float32] | None:
+        if window not in self._said:
+            odds = odds_of_shapes(self._shapes, *_tensors(self._values[window.window]))
+            self._said[window] = None if odds is None else odds[0].permute(1, 2, 0).numpy()
+        return self._said[window]
 
-def _overlap(one: Tile, other: Tile) -> tuple[slice, slice] | None:
-    """Rows and columns that the windows of two tiles have in common."""
+
+def _overlap(one: Tile, other: Tile) -> tuple[slice, slice]:
+    """Rows and columns that the windows of two tiles whose cores meet have in common."""
     rows, columns = (
         slice(max(a.start, b.start), min(a.stop, b.stop))
         for a, b in zip(one.window, other.window, strict=True)
     )
-    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+    return rows, columns
 
 
 def _inside(place: tuple[slice, slice], tile: Tile) -> tuple[slice, slice]:
