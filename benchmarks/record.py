@@ -129,10 +129,11 @@ def is_current(line: Line) -> bool:
         return False
     group = found["group"]
     up_to = _same_up_to(group, code_hash(group)).get(found["hash"])
-    if up_to is None:
-        return False
-    side = line.get("side", line.get("settings", {}).get("side", math.inf))
-    return up_to == math.inf or side <= up_to
+    if up_to is None or up_to == math.inf:
+        return up_to is not None
+    settings = line.get("settings")  # in records of labels they are a text
+    side = settings.get("side") if isinstance(settings, dict) else line.get("side")
+    return side is not None and side <= up_to
 
 
 @cache

@@ -223,6 +223,8 @@ def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
     assert not current("a", side=257)
     assert not current("b", side=513)
     assert not current("b")  # of any size
+    assert not current("b", settings="epochs=3")
+    assert current(now, settings="epochs=3")
     assert not current("x", side=1)
     assert not record.is_current({"code": {"group": "labels", "hash": "b"}, "side": 1})
     # What is current is not measured again.
