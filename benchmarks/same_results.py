@@ -1,16 +1,17 @@
 """Whether a change of code left all results as they were, bit for bit.
 
-    python -m benchmarks.same_results OTHER [--groups images named-damage labels]
+    python -m benchmarks.same_results OTHER [--groups images named-damage large labels]
 
 OTHER is a checkout of the code before the change. Both checkouts do the same work, on the CPU with
 one thread: each kind of damage restored by the default recipe, some by other recipes and with masks
-(group images), damage that is named (named-damage), and two epochs of each method of `train-cifar`
-(labels). Nothing but the command line is called, for that is what stays when code moves.
+(group images), damage that is named (named-damage), pictures in tiles (large), and two epochs of
+each method of `train-cifar` (labels). Nothing but the command line is called, for that is what
+stays when code moves.
 
 If all results of a group are the same, this is recorded, and what was measured with the code before
 counts as measured with the code after (`benchmarks.record.is_current`); of pictures only those that
 are no larger than the largest of these. Otherwise the exit status is 1. 25 minutes for images, 10
-more for named-damage, 3 for labels.
+more for named-damage, 5 for large, 3 for labels.
 """
 
 import argparse
@@ -57,7 +58,15 @@ NAMED = (
     ("soft-text", "text"),
     ("random-valued", "pixels"),
 )
-LARGEST = 256  # side of the largest picture
+# Side of the largest picture of a group.
+UP_TO = {"images": 256, "named-damage": 256, "large": 512, "labels": None}
+# Kind, amount, what happens afterwards, and options: in tiles by themselves, and as they are told.
+TILED = (
+    ("random-valued", 0.5, [], []),
+    ("text", 0.1, ["jpeg:85"], ["--tile", "276", "--every-tile"]),
+    ("scratches", 0.02, [], ["--tile", "200"]),
+    ("salt-and-pepper", 0.001, [], ["--tile", "200"]),
+)
 # Methods beside the default, with fewer steps than they have.
 SHORT = {"fast": 300, "best": 60, "paper": 50, "dip-l1": 60, "dip-l2": 60, "dip-es-wmv": 150}
 
@@ -86,7 +95,7 @@ def main() -> None:
         before, now = hash_of(args.other.resolve(), group), code(group)["hash"]
         if before != now:
             line = {**circumstances(group), "before": before, "cases": names}
-            SAME.append(line | {"up_to": None if group == "labels" else LARGEST})
+            SAME.append(line | {"up_to": UP_TO[group]})
         print(f"{group}: {before} and {now} give the same results")
     raise SystemExit(differ)
 
@@ -123,8 +132,8 @@ def image_cases() -> Iterator[tuple[str, Case]]:
     for method, steps in SHORT.items():
         options = ["--method", method, "--steps", str(steps)]
         yield f"random-valued, {method}", restoring(cat, "random-valued", 0.5, options=options)
-    astronaut = data.astronaut()[:LARGEST, 100 : 100 + LARGEST]
-    yield f"random-valued, {LARGEST}x{LARGEST}", restoring(astronaut, "random-valued", 0.5)
+    astronaut = data.astronaut()[:256, 100:356]
+    yield "random-valued, 256x256", restoring(astronaut, "random-valued", 0.5)
 
 
 def named_cases() -> Iterator[tuple[str, Case]]:
@@ -134,6 +143,16 @@ def named_cases() -> Iterator[tuple[str, Case]]:
         options = ["--damage", name]
         case = restoring(cat, kind, 0.05, then=["jpeg:85"], options=options)
         yield f"{kind}, --damage {name}", case
+
+
+def tiled_cases() -> Iterator[tuple[str, Case]]:
+    few = ["--steps", "30"]
+    for kind, amount, then, options in TILED:
+        words = [*options, *few]
+        case = restoring(data.astronaut(), kind, amount, then=then, options=words)
+        yield f"{kind} {amount:g} {' '.join([*then, *options])}, 512x512", case
+    case = restoring(data.astronaut(), "dust", 0.02, masked=True, options=["--tile", "200", *few])
+    yield "dust, true mask, --tile 200, 512x512", case
 
 
 def restoring(
@@ -216,6 +235,7 @@ def four_classes() -> dict[str, np.ndarray]:
 CASES: dict[str, Callable[[], Iterator[tuple[str, Case]]]] = {
     "images": image_cases,
     "named-damage": named_cases,
+    "large": tiled_cases,
     "labels": label_cases,
 }
 
