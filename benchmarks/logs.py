@@ -1,9 +1,10 @@
 """All records by the script that makes them: benchmarks/A/B.py appends to results/A/B.jsonl."""
 
-from benchmarks.record import RESULTS, Log
+from benchmarks.record import RESULTS, SAME, Log
 
 _IMAGE_CASE = ("image", "side", "kind", "amount", "method", "seed", "steps")
 
+SAME_RESULTS = SAME
 QUALITY = Log(RESULTS / "images" / "quality.jsonl", _IMAGE_CASE)
 ABLATION = Log(RESULTS / "images" / "ablation.jsonl", _IMAGE_CASE)
 NO_EARLY_STOPPING = Log(

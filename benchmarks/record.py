@@ -109,7 +109,7 @@ class Log:
         return _text({**line, "code": found}, (*self.key, "recipe", "code"))
 
 
-SAME = Log(RESULTS / "same_results.jsonl")
+SAME = Log(RESULTS / "same_results.jsonl", ("code", "before"))
 """Codes whose results are the same, bit for bit; see `benchmarks.same_results`."""
 
 

@@ -430,6 +430,22 @@ def _mean_at(place: str, lines: list[Line], way: str) -> float:
     return statistics.mean(found) if found else math.nan
 
 
+def same_results(lines: list[Line]) -> str:
+    """Codes that were compared, and gave the same."""
+    rows = [
+        [
+            line["code"]["group"],
+            line["before"],
+            line["code"]["hash"],
+            str(len(line["cases"])),
+            "any" if line["up_to"] is None else f"{line['up_to']}x{line['up_to']}",
+            str(line["commit"]),
+        ]
+        for line in lines
+    ]
+    return table(["results", "code before", "code after", "cases", "sizes up to", "commit"], rows)
+
+
 def memory(lines: list[Line]) -> str:
     """Bytes by which a process grows during a fit, beside the prediction."""
     rows = []
@@ -832,6 +848,7 @@ TABLES: dict[str, tuple[Log, Callable[[list[Line]], str]]] = {
     "images/large": (logs.QUALITY, large_images),
     "images/large-pictures": (logs.LARGE, large_pictures),
     "images/recipes": (logs.QUALITY, frontier.tabulate),
+    "same-results": (logs.SAME_RESULTS, same_results),
     "images/uncertainty": (logs.QUALITY, uncertainty),
     "images/ablation": (logs.ABLATION, ablation.tabulate),
     "images/no-early-stopping": (logs.NO_EARLY_STOPPING, no_early_stopping),

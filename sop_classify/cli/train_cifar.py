@@ -182,7 +182,7 @@ def train_cifar(
             run.start()
         if not quiet:
             _print_noise(labels)
-        _warn_if_s_stays_zero(chosen)
+            _warn_if_s_stays_zero(chosen)
         train_run(run, quiet=quiet)
         if not processes.is_first:
             return
