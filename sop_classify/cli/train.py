@@ -173,7 +173,8 @@ def train(
             recipe = recipe.changed(balance=0.0)
         recipe = with_settings(recipe, wishes)
         describe(images, quiet=quiet)
-        _note_of_test_images(images)
+        if processes.is_first:  # it reads all images
+            _note_of_test_images(images)
         if not quiet:
             typer.echo(f"{method} with network {recipe.network}, {recipe.epochs} epochs", err=True)
 
