@@ -170,8 +170,8 @@ def denoise(
     tile : int, optional
         Largest side in pixels, from 64, of what is fitted at once. A larger picture is fitted in
         overlapping tiles. None chooses: up to 1024x1024 pixels at once, larger pictures in tiles
-        of 512x512. With dense damage, where more than a fifth of the elements differ from those
-        around them, both are tiles of about 256x256. Classical methods take the picture as a
+        of 512x512. With dense damage, where more than a tenth of the elements differ from all of
+        their neighbours, both are tiles of about 256x256. Classical methods take the picture as a
         whole.
     every_tile : bool
         Fit tiles in which nothing wrong is seen too. Without it they are returned unchanged in

@@ -8,6 +8,7 @@ import pytest
 import torch
 from skimage import data
 
+from benchmarks.images.harmless import PICTURES
 from robustdip import RECIPES, damage, denoise
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.mixture import Mixture
@@ -145,6 +146,12 @@ def test_tiles_are_not_small_for_wide_or_sparse_damage(kind, amount):
     bad = damage(photo(400, 500), kind, amount=amount, seed=0).image
     assert core_side(check_image(bad), RECIPES["default"]) is None
     assert core_side(check_image(bad), RECIPES["paper"]) is None
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_without_damage_are_not_cut(name):
+    clean = PICTURES[name](400, np.random.default_rng(0))
+    assert core_side(check_image(clean), RECIPES["default"]) is None
 
 
 def test_published_methods_are_for_whole_pictures():
