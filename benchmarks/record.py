@@ -237,7 +237,13 @@ def _command() -> str:
     """The command line, with the names of files but not of their folders, which say nothing."""
     specification = sys.modules["__main__"].__spec__  # None for a file that is run by its path
     program = Path(sys.argv[0]).name if specification is None else f"-m {specification.name}"
-    return " ".join(["python", program, *(Path(word).name for word in sys.argv[1:])])
+    return " ".join(["python", program, *map(_without_folders, sys.argv[1:])])
+
+
+def _without_folders(word: str) -> str:
+    """The name of a file or folder; other words whole, for kinds of corruption have a slash too."""
+    path = Path(word)
+    return path.name if path.is_absolute() or path.exists() else word
 
 
 def _commit() -> str | None:

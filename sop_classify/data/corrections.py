@@ -354,6 +354,8 @@ def _moved(labelled: Labelled, correction: Correction) -> str:
 def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     """Write a new table path,label,split; paths are those of the old files, from the new table.
 
+    The other columns of a table follow as they are.
+
     Returns
     -------
     dict
@@ -366,11 +368,17 @@ def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     """
     listing = _listing(changes)
     folder = target.resolve().parent
-    rows = [
-        (os.path.relpath(listing.files[at].resolve(), folder), entry.label, entry.split)
-        for at, entry in changes.kept()
-    ]
-    write_new(target, csv_bytes(rows, header=("path", "label", "split")))
+    # Each split may have a table of its own, of which one writes a name large and one small.
+    others: dict[str, str] = {}
+    for entry in listing.entries:
+        for name, _ in entry.others:
+            others.setdefault(name.lower(), name)
+    rows: list[tuple[str, ...]] = []
+    for at, entry in changes.kept():
+        cells = {name.lower(): cell for name, cell in entry.others}
+        path = os.path.relpath(listing.files[at].resolve(), folder)
+        rows.append((path, entry.label, entry.split, *(cells.get(name, "") for name in others)))
+    write_new(target, csv_bytes(rows, header=("path", "label", "split", *others.values())))
     return {
         entry.path: shown(Path(row[0]).as_posix())
         for (_, entry), row in zip(changes.kept(), rows, strict=True)

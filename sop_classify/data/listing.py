@@ -60,11 +60,14 @@ class Entry:
         Name of its class.
     split : str
         One of `SPLITS`, or empty if nothing says it.
+    others : tuple of (str, str)
+        The other columns of its table, names and cells.
     """
 
     path: str
     label: str
     split: str
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,11 +185,13 @@ class _Found:
     def _name(self, path: Path) -> str:
         return shown(Path(os.path.relpath(path, self._root)).as_posix())
 
-    def _add(self, file: Path, label: str, split: str) -> None:
+    def _add(
+        self, file: Path, label: str, split: str, others: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         name = self._name(file)
         earlier = self.entries.get(name)
         if earlier is None:
-            self.entries[name] = Entry(name, shown(label), split)
+            self.entries[name] = Entry(name, shown(label), split, others)
             self.files[name] = file
         elif (earlier.label, earlier.split) == (shown(label), split):
             self.skip(file, "it is listed twice")
@@ -258,8 +263,10 @@ class _Found:
             if not set(names) & set(columns):
                 raise FileError(
                     f"{table.name} has no column {names[0]!r} (nor {', '.join(names[1:])}); it has "
-                    f"{', '.join(columns[:8])}"
+                    f"{', '.join(list(columns)[:8])}"
                 )
+        read = {"", *_PATHS, *_LABELS, *_SPLIT_NAMES}
+        others = {column: written for column, written in columns.items() if column not in read}
         for number, cells in rows:
             name, label, said = (
                 next((cells.get(column, "").rstrip() for column in names if column in columns), "")
@@ -279,7 +286,8 @@ class _Found:
             elif reason := _unreadable(file):
                 self.skip(file, reason)
             else:
-                self._add(file, label, _SYNONYMS[said.lower()] if said else split)
+                told = tuple((written, cells.get(at, "")) for at, written in others.items())
+                self._add(file, label, _SYNONYMS[said.lower()] if said else split, told)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -14,7 +14,7 @@ __all__ = ["csv_bytes", "read_table"]
 _LARGEST_TABLE = 2**30  # bytes
 
 
-def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
+def read_table(table: Path) -> tuple[dict[str, str], Iterator[tuple[int, dict[str, str]]]]:
     """Read a table in UTF-8, with commas, semicolons or tabs.
 
     Parameters
@@ -23,11 +23,11 @@ def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, st
 
     Returns
     -------
-    columns : list of str
-        Their names, in small letters.
+    columns : dict of str to str
+        Their names as the table has them, by these names in small letters.
     rows : iterator of (int, dict)
-        Each with its last line's number, from 1, and its cells by column; those that a short row
-        lacks are missing. Text in quotation marks is as it stands there, other text without the
+        Each with its last line's number, from 1, and its cells by column, in small letters; those
+        that a short row lacks are missing. Text in quotation marks is as it stands there, other text without the
         spaces before it. Blank rows are left out.
 
     Raises
@@ -47,7 +47,8 @@ def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, st
     header = next(rows, None)
     if header is None:
         raise FileError(f"{table.name} is empty")
-    columns = [cell.strip().lower() for cell in header[1]]
+    written = [cell.strip() for cell in header[1]]
+    columns = [name.lower() for name in written]
     for name, times in Counter(filter(None, columns)).items():
         if times > 1:
             raise FileError(f"{table.name} has {times} columns {name!r}; rename all but one")
@@ -62,7 +63,7 @@ def read_table(table: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, st
                 )
             yield line, dict(zip(columns, cells, strict=False))
 
-    return columns, named()
+    return dict(zip(columns, written, strict=True)), named()
 
 
 def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -93,7 +94,7 @@ def csv_bytes(rows: Iterable[Sequence[Any]], *, header: Sequence[str] = ()) -> b
     rows : iterable of sequence
         Their cells; numpy's float32 has the fewest digits that give it back.
     header : sequence of str
-        Plain names, which are written first and without quotes.
+        Names, which are written first, and in quotes only where they need them.
 
     Returns
     -------
@@ -102,6 +103,6 @@ def csv_bytes(rows: Iterable[Sequence[Any]], *, header: Sequence[str] = ()) -> b
     """
     text = io.StringIO(newline="")
     if header:
-        text.write(",".join(header) + "\n")
+        csv.writer(text, lineterminator="\n").writerow(header)
     csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     return text.getvalue().encode("utf-8", "backslashreplace")

@@ -160,6 +160,19 @@ def test_a_line_cut_short_is_ignored_and_replaced(tmp_path):
     assert lines(log.path) == log.lines() == [{"a": 1}, {"a": 3}]
 
 
+def test_the_command_names_files_without_folders_and_kinds_whole(command, picture, tmp_path):
+    log = tmp_path / "folder" / "quality.jsonl"
+    command(
+        "images.quality", "run", picture, "--side", 16, "--kinds", "random-valued/pixel",
+        "--amounts", 0.5, "--methods", "median", "--results", log,
+    )  # fmt: skip
+    (recorded,) = lines(log)
+    words = recorded["command"].split()
+    assert words[3] == picture.name
+    assert words[words.index("--kinds") + 1] == "random-valued/pixel"
+    assert words[-1] == log.name
+
+
 def test_a_killed_run_goes_on(command, picture, tmp_path):
     results = tmp_path / "lines.jsonl"
     case = grid(picture, results, "--methods", "median", "tv-l1", "--kinds", "text")

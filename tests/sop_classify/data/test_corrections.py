@@ -1,5 +1,6 @@
 """Corrections of labels: what they change, what they cannot, and that the data stays as it is."""
 
+import csv
 import shutil
 
 import numpy as np
@@ -214,6 +215,44 @@ def test_a_new_table_is_data_again(folder, tmp_path):
     (tmp_path / "new.csv").write_text("mine")
     with pytest.raises(FileError, match="exists"):
         write_csv(tmp_path / "new.csv", changes)
+
+
+def test_a_new_table_has_the_other_columns_of_the_old_one(folder, tmp_path):
+    table = folder / "metadata.csv"
+    table.write_text(
+        'Label;file_name;Patient ID;"seen, by"\n'
+        'cat;cat/0.png;007;"A; B"\ndog;cat/1.png;;"say ""aah"""\ndog;dog/0.png\n'
+    )
+    changes = planned(folder, HEADER + "cat/1.png,,dog,cat,accept\n", tmp_path)
+    new = tmp_path / "new.csv"
+    places = write_csv(new, changes)
+    with new.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["path", "label", "split", "Patient ID", "seen, by"]
+    assert [row[1:] for row in rows] == [
+        ["cat", "", "007", "A; B"],
+        ["cat", "", "", 'say "aah"'],
+        ["dog", "", "", ""],
+    ]
+    (tmp_path / "undo.csv").write_bytes(undo_csv(changes, places))
+    undone = plan(read_labels(new), read_corrections(tmp_path / "undo.csv"))
+    write_csv(tmp_path / "old.csv", undone)
+    assert (tmp_path / "old.csv").read_text() == new.read_text().replace(
+        '"data/cat/1.png","cat"', '"data/cat/1.png","dog"'
+    )
+
+
+def test_splits_may_write_the_name_of_a_column_differently(folder, tmp_path):
+    root = tmp_path / "split"
+    root.mkdir()
+    for split, name in ("train", "Age"), ("test", "age"):
+        shutil.copytree(folder, root / split)
+        text = f"path,label,{name}\ncat/0.png,cat,{split} 1\ndog/0.png,dog,{split} 2\n"
+        (root / split / "metadata.csv").write_text(text)
+    write_csv(tmp_path / "new.csv", planned(root, HEADER, tmp_path))
+    with (tmp_path / "new.csv").open(newline="") as file:
+        ages = [row["Age"] for row in csv.DictReader(file)]
+    assert ages == ["train 1", "train 2", "test 1", "test 2"]
 
 
 def test_an_npz(tmp_path):
