@@ -27,8 +27,8 @@ def read_table(table: Path) -> tuple[dict[str, str], Iterator[tuple[int, dict[st
         Their names as the table has them, by these names in small letters.
     rows : iterator of (int, dict)
         Each with its last line's number, from 1, and its cells by column, in small letters; those
-        that a short row lacks are missing. Text in quotation marks is as it stands there, other text without the
-        spaces before it. Blank rows are left out.
+        that a short row lacks are missing. Text in quotation marks is as it stands there, other
+        text without the spaces before it. Blank rows are left out.
 
     Raises
     ------
