@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_real
+from robustdip.images.picture import white_of
 from robustdip.inputs import check_image
 
 __all__ = ["FEWEST", "shared_defects"]
@@ -59,7 +60,8 @@ def shared_defects(frames: Sequence[ArrayLike], *, max_size: float = 3) -> NDArr
     ----------
     frames : sequence of array_like, shape (H, W) or (H, W, C)
         At least 3 pictures by one camera or scanner, of different scenes, neither cropped nor
-        turned differently. uint8, uint16 or floats in [0, 1].
+        turned differently. uint8, uint16 or floats in [0, 1]; uint16 ranges to what the bits that
+        are in use in any frame can hold.
     max_size : float
         Width in pixels of the largest defects to look for, 1 to 200. A map of large defects is
         coarse: it consists of squares of about a third of their width.
@@ -117,7 +119,17 @@ def _checked(frames: Sequence[ArrayLike]) -> list[NDArray[Any]]:
                 "all frames must be whole pictures by one camera"
             )
         arrays.append(array)
-    return [array.reshape(*array.shape[:2], -1) for array in arrays]
+    return _with_full_range([array.reshape(*array.shape[:2], -1) for array in arrays])
+
+
+def _with_full_range(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Arrays of 16 bits of which some are in use in no array, with these moved to the end."""
+    if any(array.dtype.newbyteorder("=") != np.uint16 for array in arrays):
+        return arrays
+    white = max(white_of(array.astype(np.uint16, copy=False)) for array in arrays)
+    if white == 65535:
+        return arrays
+    return [array.astype(np.uint16) << (16 - white.bit_length()) for array in arrays]
 
 
 def _refuse_one_scene(arrays: list[NDArray[Any]]) -> None:

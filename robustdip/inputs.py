@@ -4,14 +4,14 @@
 (H, W, C) in [0, 1].
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.files import one_line
-from robustdip.images.picture import from_float, to_float
+from robustdip.images.picture import from_float, to_float, white_of
 
 __all__ = [
     "Given",
@@ -37,6 +37,8 @@ class Given:
         In [0, 1].
     original : ndarray, shape (H, W) or (H, W, C)
         As the caller gave it.
+    white : int
+        The value of `original` that is 1 of `values`, if it holds whole numbers; else 1.
     mask : ndarray of bool, shape (H, W, C), or None
         True where an element is known to be corrupted, and no other is.
     add_mask, protect : ndarray of bool, shape (H, W, C), or None
@@ -46,6 +48,7 @@ class Given:
 
     values: NDArray[np.float32]
     original: NDArray[Any]
+    white: int
     mask: Mask | None = None
     add_mask: Mask | None = None
     protect: Mask | None = None
@@ -72,14 +75,21 @@ class Given:
             None if marked is None else marked[place]
             for marked in (self.mask, self.add_mask, self.protect)
         )
-        return Given(self.values[place], self.original[place], mask, add_mask, protect)
+        return replace(
+            self,
+            values=self.values[place],
+            original=self.original[place],
+            mask=mask,
+            add_mask=add_mask,
+            protect=protect,
+        )
 
     def normalised(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Convert an image of the caller's shape and dtype to float32, shape (H, W, C), in [0, 1].
 
         The inverse of `as_given`.
         """
-        return _normalised(_shaped(image, "image"), "image", unread=None)
+        return _normalised(_shaped(image, "image"), "image", white=self.white)
 
     def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert a method's result to the caller's shape, dtype and byte order.
@@ -106,7 +116,7 @@ class Given:
         """Convert values in [0, 1], of any shape, to the dtype and byte order of the image."""
         dtype = self.original.dtype
         if not np.issubdtype(dtype, np.floating):
-            values = from_float(values, dtype.newbyteorder("="))
+            values = from_float(values, dtype.newbyteorder("="), white=self.white)
         return values.astype(dtype)
 
 
@@ -122,7 +132,8 @@ def check_image(
     Parameters
     ----------
     image : array_like, shape (H, W) or (H, W, C)
-        uint8, uint16 or floats in [0, 1]; C is 1 to 4. CPU tensors and Pillow images of mode L,
+        uint8, uint16 or floats in [0, 1]; C is 1 to 4. uint16 ranges to what the bits in use can
+        hold (`robustdip.images.picture.white_of`). CPU tensors and Pillow images of mode L,
         RGB, RGBA or I;16 are accepted too. The mask of a numpy masked array is used as `mask`.
     mask : array_like of bool, shape (H, W) or that of `image`, optional
         True where an element is known to be corrupted; such elements may have any value.
@@ -158,7 +169,9 @@ def check_image(
             "add_mask and protect"
         )
     unread = added if known is None else known
-    return Given(_normalised(values, "image", unread=unread), array, known, added, kept)
+    white = _white_of(values)
+    normalised = _normalised(values, "image", white=white, unread=unread)
+    return Given(normalised, array, white, known, added, kept)
 
 
 def check_certain(
@@ -209,7 +222,7 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, float32, shape (H, W, C)
-        The reference in [0, 1].
+        The reference in [0, 1], in the range of the image.
 
     Raises
     ------
@@ -217,7 +230,9 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
         As in `check_image`; ValueError also if its shape is not that of the image.
     """
     array = _array(reference, "reference")
-    values = _normalised(_shaped(array, "reference"), "reference", unread=None)
+    alike = array.dtype.newbyteorder("=") == given.original.dtype.newbyteorder("=")
+    white = given.white if alike else None
+    values = _normalised(_shaped(array, "reference"), "reference", white=white)
     if values.shape != given.values.shape:
         raise ValueError(
             f"reference has shape {array.shape}, the image {given.shape}: they must agree"
@@ -359,11 +374,19 @@ def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array.reshape(*array.shape[:2], -1)
 
 
-def _normalised(array: NDArray[Any], name: str, *, unread: Mask | None) -> NDArray[np.float32]:
-    """Samples (H, W, C) as float32 in [0, 1]; 0 for floats under `unread` that are not."""
+def _white_of(array: NDArray[Any]) -> int:
+    """The range of whole samples; 1 of all others."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return white_of(native) if native.dtype in (np.uint8, np.uint16) else 1
+
+
+def _normalised(
+    array: NDArray[Any], name: str, *, white: int | None, unread: Mask | None = None
+) -> NDArray[np.float32]:
+    """Samples (H, W, C) as float32 in [0, 1]; 0 for those under `unread` that are not."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)  # FITS is big-endian
     if native.dtype in (np.uint8, np.uint16):
-        return to_float(native)
+        return fill_unread(to_float(native, white=white), unread)
     if not np.issubdtype(native.dtype, np.floating):
         raise TypeError(f"{name} is {array.dtype}; uint8, uint16 or floats in [0, 1] are needed")
     check_floats(native, name, unread=unread)

@@ -166,7 +166,8 @@ def _shown(picture: Picture, units: tuple[float, float] | None) -> NDArray[np.ui
     if picture.measured and picture.numbers is not None and units is not None:
         numbers = replace(picture.numbers, units=Units(*units))
         picture = replace(picture, pixels=numbers.pixels())
-    return with_alpha(eight_bit(picture.pixels), picture.alpha)
+    white = picture.white if units is None else round(units[1])
+    return with_alpha(eight_bit(picture.pixels, white=white), picture.alpha)
 
 
 def _names(sources: Sequence[Path]) -> list[str]:

@@ -94,7 +94,7 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     height, width = picture.pixels.shape[:2]
     colours = "grey" if picture.pixels.ndim == 2 else "colour"
     facts = {
-        "Size": f"{width} x {height}, {colours}, {8 * picture.pixels.itemsize} bits",
+        "Size": f"{width} x {height}, {colours}, {_bits(picture)} bits",
         "Found corrupted": f"{100 * float(result.mask.mean()):.1f} % of the values",
         "Method": method,
         "Time": f"{result.seconds:.1f} s on {result.device}",
@@ -110,9 +110,17 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     return facts
 
 
+def _bits(picture: Picture) -> int:
+    """Bits of a sample: those in use, or 32 of a float."""
+    return picture.white.bit_length() if picture.white > 1 else 8 * picture.pixels.itemsize
+
+
 def _comparisons(picture: Picture, result: "Denoised") -> list[_Comparison]:
-    before = with_alpha(eight_bit(picture.pixels), picture.alpha)
-    after = with_alpha(eight_bit(result.image), picture.alpha)
+    white = picture.white
+    before, after = (
+        with_alpha(eight_bit(pixels, white=white), picture.alpha)
+        for pixels in (picture.pixels, result.image)
+    )
     height, width = before.shape[:2]
     whole = _comparison(before, after, picture.icc_profile, title="The whole picture")
     if (whole.height, whole.width) == (height, width):

@@ -52,7 +52,8 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
         )
     _require_finite(clean)
     if not image.measured or image.numbers is None:
-        return to_float(clean.pixels)
+        alike = clean.pixels.dtype == image.pixels.dtype
+        return to_float(clean.pixels, white=image.white if alike else None)
     return _in_units(clean, image.numbers.units)
 
 
@@ -80,13 +81,17 @@ def _require_finite(picture: "Picture") -> None:
 def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
     """Measure `psnr` and `ssim` of an image as a file holds it.
 
-    Values in units of their own count relative to the range of the clean image. PSNR is None for
-    equal images, because JSON has no infinity; SSIM is None below 11 pixels.
+    Values in units of their own count relative to the range of the clean image, and samples of 16
+    bits to that of the bits in use. PSNR is None for equal images, because JSON has no infinity;
+    SSIM is None below 11 pixels.
     """
     from robustdip.images.picture import to_float
     from robustdip.quality import psnr, ssim
 
-    truth, values = clean_floats(clean, image), to_float(image.pixels)
+    clean_floats(clean, image)  # refuses another shape, and holes
+    alike = clean.pixels.dtype == image.pixels.dtype
+    white = max(clean.white, image.white) if alike else None
+    truth, values = (to_float(each.pixels, white=white) for each in (clean, image))
     measured = next((p for p in (clean, image) if p.measured and p.numbers is not None), None)
     if measured is not None and measured.numbers is not None:
         units = measured.numbers.units

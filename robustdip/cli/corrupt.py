@@ -127,8 +127,9 @@ def corrupt(
         from robustdip.synthetic import Damaged, damage
 
         steps = [parse_step(step) for step in then or []]
+        white = source.white
         exact = damage(
-            to_float(source.pixels),
+            to_float(source.pixels, white=white),
             kind,
             amount=amount,
             then=steps,
@@ -142,13 +143,14 @@ def corrupt(
             alpha = from_float(apply(to_float(alpha), resizing), alpha.dtype)
 
         def as_file(values: np.ndarray) -> "Picture":
-            pixels = from_float(values, source.pixels.dtype)
+            pixels = from_float(values, source.pixels.dtype, white=white)
             return dataclasses.replace(source, pixels=pixels, alpha=alpha)
 
         noisy, clean = as_file(exact.image), as_file(exact.clean)
         check(noisy)
         # The truth about the files, whose samples are rounded.
-        truth = Damaged(to_float(noisy.pixels), to_float(clean.pixels), exact.threshold)
+        damaged, whole = (to_float(made.pixels, white=white) for made in (noisy, clean))
+        truth = Damaged(damaged, whole, exact.threshold)
         mask = truth.mask
         files = [(output, image_bytes(output, noisy))]
         if save_clean is not None:

@@ -159,10 +159,11 @@ class Outputs:
                 map_bytes(self.uncertainty, "uncertainty", picture.unit * values, shown),
             )
         if self.compare is not None:
-            strip = side_by_side([picture.pixels, result.image, size()])
+            shown = [picture.pixels, result.image, size()]
+            strip = side_by_side(shown, white=picture.white)
             yield self.compare, image_bytes(self.compare, strip)
         if self.overlay is not None:
-            drawn = overlay(picture.pixels, result.mask)
+            drawn = overlay(picture.pixels, result.mask, white=picture.white)
             yield self.overlay, image_bytes(self.overlay, drawn)
         if self.report is not None:
             from robustdip.report import report_page

@@ -6,6 +6,7 @@ from .picture import Picture as Picture
 from .picture import from_float as from_float
 from .picture import side_by_side as side_by_side
 from .picture import to_float as to_float
+from .picture import white_of as white_of
 from .reading import read_image as read_image
 from .reading import read_pages as read_pages
 from .units import Numbers as Numbers

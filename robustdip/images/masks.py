@@ -106,7 +106,9 @@ def read_defects(path: str | os.PathLike[str]) -> NDArray[np.bool_]:
     return values > 0.5
 
 
-def overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def overlay(
+    pixels: NDArray[Any], mask: NDArray[np.bool_], *, white: int | None = None
+) -> NDArray[np.uint8]:
     """Draw a mask over a picture: the picture in grey, what is marked in magenta.
 
     Parameters
@@ -114,12 +116,14 @@ def overlay(pixels: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     pixels : ndarray, shape (H, W) or (H, W, C), uint8 or uint16
     mask : ndarray of bool, shape (H, W) or (H, W, C)
         A pixel is drawn in magenta if any of its channels is marked.
+    white : int, optional
+        The value of uint16 that is white; by default the largest of the dtype.
 
     Returns
     -------
     ndarray, shape (H, W, 3), uint8
     """
-    values = to_float(pixels).reshape(*pixels.shape[:2], -1)
+    values = to_float(pixels, white=white).reshape(*pixels.shape[:2], -1)
     grey = from_float(values.mean(axis=2), np.uint8)
     marked = mask.reshape(*mask.shape[:2], -1).any(axis=2, keepdims=True)
     return np.where(marked, np.array(_MARK, np.uint8), grey[..., np.newaxis])

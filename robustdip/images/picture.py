@@ -17,6 +17,7 @@ __all__ = [
     "side_by_side",
     "to_float",
     "upright",
+    "white_of",
     "with_alpha",
 ]
 
@@ -96,7 +97,12 @@ class Picture:
         """
         if self.numbers is None:
             return 1.0
-        return self.numbers.units.span if self.measured else float(np.iinfo(self.pixels.dtype).max)
+        return self.numbers.units.span if self.measured else float(self.white)
+
+    @property
+    def white(self) -> int:
+        """The value of the pixels that is 1 of the floats; see `white_of`."""
+        return white_of(self.pixels)
 
     def values(self) -> NDArray[Any]:
         """The pixels in the units of the file: what is written."""
@@ -105,8 +111,47 @@ class Picture:
         return self.numbers.restored(self.pixels)
 
 
-def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
+def white_of(pixels: NDArray[Any]) -> int:
+    """The range of samples: 255 of uint8, 1 of floats, and of uint16 that of the bits in use.
+
+    Cameras, microscopes and scanners keep 10, 12 or 14 bits in files of 16. Of the 16 such a
+    picture fills a small part, in which damage is too small to be told from detail.
+
+    Parameters
+    ----------
+    pixels : ndarray of any shape, uint8, uint16 or float32
+
+    Returns
+    -------
+    int
+        Of uint16 the largest number of as many bits as all samples need, and 8 at least.
+
+    Raises
+    ------
+    TypeError
+        If `pixels` has another dtype.
+
+    Examples
+    --------
+    >>> white_of(np.array([0, 1000], np.uint16)), white_of(np.array([0, 40000], np.uint16))
+    (1023, 65535)
+    """
+    if pixels.dtype == np.float32:
+        return 1
+    white = _white(pixels.dtype)
+    if white == 255 or pixels.size == 0:
+        return white
+    return 2 ** max(8, int(pixels.max()).bit_length()) - 1
+
+
+def to_float(pixels: NDArray[Any], *, white: int | None = None) -> NDArray[np.float32]:
     """Map uint8 or uint16 samples of any shape to float32 in [0, 1]; float32 stays as it is.
+
+    Parameters
+    ----------
+    pixels : ndarray
+    white : int, optional
+        The value that becomes 1 (see `white_of`); by default the largest of the dtype.
 
     Raises
     ------
@@ -120,13 +165,20 @@ def to_float(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """
     if pixels.dtype == np.float32:
         return pixels
-    return pixels.astype(np.float32) / np.float32(_white(pixels.dtype))
+    return pixels.astype(np.float32) / np.float32(white or _white(pixels.dtype))
 
 
-def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
+def from_float(array: ArrayLike, dtype: DTypeLike, *, white: int | None = None) -> NDArray[Any]:
     """Map floats to uint8 or uint16: clipped to [0, 1], scaled, rounded; to float32: clipped.
 
     ``from_float(to_float(pixels), pixels.dtype)`` is `pixels`, exactly.
+
+    Parameters
+    ----------
+    array : array_like of float
+    dtype : dtype_like
+    white : int, optional
+        What 1 becomes in whole numbers; by default the largest value of the dtype.
 
     Raises
     ------
@@ -140,7 +192,7 @@ def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     >>> from_float([-0.1, 0.5, 2.0], np.uint8)
     array([  0, 128, 255], dtype=uint8)
     """
-    white = 1 if np.dtype(dtype) == np.float32 else _white(np.dtype(dtype))
+    scale = 1 if np.dtype(dtype) == np.float32 else white or _white(np.dtype(dtype))
     values = np.asarray(array)
     if not np.issubdtype(values.dtype, np.floating):
         raise TypeError(f"the array is {values.dtype}; floating point in [0, 1] is needed")
@@ -149,7 +201,7 @@ def from_float(array: ArrayLike, dtype: DTypeLike) -> NDArray[Any]:
     # float32 at least: half precision has too few digits for 65535.
     values = values.astype(np.promote_types(values.dtype, np.float32))
     values = values.clip(0, 1)
-    return (values if white == 1 else np.rint(values * white)).astype(dtype)
+    return (values if scale == 1 else np.rint(values * scale)).astype(dtype)
 
 
 def upright(samples: NDArray[Any], orientation: Any) -> NDArray[Any]:
@@ -160,13 +212,15 @@ def upright(samples: NDArray[Any], orientation: Any) -> NDArray[Any]:
     return samples[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
-def side_by_side(images: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
+def side_by_side(images: Sequence[NDArray[Any]], *, white: int | None = None) -> NDArray[np.uint8]:
     """Join images of one height into a strip, left to right, 4 white pixels between them.
 
     Parameters
     ----------
     images : sequence of ndarray
         Each (H, W) or (H, W, 3): uint8, uint16, or floating point in [0, 1].
+    white : int, optional
+        The value of uint16 that is white; by default the largest of the dtype.
 
     Returns
     -------
@@ -183,17 +237,24 @@ def side_by_side(images: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
     gap = np.full((heights[0], 4, 3), 255, np.uint8)
     strip: list[NDArray[np.uint8]] = []
     for image in images:
-        floats = image if np.issubdtype(image.dtype, np.floating) else to_float(image)
-        view = from_float(floats, np.uint8)
+        view = eight_bit(image, white=white) if image.dtype == np.uint16 else eight_bit(image)
         strip += [gap, np.dstack([view] * 3) if view.ndim == 2 else view]
     return np.concatenate(strip[1:], axis=1)
 
 
-def eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Samples of any kind that a `Picture` has, with 8 bits: what a screen shows."""
-    if pixels.dtype == np.float32:
-        return from_float(pixels, np.uint8)
-    return pixels if pixels.dtype == np.uint8 else (pixels // 257).astype(np.uint8)
+def eight_bit(pixels: NDArray[Any], *, white: int | None = None) -> NDArray[np.uint8]:
+    """Floats in [0, 1] or whole samples with 8 bits: what a screen shows.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, uint16 or floats
+    white : int, optional
+        The value of uint16 that is white; by default the largest of the dtype.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    floats = pixels.dtype.kind == "f"
+    return from_float(pixels if floats else to_float(pixels, white=white), np.uint8)
 
 
 def with_alpha(pixels: NDArray[np.uint8], alpha: NDArray[Any] | None) -> NDArray[np.uint8]:
