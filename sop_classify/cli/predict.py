@@ -184,5 +184,5 @@ def _table(rows: Sequence[dict[str, Any]], top: int) -> bytes:
         [row["path"], *chain(*zip(row["classes"], row["probabilities"], strict=True))]
         for row in rows
     )
-    places = range(1, top + 1)
-    return csv_bytes(cells, header=["path", *(f"class_{i},p_{i}" for i in places)])
+    names = [f"{name}_{place}" for place in range(1, top + 1) for name in ("class", "p")]
+    return csv_bytes(cells, header=["path", *names])
