@@ -30,6 +30,7 @@ _FIT = (
 _NAMED = (
     "robustdip/told.py",
     "robustdip/corruption/blobs.py",
+    "robustdip/corruption/streaks.py",
     "robustdip/corruption/thin_lines.py",
 )
 _TRAINING = (

@@ -54,5 +54,6 @@ KINDS: dict[str, Kind] = {
     "soft-scratches": Kind("robustdip.soft_damage:soft_scratches"),
     "hair": Kind("robustdip.soft_damage:hair"),
     "dust": Kind("robustdip.soft_damage:dust"),
+    "streaks": Kind("robustdip.soft_damage:streaks"),
 }
 """All kinds by name. Add an entry for a kind of your own."""

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from overparam.checks import check_real
 from robustdip.inputs import check_floats
 
-__all__ = ["dust", "hair", "soft_scratches", "soft_text", "watermark"]
+__all__ = ["dust", "hair", "soft_scratches", "soft_text", "streaks", "watermark"]
 
 Corrupted = tuple[NDArray[Any], NDArray[np.bool_]]
 # Opacity (h, w) and colour, (C,) or () for a grey image.
@@ -216,6 +216,46 @@ def dust(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Cor
         return inside * rng.uniform(0.8, 1), _tone(image, rng)
 
     return _painted(image, amount, blob, rng=rng)
+
+
+def streaks(image: NDArray[Any], amount: float, *, rng: np.random.Generator) -> Corrupted:
+    """Draw faint straight lines along all columns or all rows, like those of a sheet-fed scanner.
+
+    Parameters
+    ----------
+    image : ndarray, shape (H, W) or (H, W, C), floating point in [0, 1]
+    amount : float
+        Fraction of the pixels to cover, in [0, 1]. Two thirds of the lines go from end to end, the
+        others begin or end somewhere. Their width is 0.7 to 3 pixels, or 1/550 to 1/130 of the
+        shorter side if that is more, and their opacity 0.1 to 0.4.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    corrupted, mask : ndarray, ndarray of bool
+        Both of the image's shape; the channels of a pixel are always changed together.
+
+    Raises
+    ------
+    TypeError
+        If the image is not floating point or `amount` is not a number.
+    ValueError
+        If the image has a wrong shape or range, or `amount` is outside [0, 1].
+    """
+    _check(image, amount)
+    down = bool(rng.integers(2))
+    length = image.shape[0 if down else 1]
+
+    def streak(_: int) -> _Shape:
+        width = rng.uniform(0.7, 3) * max(1, min(image.shape[:2]) / 400)
+        reach = int(np.ceil(width / 2 + 0.5))
+        distance = np.abs(np.arange(-reach, reach + 1) + rng.uniform(-0.5, 0.5))
+        across = (width / 2 + 0.5 - distance).clip(0, 1) * rng.uniform(0.1, 0.4)
+        # One of its pixels falls on a random place, so a third of the streaks ends in the image.
+        opacity = np.tile(across, (3 * length, 1))
+        return (opacity if down else opacity.T), _tone(image, rng)
+
+    return _painted(image, amount, streak, rng=rng)
 
 
 # --- shapes --------------------------------------------------------------------------------

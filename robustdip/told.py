@@ -26,7 +26,7 @@ DAMAGE = {
     "scratches": "long thin lines",
     "hair": "curled thin lines",
     "dust": "blobs",
-    "lines": "whole rows or columns",
+    "lines": "lost rows or columns, and streaks along them",
 }
 """What can be told of the damage, in a few words each."""
 
@@ -156,11 +156,18 @@ def _only_detectors_of(named: tuple[str, ...], model: "Mixture") -> "Mixture":
     from robustdip.corruption.missing_lines import MissingLines
     from robustdip.corruption.printed_colours import PrintedColours
     from robustdip.corruption.printed_text import PrintedText
+    from robustdip.corruption.streaks import Streaks
     from robustdip.corruption.thin_lines import ThinLines
 
     text = PrintedColours(prior=-0.5, least_evidence=0, least_exact_evidence=0, least_varied=0)
     exact = {"lines": MissingLines(), "text": PrintedText()}
-    shapes = {"text": text, "scratches": ThinLines(), "hair": ThinLines(), "dust": Blobs()}
+    shapes = {
+        "text": text,
+        "scratches": ThinLines(),
+        "hair": ThinLines(),
+        "dust": Blobs(),
+        "lines": Streaks(),
+    }
     return replace(
         model,
         detail=None,  # what is named is there, if only a few elements of it

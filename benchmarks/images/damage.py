@@ -38,6 +38,7 @@ KINDS = {
     "soft-scratches": ("scratches", 0.05),
     "hair": ("hair", 0.05),
     "dust": ("dust", 0.05),
+    "streaks": ("lines", 0.05),
     "salt-and-pepper": ("pixels", 0.3),
     "random-valued": ("pixels", 0.3),
 }

@@ -21,7 +21,7 @@ HASHES = {
     "scratches": "1948d9829784",
     "missing-lines": "6191c9fac688",
 }
-SOFT = ["soft-text", "watermark", "soft-scratches", "hair", "dust"]
+SOFT = ["soft-text", "watermark", "soft-scratches", "hair", "dust", "streaks"]
 SHAPES = [(1, 1), (2, 3), (1, 40), (31, 33), (64, 65, 3), (20, 30, 4), (2, 3, 1)]
 
 
@@ -271,9 +271,9 @@ def test_bad_arguments_are_named(kind):
 
 
 def test_unknown_kind_suggests():
-    with pytest.raises(ValueError, match=r"missing-lines, .*dust; did you mean 'scratches'\?"):
+    with pytest.raises(ValueError, match=r"missing-lines, .*streaks; did you mean 'scratches'\?"):
         corrupt(clean(2, 2), "scratch", 0.1, rng=rng())
-    with pytest.raises(ValueError, match=r"dust$"):
+    with pytest.raises(ValueError, match=r"streaks$"):
         corrupt(clean(2, 2), "gaussian", 0.1, rng=rng())
 
 

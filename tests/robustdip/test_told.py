@@ -9,6 +9,7 @@ from robustdip import RECIPES, denoise
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
+from robustdip.corruption.streaks import Streaks
 from robustdip.told import DAMAGE, Told
 from tests.helpers.images import array, corrupted, model_of, scene, small, tensor
 
@@ -30,7 +31,7 @@ def test_every_name_is_taken_alone_and_changes_the_mixture_only(name):
 def test_only_the_detectors_of_named_kinds_are_left():
     model = Told(damage=["text", "lines"]).applied(DEFAULT).corruption_model
     assert {type(detector) for detector in model.detectors} == {MissingLines, PrintedText}
-    assert [type(shape) for shape in model.shapes] == [PrintedColours]
+    assert [type(shape) for shape in model.shapes] == [PrintedColours, Streaks]
     assert model.shapes[0].least_evidence < PrintedColours().least_evidence
     model = Told(damage="pixels").applied(DEFAULT).corruption_model
     assert (model.detectors, model.shapes, model.scratches) == ((), (), None)

@@ -1,4 +1,4 @@
-"""Detectors for callers who name the damage: thin lines and blobs, against the truth."""
+"""Detectors for callers who name the damage: lines, blobs and streaks, against the truth."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from skimage import data
 
 from robustdip import damage
 from robustdip.corruption.blobs import Blobs
+from robustdip.corruption.streaks import Streaks
 from robustdip.corruption.thin_lines import ThinLines
 from robustdip.images import from_float, to_float
 from tests.helpers.images import tensor
@@ -32,6 +33,8 @@ def odds(detector, image: np.ndarray) -> np.ndarray:
         ("chelsea", "hair", ThinLines()),
         ("rocket", "hair", ThinLines()),
         ("chelsea", "dust", Blobs()),
+        ("chelsea", "streaks", Streaks()),
+        ("rocket", "streaks", Streaks()),
     ],
 )
 def test_most_of_the_damage_is_found_after_compression(name, kind, detector):
@@ -98,7 +101,40 @@ def test_side_and_size(detector):
         assert not odds(Blobs(max_width=5), image).any()
 
 
-@pytest.mark.parametrize("detector", [ThinLines(), Blobs()])
+def test_a_faint_streak_is_found_where_it_is():
+    image = photo("chelsea")
+    image[:, 50:52] *= 0.85
+    image[60:, 120] += 0.08
+    found = odds(Streaks(), image) == Streaks().odds
+    assert found[:, 50:52].mean() > 0.9
+    assert found[60:, 120].mean() > 0.9
+    found[:, 50:52] = found[60:, 120] = False
+    assert found.mean() < 0.005
+    # The same along rows, and each on its side only.
+    turned = odds(Streaks(), image.swapaxes(0, 1))
+    np.testing.assert_array_equal(turned, odds(Streaks(), image).T)
+    bright, dark = (odds(Streaks(only=side), image) > 4 for side in ("bright", "dark"))
+    assert (bright[100:, 120].all(), bright[:, 50].any()) == (True, False)
+    assert (dark[100:, 50].all(), dark[:, 120].any()) == (True, False)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
+def test_the_width_of_a_streak(width):
+    image = photo("chelsea")
+    image[:, 50 : 50 + width] += 0.1
+    found = (odds(Streaks(max_width=8), image) > 4)[:, 30:80].mean(axis=0) > 0.5
+    assert np.flatnonzero(found).tolist() == list(range(20, 20 + width))
+    if width > 5:  # the sides are two pixels away, so 3 is found in 5
+        assert not (odds(Streaks(), image) > 4).any()
+
+
+def test_a_fence_is_no_streak():
+    image = photo("chelsea")
+    image[:, ::8] = 0.2
+    assert not odds(Streaks(), image).any()
+
+
+@pytest.mark.parametrize("detector", [ThinLines(), Blobs(), Streaks()])
 def test_tiny_and_flat_pictures_have_none(detector):
     for side in (1, 2, 9):
         assert not odds(detector, np.full((side, side, 3), 0.5, np.float32)).any()
