@@ -86,7 +86,7 @@ def told(way: str, kind: str) -> Told:
 
 def restore(made: Damaged, case: dict, args: argparse.Namespace) -> None:
     line = {
-        **circumstances("named-damage"),
+        **circumstances("named-damage" if case["way"] == "named" else "images"),
         **case,
         "steps": args.steps or RECIPES["default"].steps,
     }
