@@ -93,6 +93,11 @@ class Recipe:
         check_choice("loss", self.loss, ("l2", "l1"))
         for name, least in {"steps": 1, "networks": 1, "width": 16, "scales": 1, "skip": 1}.items():
             check_count(name, getattr(self, name), least=least)
+        check_count("code_channels", self.code_channels, least=1)
+        for name in ("lr", "code_scale", "rounding"):
+            check_real(name, getattr(self, name), above=0)
+        check_real("jitter", self.jitter, least=0)
+        check_real("average", self.average, least=0, below=1)
         for name in ("joined", "finest"):
             check_real(name, getattr(self, name), above=0, most=1)
         for name in ("joined", "finest"):

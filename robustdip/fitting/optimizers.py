@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from overparam.checks import check_count, check_real
 from overparam.devices import fastest_precision
 from overparam.muon import ConvolutionMuon
 
@@ -44,6 +45,13 @@ class DecayingRate:
         of twice the number of clean pixels: the image's side if half of it is clean.
     min_reach : float
         Smallest reach: even for one pixel the network needs that many steps to fit anything.
+
+    Raises
+    ------
+    TypeError
+        If a number has another type.
+    ValueError
+        If a number is out of range.
     """
 
     warm_up: int = 20
@@ -51,6 +59,12 @@ class DecayingRate:
     final: float = 0.02
     bounded: bool = True
     min_reach: float = 64.0
+
+    def __post_init__(self) -> None:
+        check_count("warm_up", self.warm_up, least=1)
+        check_real("min_reach", self.min_reach, above=0)
+        for name in ("constant", "final"):
+            check_real(name, getattr(self, name), least=0, most=1)
 
     def factor(self, number: int, steps: int, *, clean_pixels: float) -> float:
         """Compute the rate of a step as a fraction of the full one.
@@ -120,8 +134,9 @@ def optimizers_for(
     if kind == "adam":
         return [torch.optim.Adam(network.parameters(), lr=lr)]
     # Muon orthogonalises the update of a matrix; a convolution is the matrix (out, kh·kw·in). Batch
-    # normalisation follows each one, so that the scale of its weights, and hence its rate, has
-    # little effect. Matrices with a side below 16 are too small to gain from Muon.
+    # normalisation follows each one, or the next one where a 1x1 convolution makes a tensor
+    # narrower, so that the scale of its weights, and hence its rate, has little effect. Matrices
+    # with a side below 16 are too small to gain from Muon.
     matrices = [p for p in network.parameters() if p.ndim == 4 and min(len(p), p[0].numel()) >= 16]
     others = [p for p in network.parameters() if all(p is not m for m in matrices)]
     return [

@@ -22,6 +22,7 @@ from robustdip import RECIPES, Picture, corrupt, denoise, fit
 from robustdip.corruption.descent import Descent
 from robustdip.corruption.mixture import Mixture
 from robustdip.fitting.memory import memory_free, memory_needed
+from robustdip.fitting.optimizers import DecayingRate
 from robustdip.methods import METHODS
 from robustdip.recovery import DivergedError, NotEnoughMemoryError
 from tests.helpers.images import small
@@ -626,11 +627,25 @@ def test_fit_refuses_at_the_call(image, why):
         {"width": 8},
         {"steps": 0},
         {"loss": "l3"},
+        {"lr": -1.0},
+        {"jitter": -1.0},
+        {"average": 1.0},
+        {"rounding": 0.0},
+        {"code_scale": float("nan")},
+        {"code_channels": 0},
     ],
 )
 def test_recipes_refuse_what_they_do_not_know(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         replace(DEFAULT, **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"warm_up": 0}, {"constant": 1.5}, {"final": -0.1}, {"min_reach": 0.0}]
+)
+def test_rates_refuse_what_is_out_of_range(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DecayingRate(**wrong)
 
 
 def test_a_short_run_gives_the_networks_image_and_not_the_input():
