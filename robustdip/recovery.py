@@ -307,32 +307,15 @@ def _fitted_in_tiles(
     status: Status = "completed"
     steps = 0
     for number, tile in enumerate(surveyed.fits, start=1):
-        part = given.part(tile.window)
-        seen = _seen(surveyed, tile)
-        seed = tile.seed(task.seed)
-        key = digest(part, recipe, seed=seed, device=task.device, seen=seen)
-        result = kept.get(key, part.values.shape)
-        if result is None:
-            last, status = _last_step(
-                replace(task, recipe=recipe),
-                part,
-                seed=seed,
-                seen=seen,
-                record=lambda step: None,
-                on_step=_numbered(task.on_step, number, len(surveyed.fits)),
-            )
-            if status == "interrupted" or last is None:
-                steps += 0 if last is None else last.number
-                break
-            result = TileResult(
-                image=last.image,
-                corruption=_corruption(last, part),
-                mask=last.mask,
-                uncertainty=last.uncertainty,
-                steps=last.number,
-                loss=_finite_loss(last, recipe),
-            )
-            kept.put(key, result)
+        on_step = _numbered(task.on_step, number, len(surveyed.fits))
+        try:
+            result = _of_tile(replace(task, recipe=recipe, on_step=on_step), tile, surveyed, kept)
+        except KeyboardInterrupt:  # between two fits, where detectors may take seconds
+            result = 0
+        if isinstance(result, int):
+            steps += result
+            status = "interrupted"
+            break
         steps += result.steps
         canvas.add(
             tile,
@@ -374,6 +357,32 @@ def _fitted_in_tiles(
         filled=0 if surveyed.filled is None else surveyed.filled.pixels,
         disagreement=canvas.disagreement,
     )
+
+
+def _of_tile(task: _Task, tile: Tile, surveyed: Survey, kept: KeptTiles) -> TileResult | int:
+    """Fit a tile, or take what was kept of it. Interrupted: the number of steps that were made."""
+    part = task.given.part(tile.window)
+    seen = _seen(surveyed, tile)
+    seed = tile.seed(task.seed)
+    key = digest(part, task.recipe, seed=seed, device=task.device, seen=seen)
+    result = kept.get(key, part.values.shape)
+    if result is not None:
+        return result
+    last, status = _last_step(
+        task, part, seed=seed, seen=seen, record=lambda step: None, on_step=task.on_step
+    )
+    if status == "interrupted" or last is None:
+        return 0 if last is None else last.number
+    result = TileResult(
+        image=last.image,
+        corruption=_corruption(last, part),
+        mask=last.mask,
+        uncertainty=last.uncertainty,
+        steps=last.number,
+        loss=_finite_loss(last, task.recipe),
+    )
+    kept.put(key, result)
+    return result
 
 
 def _seen(surveyed: Survey, tile: Tile) -> dict[str, np.ndarray]:

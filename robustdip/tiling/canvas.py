@@ -160,5 +160,5 @@ class Canvas:
         self.image[rows][reached] = restored[reached]
         self.corruption[rows][reached] = blend["corruption"][reached]
         self.mask[rows][reached] = blend["mask"][reached] > 0.5
-        if self.uncertainty is not None:
+        if self.uncertainty is not None and "uncertainty" in blend:
             self.uncertainty[rows][reached] = blend["uncertainty"][reached]

@@ -21,8 +21,9 @@ Box = tuple[slice, slice]  # rows and columns
 _SQUARE = 8
 _NEAR = 3
 _SEEN = 64
-# Sides of a window are multiples of the first, the grid of the deepest scale; the second is the
-# smallest. Faint words that a fit of 192x192 pixels mended were left by fits of 128 and of 160.
+# Sides of a window are multiples of the first, the grid of the deepest scale. The second is the
+# smallest: fits of 128x128 and of 160x160 pixels left faint words that one of 192x192 mended, and
+# 256 is the side at which the default recipe is measured.
 _MULTIPLE, _SMALLEST = 32, 256
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from overparam.modes import own_modes
 from robustdip.corruption.base import Detector, ShapeDetector, odds_of_shapes
 from robustdip.tiling.plan import Tile
 
@@ -95,7 +96,8 @@ class ShapeOdds:
 
     def _of(self, window: Tile) -> NDArray[np.float32] | None:
         if window not in self._said:
-            odds = odds_of_shapes(self._shapes, *_tensors(self._values[window.window]))
+            with own_modes(torch.device("cpu")):
+                odds = odds_of_shapes(self._shapes, *_tensors(self._values[window.window]))
             self._said[window] = None if odds is None else odds[0].permute(1, 2, 0).numpy()
         return self._said[window]
 
@@ -119,11 +121,11 @@ def _inside(place: tuple[slice, slice], tile: Tile) -> tuple[slice, slice]:
 
 
 def _found(detector: Detector, values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    y, valid = _tensors(values)
-    return detector.find(y, valid)[0].permute(1, 2, 0).numpy()
+    with own_modes(torch.device("cpu")):
+        return detector.find(*_tensors(values))[0].permute(1, 2, 0).numpy()
 
 
 def _tensors(values: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
     """The values as (1, C, H, W), and that all of them are valid."""
     y = torch.from_numpy(values).permute(2, 0, 1)[None]
-    return y, torch.ones(1, 1, 1, 1).expand_as(y)  # takes no memory
+    return y, torch.ones_like(y[:1, :1, :1, :1]).expand_as(y)  # takes no memory

@@ -20,6 +20,8 @@ _AROUND = np.array([p for p in product(range(-_REACH, _REACH + 1), repeat=2) if 
 _PLACES = 60_000  # clean pixels of the whole picture that are learned from
 _FEWEST = 1000  # of these
 _NEAR = 16  # pixels that the window reaches in each direction whose pixels correct them
+# Of these. There may be none: wrong pixels that are 3 to 5 apart leave no 5x5 clean.
+_FEWEST_NEAR = 50
 # Penalty on coefficients, and on their correction: in units of the mean square of the predictors.
 _RIDGE, _CORRECTION = 1e-3, 0.05
 
@@ -46,7 +48,7 @@ class Filled:
     @property
     def pixels(self) -> int:
         """Number of pixels that these elements are of."""
-        return len(set(zip(self.rows.tolist(), self.columns.tolist(), strict=True)))
+        return np.unique(np.stack([self.rows, self.columns]), axis=1).shape[1]
 
     def applied(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """A copy of the picture (H, W, C) with these elements filled."""
@@ -103,16 +105,19 @@ class _Prediction:
         known, asked, _ = self._sides(row, column)
         penalty = _RIDGE * np.square(known).mean() + 1e-9  # of a picture of one value it is 0
         self.weights = _solved(known, asked, penalty)
+        self.error = np.sqrt(np.square(asked - known @ self.weights).mean(axis=0))
 
     def at(self, row: int, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The wrong channels of a pixel, and their usual errors near it."""
         top, left = max(0, row - _NEAR), max(0, column - _NEAR)
         near = np.argwhere(self.clean[top : row + _NEAR + 1, left : column + _NEAR + 1])
-        known, asked, _ = self._sides(near[:, 0] + top, near[:, 1] + left)
-        left_over = asked - known @ self.weights
-        penalty = _CORRECTION * np.square(known).mean() + 1e-9
-        weights = self.weights + _solved(known, left_over, penalty)
-        error = np.sqrt(np.square(asked - known @ weights).mean(axis=0))
+        weights, error = self.weights, self.error
+        if len(near) >= _FEWEST_NEAR:
+            known, asked, _ = self._sides(near[:, 0] + top, near[:, 1] + left)
+            left_over = asked - known @ self.weights
+            penalty = _CORRECTION * np.square(known).mean() + 1e-9
+            weights = self.weights + _solved(known, left_over, penalty)
+            error = np.sqrt(np.square(asked - known @ weights).mean(axis=0))
         own, _, mean = self._sides(np.array([row]), np.array([column]))
         return (mean + own @ weights)[0], error
 
@@ -123,15 +128,22 @@ class _Prediction:
 
         Both less the mean of each channel around the pixel; those of what is asked come last.
         """
-        height, width = self.clean.shape
-        rows = (row[:, None] + _AROUND[:, 0]).clip(0, height - 1)
-        columns = (column[:, None] + _AROUND[:, 1]).clip(0, width - 1)
+        rows, columns = (
+            _mirrored(at[:, None], away, size)
+            for at, away, size in zip((row, column), _AROUND.T, self.clean.shape, strict=True)
+        )
         around = self.values[rows, columns].astype(np.float64)
         mean = around.mean(axis=1)
         own = self.values[row, column] - mean
         around = (around - mean[:, None]).reshape(len(row), -1)
         known = np.concatenate([around, own[:, ~self.pattern]], axis=1)
         return known, own[:, self.pattern], mean[:, self.pattern]
+
+
+def _mirrored(at: NDArray[np.intp], away: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Places away from a pixel; those beyond the border at the pixel's other side, never at it."""
+    inside = (at + away >= 0) & (at + away < size)
+    return np.where(inside, at + away, at - away).clip(0, size - 1)
 
 
 def _filled(prediction: _Prediction, row: NDArray[np.intp], column: NDArray[np.intp]) -> Filled:

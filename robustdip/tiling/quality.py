@@ -25,11 +25,14 @@ class TiledQuality:
             _squares(values[row : row + _ROWS], clean[row : row + _ROWS])
             for row in range(0, len(values), _ROWS)
         )
+        self._replaced = np.zeros(values.shape[:2], bool)
 
     def update(self, place: tuple[slice, slice], part: NDArray[np.float32]) -> None:
-        """Replace the values, (h, w, C), of a place that was not replaced before."""
-        clean = self.clean[place]
-        self._squares += _squares(part, clean) - _squares(self.values[place], clean)
+        """Replace the values, (h, w, C), of a place; what was replaced before stays."""
+        new = ~self._replaced[place]
+        clean = self.clean[place][new]
+        self._squares += _squares(part[new], clean) - _squares(self.values[place][new], clean)
+        self._replaced[place] = True
 
     @property
     def psnr(self) -> float:

@@ -5,8 +5,8 @@ vary, so texture is not mistaken for damage:
 
 - *Impulses*: elements beyond all eight neighbours by more than twice the range of these.
 - *Spots*, such as dust: pixels beyond all of the ring of 16 pixels at a distance of two, likewise.
-- *Lines*, such as scratches, hairs and letters: pixels beyond the two sides of this ring, where an
-  eighth of the ring at either end is left out, joined to a line.
+- *Lines*, such as scratches, hairs and letters: pixels beyond the two sides of this ring, five of
+  its pixels each, where the three at either end are left out, joined to a line.
 
 Spots are looked for in the picture and in copies at a half, a quarter and an eighth of its size,
 lines in the first two: wider ones are frequent in photographs. A photograph has thin lines and

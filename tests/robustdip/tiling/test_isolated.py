@@ -94,9 +94,13 @@ def test_a_pixel_is_filled_if_no_other_of_the_25_is_wrong(seed, share):
         assert ((found.values >= 0) & (found.values <= 1)).all()
 
 
-def test_wrong_values_are_not_read():
+@pytest.mark.parametrize("border", [0, 1, 2])
+def test_wrong_values_are_not_read(border):
     clean = waves()
     wrong = lone(clean.shape)
+    inside = np.s_[border : 80 - border, border : 90 - border]
+    clean, wrong = clean[inside], wrong[inside].copy()
+    wrong[0, 40] = wrong[1, 50] = wrong[30, 0] = wrong[-1, 45] = wrong[-1, -1] = True
     one, other = (fill(np.where(wrong, value, clean), wrong) for value in (0, 1))
     assert np.array_equal(one.values, other.values)
     assert np.array_equal(one.uncertainty, other.uncertainty)
@@ -131,6 +135,22 @@ def test_lone_pixels_of_a_large_picture_need_no_fit(dtype, way):
     assert np.array_equal(result.uncertainty > 0, wrong)
     change = (bad.astype(float) - result.image.astype(float)) / scale
     np.testing.assert_allclose(result.corruption, change, atol=0.003)
+
+
+@pytest.mark.parametrize("pitch", [3, 4, 5])
+def test_a_dense_grid_beside_a_clean_half_is_filled(pitch):
+    # As the pixels that focus a camera lie: around each of them no 5x5 pixels are clean.
+    clean = waves(96, 240)
+    wrong = np.zeros(clean.shape[:2], bool)
+    wrong[::pitch, :120:pitch] = True
+    result = denoise(np.where(wrong[..., None], 1, clean), method=DEFAULT, tile=96, mask=wrong)
+    assert np.isfinite(result.uncertainty).all()
+    assert np.isfinite(result.image).all()
+    if pitch > 3:
+        assert result.filled == wrong.sum()
+        inside = np.zeros_like(wrong)
+        inside[2:-2, 2:] = True
+        assert np.abs(result.image - clean)[wrong & inside].max() < 0.01
 
 
 def test_what_does_not_stand_alone_is_fitted():

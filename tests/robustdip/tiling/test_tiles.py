@@ -15,8 +15,9 @@ from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.fitting.memory import memory_needed
 from robustdip.recovery import NotEnoughMemoryError
-from robustdip.tiling.detection import detect
+from robustdip.tiling.detection import ShapeOdds, detect
 from robustdip.tiling.plan import plan
+from robustdip.tiling.quality import TiledQuality
 from tests.helpers.command_line import done
 from tests.helpers.images import small
 
@@ -238,6 +239,39 @@ def test_finished_tiles_are_kept_when_it_is_interrupted():
     assert np.array_equal(part.image[:, after], image[:, after])
     with pytest.raises(KeyboardInterrupt):
         denoise(image, method=DEFAULT, tile=64, on_step=_interrupt)
+
+
+def test_finished_tiles_are_kept_when_it_is_interrupted_between_two_fits(monkeypatch):
+    image = picture(64, 150)
+    asked = []
+
+    def interrupted(odds, part):
+        asked.append(part)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShapeOdds, "within", interrupted)
+    part = denoise(image, method=DEFAULT, tile=64, every_tile=True)
+    assert (part.status, part.fitted, part.steps) == ("interrupted", 1, 2)
+
+
+def test_the_history_of_tiles_that_overlap():
+    clean = np.full((64, 150, 3), 0.5, np.float32)
+    noisy = picture(64, 150)
+    quality = TiledQuality(noisy, clean)
+    left, right = (slice(None), slice(0, 90)), (slice(None), slice(60, 150))
+    quality.update(left, clean[left])
+    error = np.mean(np.where(np.arange(150)[:, None] < 90, 0, noisy - clean) ** 2)
+    assert quality.psnr == pytest.approx(-10 * np.log10(error), abs=1e-4)
+    quality.update(right, clean[right])
+    assert quality.psnr == np.inf
+
+
+def test_a_default_device_of_the_caller_changes_nothing():
+    image = picture(64, 150)
+    plain = denoise(image, method=DEFAULT, tile=64, device="cpu").image
+    with torch.device("meta"):
+        assert np.array_equal(denoise(image, method=DEFAULT, tile=64, device="cpu").image, plain)
 
 
 def test_an_interrupted_run_may_leave_values_that_were_never_read():
