@@ -8,6 +8,7 @@ later steps do not change.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -23,6 +24,7 @@ __all__ = [
     "ShapeDetector",
     "data_loss",
     "odds_of_shapes",
+    "real_size",
 ]
 
 
@@ -276,17 +278,33 @@ def odds_of_shapes(shapes: Sequence[ShapeDetector], y: Tensor, valid: Tensor) ->
     Returns
     -------
     Tensor, float32, shape (1, 2, H, W), or None
-        The largest log odds of all, and of those that are hidden from the network; 0 where no
-        shape says anything. None if none says anything anywhere.
+        The largest log odds of those that say something, among all shapes and among those that are
+        hidden from the network; 0 where none says anything. None if none does anywhere.
     """
     asked = [(shape.shape_odds(y, valid), getattr(shape, "hidden", False)) for shape in shapes]
     every = [odds for odds, _ in asked if odds is not None]
     if not every:
         return None
     hidden = [odds for odds, is_hidden in asked if odds is not None and is_hidden]
-    largest = torch.stack(every).amax(dim=0)
-    none = torch.zeros_like(largest)
-    return torch.cat([largest, torch.stack(hidden).amax(dim=0) if hidden else none], dim=1)
+    none = torch.zeros_like(every[0])
+    return torch.cat([reduce(_larger, every, none), reduce(_larger, hidden, none)], dim=1)
+
+
+def _larger(one: Tensor, other: Tensor) -> Tensor:
+    """The larger log odds of two shapes, of which 0 says nothing: odds below it may be all."""
+    return torch.where((one == 0) | (other == 0), one + other, torch.maximum(one, other))
+
+
+def real_size(valid: Tensor) -> tuple[int, int]:
+    """H and W of the image without the padding, which is at the bottom and on the right.
+
+    Parameters
+    ----------
+    valid : Tensor, shape (1, C, H, W)
+        1 for elements of the image, 0 for padding.
+    """
+    height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
+    return height, width
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:

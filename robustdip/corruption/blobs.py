@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
 from robustdip.corruption.pieces import Pieces, distance_to
 
 __all__ = ["Blobs"]
@@ -54,8 +55,9 @@ class Blobs:
 
     def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
         """See `robustdip.corruption.base.ShapeDetector.shape_odds`; any number of channels."""
-        height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
-        found = self.blobs(y[0, :3, :height, :width].permute(1, 2, 0).double().cpu().numpy())
+        height, width = real_size(valid)
+        # MPS has no float64.
+        found = self.blobs(y[0, :3, :height, :width].permute(1, 2, 0).cpu().double().numpy())
         if not found.any():
             return None
         away = distance_to(found)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
 from robustdip.corruption.compression import LUMA_CHROMA, CompressedBlocks, compressed_blocks
 
 __all__ = ["CompressionNoise", "NoiseModel"]
@@ -59,8 +60,8 @@ class CompressionNoise:
         """
         if y.shape[1] not in {1, 3}:  # JPEG has no others
             return None
-        height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
-        planes = y[0, :, :height, :width].double().cpu().numpy()
+        height, width = real_size(valid)
+        planes = y[0, :, :height, :width].cpu().double().numpy()  # MPS has no float64
         if len(planes) == 3:
             planes = np.einsum("lc,chw->lhw", LUMA_CHROMA, planes)
         blocks = compressed_blocks(planes)
@@ -110,7 +111,9 @@ class NoiseModel:
             return None
         if not chroma:
             return residual.new_full((1, 1), luma**2)
-        turn = torch.as_tensor(LUMA_CHROMA).to(residual)
+        # On the CPU: not every release of torch has this inverse on MPS.
+        matrix = torch.as_tensor(LUMA_CHROMA).to(residual.dtype)
+        turn, back = (m.to(residual.device) for m in (matrix, torch.linalg.inv_ex(matrix).inverse))
         size = torch.einsum("lc,bchw->lbhw", turn, residual).abs()
         spread = [
             _DEVIATIONS * float(size[plane].median()) if each is None else each
@@ -118,5 +121,4 @@ class NoiseModel:
         ]
         # A grey picture has no error of colour, but N needs an inverse.
         deviations = [luma, *(max(each, _LEAST_CHROMA * luma) for each in spread)]
-        back = torch.linalg.inv_ex(turn).inverse
         return (back * residual.new_tensor(deviations) ** 2) @ back.T

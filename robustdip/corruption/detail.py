@@ -5,10 +5,10 @@ corrupted is not learned later. Its value tells the two apart. Damage does not k
 value would fit its place no better if it were exchanged with that of another corrupted element.
 Detail is like some of the pixels around it, and lies where they vary.
 
-Let g be the range of the eight neighbours of an element and d the distance of its value from the
-second nearest of theirs, both in a few classes. Neighbours that look corrupted themselves are left
-out: the pixels of a scratch would confirm each other. Elements with large residuals are a mixture
-of
+Let g be the range of the eight neighbours of an element without the smallest and the largest, and d
+the distance of its value from the second nearest of theirs, both in a few classes. Neighbours that
+look corrupted themselves are left out: the pixels of a scratch would confirm each other. Elements
+with large residuals are a mixture of
 
 - corruption, with p(g, d) as corrupted values have it at places chosen at random, and
 - detail, with p(d | g) as unsuspicious elements have it, and p(g) of its own.
@@ -34,6 +34,9 @@ __all__ = ["Detail", "DetailModel"]
 
 _NONE = -50.0
 """Log odds of what is no detail at all."""
+
+_STRIDES = (7919, 7927)
+"""Primes: steps of one visit all values, unless the number of values is a multiple of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ class DetailModel:
     def __init__(self, settings: Detail, y: Tensor, valid: Tensor) -> None:
         self.settings, self.y, self.valid = settings, y, valid
         self.distances, self.spreads = (
-            torch.tensor(ends, device=y.device) / 255
+            torch.tensor(ends, dtype=y.dtype, device=y.device) / 255
             for ends in (settings.distances, settings.spreads)
         )
         # One class more, for elements with fewer than two neighbours that can testify.
@@ -183,7 +186,8 @@ class DetailModel:
             # Evenly spread places, and values in an order that has nothing to do with theirs.
             number = torch.arange(min(len(places), self.settings.places), device=places.device)
             places = places[number * len(places) // len(number)]
-            drawn = values[(number * 7919) % len(values)]
+            stride = next(each for each in _STRIDES if len(values) % each)
+            drawn = values[(number * stride) % len(values)]
             near = (each[0, channel].flatten(0, 1)[places] for each in (around, count, spread))
             place = self._place(drawn, *near)
             table += len(values) / len(number) * self._table(place, torch.ones_like(drawn))

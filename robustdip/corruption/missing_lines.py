@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
+
 __all__ = ["MissingLines"]
 
 _ROWS = 64  # that are sorted at a time
@@ -71,7 +73,7 @@ class MissingLines:
         -------
         Tensor, bool, shape (1, C, H, W)
         """
-        height, width = (int(valid[0, 0].any(dim=dim).sum()) for dim in (1, 0))
+        height, width = real_size(valid)
         found = np.zeros(y.shape[1:], bool)
         for channel, marked in zip(y[0].cpu().numpy(), found, strict=True):
             image, marked = channel[:height, :width], marked[:height, :width]

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
 from robustdip.corruption.compression import LUMA_CHROMA, was_compressed
 from robustdip.corruption.drawings import is_drawn
 
@@ -43,6 +44,7 @@ _COVERED = 0.7
 # Share of the ink that stands alone, at the most: 0.19 or less in pages, and 0.33 or more in 10 to
 # 50 % of noise over photographs of one tone.
 _ALONE = 0.25
+_DIFFERENT = 0.1  # from all neighbours: what stands alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Pages:
     flat_share: float = 0.2
     reach: int = 8
     stray: float = 0.03
-    contrast: float = 0.1
+    contrast: float = _DIFFERENT
     papers: tuple[float, ...] | None = None
 
     def find(self, y: Tensor, valid: Tensor, *, found: Tensor) -> Page:
@@ -120,7 +122,7 @@ class Pages:
         """What lies on or beside the papers of a compressed picture."""
         luma, papers = _luma(y), self.papers
         if papers is None:
-            height, width = (int(real[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
+            height, width = real_size(real)
             papers = papers_of(luma[0, 0, :height, :width].cpu().numpy())
         near = torch.zeros_like(real[:, :1])
         for paper in papers:
@@ -180,7 +182,7 @@ def _printed(luma: NDArray[np.floating], papers: tuple[float, ...]) -> bool:
     if not _INK < ink.mean() < _COVERED * near.mean():
         return False
     # Strokes go on, impulses do not.
-    alone = _alone(torch.from_numpy(luma)[None, None], Pages.contrast)[0, 0].numpy()
+    alone = _alone(torch.from_numpy(luma)[None, None], _DIFFERENT)[0, 0].numpy()
     return bool((ink & alone).sum() < _ALONE * ink.sum())
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
 from robustdip.corruption.compression import LUMA_CHROMA, compression_spread
 from robustdip.corruption.pieces import Pieces, distance_to
 
@@ -107,8 +108,9 @@ class PrintedColours:
         """
         if y.shape[1] < 3:
             return None
-        height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
-        pixels = y[0, :3, :height, :width].permute(1, 2, 0).double().cpu().numpy()
+        height, width = real_size(valid)
+        # MPS has no float64.
+        pixels = y[0, :3, :height, :width].permute(1, 2, 0).cpu().double().numpy()
         strokes = self.strokes(pixels @ LUMA_CHROMA.T)
         if strokes is None:
             return None
@@ -130,7 +132,7 @@ class PrintedColours:
             None if the picture is not printed on.
         """
         # 15 pixels by default: the median is that of the picture if strokes fill less than half.
-        window = 2 * int(0.75 * self.max_width) + 1
+        window = 2 * max(1, int(0.75 * self.max_width)) + 1
         beneath = np.stack([ndimage.median_filter(image[..., i], window) for i in range(3)], axis=2)
         found = [self.colours(image, image - beneath, spread) for spread in self.spreads]
         evidence = max(
@@ -179,7 +181,9 @@ class PrintedColours:
         counts, _ = np.histogramdd(z, bins, list(zip(low, low + _BIN * bins, strict=True)))
         density = ndimage.gaussian_filter(counts, 0.7, mode="constant")
         peaks = (density == ndimage.maximum_filter(density, 3)) & (density > 0.3)
-        places = np.argwhere(peaks)[np.argsort(-density[peaks])[: self.max_colours]]
+        # Many have the same density, and other sorts order these differently on other processors.
+        order = np.argsort(-density[peaks], kind="stable")
+        places = np.argwhere(peaks)[order[: self.max_colours]]
         modes: list[NDArray[np.float64]] = []
         for place in places:
             centre = low + _BIN * (place + 0.5)

@@ -108,7 +108,7 @@ class PrintedText:
         clipped = ((pixels == 0) | (pixels == 65535)).all(dim=1)
         candidates = colour[(counts[colour] >= self.min_repeats) & ~clipped].unique()
         if len(candidates) > self.max_colours:
-            frequent = counts[candidates].argsort(descending=True)
+            frequent = counts[candidates].argsort(descending=True, stable=True)
             candidates = candidates[frequent[: self.max_colours]]
         values = torch.stack([numbers >> 32, (numbers >> 16) & 65535, numbers & 65535], dim=1)
         if len(candidates):

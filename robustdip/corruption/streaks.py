@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
+
 __all__ = ["Streaks"]
 
 _BESIDE = 2  # pixels from a streak to the sides, so that soft edges do not count
@@ -85,7 +87,7 @@ class Streaks:
 
     def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
         """See `robustdip.corruption.base.ShapeDetector.shape_odds`; any number of channels."""
-        height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
+        height, width = real_size(valid)
         picture = y[0, :3, :height, :width].float().cpu().numpy()
         found = self.streaks(picture) | self.streaks(picture.swapaxes(1, 2)).T
         if not found.any():

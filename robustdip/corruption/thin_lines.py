@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from robustdip.corruption.base import real_size
 from robustdip.corruption.pieces import Pieces
 
 __all__ = ["ThinLines"]
@@ -65,7 +66,7 @@ class ThinLines:
 
     def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
         """See `robustdip.corruption.base.ShapeDetector.shape_odds`; any number of channels."""
-        height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
+        height, width = real_size(valid)
         luma = y[0, :3, :height, :width].mean(dim=0).float().cpu()
         of_lines = self.log_odds(luma)
         found = of_lines > self.least_odds

@@ -258,7 +258,8 @@ class _Fit:
         outputs = torch.cat([x for x, _ in results])
         loss = torch.stack([loss for _, loss in results]).mean()
         # The average has a short memory at first (none at step 1), because the first outputs are
-        # far from the image. It is a new tensor each time, because earlier steps keep theirs.
+        # far from the image: after n steps it covers about the last n/9. It is a new tensor each
+        # time, because earlier steps keep theirs.
         weight = 1 - min(recipe.average, (number - 1) / (number + 8))
         self.averages = self.averages.lerp(outputs, weight)
         x, average = (values.mean(dim=0, keepdim=True) for values in (outputs, self.averages))
@@ -317,10 +318,11 @@ class _Member:
 
 
 def grid_size(size: tuple[int, int], *, scales: int) -> tuple[int, int]:
-    """Height and width to which an image is padded: multiples of 2**scales that exceed it.
+    """Height and width to which an image is padded.
 
-    At least twice that multiple, 64 for five scales: with one pixel at the deepest scale there is
-    nothing that batch normalisation could normalise.
+    The smallest multiples of 2**scales and of `BLOCK` that are not below its sides; at least twice
+    that number, 64 for five scales: with one pixel at the deepest scale there is nothing that batch
+    normalisation could normalise.
 
     Parameters
     ----------

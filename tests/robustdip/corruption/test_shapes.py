@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from robustdip.corruption.base import odds_of_shapes
 from tests.helpers.images import RECIPE, corrupted, model_of, problem, scene, tensor, with_mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,6 +47,24 @@ def found_with(*shapes) -> np.ndarray:
     for _ in range(4):
         model.reestimate(tensor(guess))
     return corrupted(model)[0, 0].numpy()
+
+
+@pytest.mark.parametrize("odds", [-3.0, 2.0])
+def test_what_another_shape_does_not_say_is_no_evidence(odds):
+    @dataclass(frozen=True)
+    class Corner(TwoSquares):
+        def shape_odds(self, y, valid):
+            odds = torch.zeros_like(y[:, :1])
+            odds[..., :4, :4] = 1.0
+            return odds
+
+    y = tensor(marked()[0])
+    together = odds_of_shapes([TwoSquares(prior=odds), Corner()], y, torch.ones_like(y))
+    assert (together[0, 0, 10:18, 10:18] == odds).all()
+    assert (together[0, 0, :4, :4] == 1).all()
+    both = odds_of_shapes([TwoSquares(prior=odds), TwoSquares(prior=1.0)], y, torch.ones_like(y))
+    assert (both[0, 0, 10:18, 10:18] == max(odds, 1)).all()
+    assert (both[0, 1] == 0).all()  # none is hidden from the network
 
 
 def test_a_residual_that_is_no_evidence_alone_is_with_a_shape():
