@@ -107,10 +107,11 @@ def estimate_noise_rate(
     predicted = averaged.argmax(axis=1)
     disagreement = float((predicted != trained.argmax(axis=1)).mean())
     contradicted = float((predicted != labels).mean())
-    # More is memorised than is usual if fewer than half as many of the labels that were trained on
-    # are contradicted as of the others: usual are 0.75 to 1. By 1 if none is.
+    # Contradicted labels, of the images that were trained on relative to those that were held out:
+    # 0.75 to 1 as a rule. Below a half, the network has memorised labels; `memorised` is then above
+    # 0, up to 1 if it contradicts none, and widens the deviation of the estimate from training.
     contradicted_held_out = max(float((held_out.argmax(axis=1) != given).mean()), 1 / len(given))
-    by_heart = max(0.0, 1 - 2 * contradicted / contradicted_held_out)
+    memorised = max(0.0, 1 - 2 * contradicted / contradicted_held_out)
     if len(labels) > _MOST_TRAINED:
         some = rng.choice(len(labels), _MOST_TRAINED, replace=False)
         trained, labels = trained[some], labels[some]
@@ -121,7 +122,7 @@ def estimate_noise_rate(
     ]
     # A bootstrap of few images may not know all that can happen.
     variance = max(float(np.var(drawn)), _binomial(first.rate, len(given))) + _BIAS_HELD_OUT**2
-    bias = _BIAS**2 + (_MEMORISED * first.rate**2) ** 2 + (by_heart * first.rate) ** 2
+    bias = _BIAS**2 + (_MEMORISED * first.rate**2) ** 2 + (memorised * first.rate) ** 2
     bias += _binomial(second.rate, len(labels))
     weight = variance / (variance + bias)  # of the training images
     estimate = (1 - weight) * first.rate + weight * second.rate

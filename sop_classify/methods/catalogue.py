@@ -303,8 +303,8 @@ class SOPRecipe(Recipe):
         If positive, alpha_v is `sop_classify.alpha_for` of this number of epochs, alpha_u is
         `alpha_ratio` times that, u and v start at exactly `init`, and the settings `alpha_u` and
         `alpha_v` are not used. A longer training keeps the number: how often a network must have
-        seen a wrong label before it memorises it does not depend on how long it goes on. It is at
-        most 7/11 of the epochs of a shorter one.
+        seen a wrong label before it memorises it does not depend on how long it goes on. Of a
+        training with few epochs it is at most 7/11 of them.
     alpha_ratio : float
         0 means `sop_classify.methods.sop.alpha_ratio`, which looks at the number of examples.
     alpha_u, alpha_v, init, form, balance, consistency

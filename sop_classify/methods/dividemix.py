@@ -302,7 +302,7 @@ class DivideMix(TrainingLoop):
         self.count_passes(len(self.images), backward=False)
         with self.autocast():
             parts = [self.networks[k](x).float() for x in self.plain_inputs(self.images)]
-        return torch.cat(parts)
+        return self.adjusted(torch.cat(parts))
 
     def _half(self, k: int, on_batch: Callable[[float], None] | None) -> Callable[[float], None]:
         """`on_batch` for network k's own pass: the first, or the second half of the epoch."""

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from overparam.checks import check_count, check_real
 from sop_classify.methods.catalogue import ELRRecipe
-from sop_classify.methods.sop import check_batch, new_state
-from sop_classify.training.loss import Loss, mean_part, never_compiled
+from sop_classify.training.loss import Loss, check_batch, mean_part, never_compiled, new_state
 
 __all__ = ["ELRLoss", "agreement", "clamped_softmax"]
 

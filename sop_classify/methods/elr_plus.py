@@ -97,7 +97,8 @@ class ELRPlus(TrainingLoop):
         """The logits of a network's teacher, float32 (B, C)."""
         self.count_passes(len(x), backward=False)
         with self.autocast():
-            return self.teachers[network](x).float()
+            logits = self.teachers[network](x).float()
+        return self.adjusted(logits)
 
     @torch.no_grad()
     def update_teachers(self, decay: float) -> None:

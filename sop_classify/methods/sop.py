@@ -17,8 +17,9 @@ other label with the same probability (Bayes):
     r_c ∝ p_c for c ≠ y,     r_y ∝ (C − 1) p_y,     Σ_c r_c = 1.
 
 A label that is nearly as probable as the network's own choice is hardly doubted: where r_y is near
-1, V stays small. s ends at r − y, the expected error of the label. That spares right labels that
-are hard to learn; in a long training on few examples it gives way as wrong ones are memorised.
+1, V stays small. s ends at y − r, the part of the label that the prediction does not support. That
+spares right labels that are hard to learn; in a long training on few examples it gives way as wrong
+ones are memorised.
 
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
@@ -41,7 +42,14 @@ from torch import Tensor
 from overparam.checks import check_choice, check_count, check_real, check_type
 from overparam.sparse_corruption import descend
 from sop_classify.methods.catalogue import SOPForm, SOPRecipe
-from sop_classify.training.loss import Loss, mean_part, never_compiled
+from sop_classify.training.loss import (
+    Loss,
+    check_batch,
+    check_floats,
+    mean_part,
+    never_compiled,
+    new_state,
+)
 from sop_classify.training.processes import current
 
 __all__ = [
@@ -50,12 +58,9 @@ __all__ = [
     "activation_epochs",
     "alpha_for",
     "alpha_ratio",
-    "check_batch",
-    "check_floats",
     "class_balance",
     "consistency",
     "even_odds",
-    "new_state",
 ]
 
 FORMS: tuple[SOPForm, ...] = get_args(SOPForm)
@@ -376,65 +381,6 @@ def even_odds(probability: Tensor, label: Tensor) -> Tensor:
     """
     weighted = probability * (1 + (label.shape[1] - 2) * label)
     return weighted / weighted.sum(1, keepdim=True)
-
-
-def new_state(*shape: int) -> Tensor:
-    """Zeros in float32 for what a loss keeps, on the default device unless that has no memory."""
-    device = torch.get_default_device()
-    return torch.zeros(
-        *shape, dtype=torch.float32, device="cpu" if device.type == "meta" else device
-    )
-
-
-def check_floats(name: str, values: Tensor) -> None:
-    """Raise TypeError unless this is a tensor of floating dtype."""
-    if not check_type(name, values, Tensor).is_floating_point():
-        raise TypeError(f"{name} are {values.dtype}; a floating dtype is needed")
-
-
-def check_batch(
-    logits: Tensor,
-    labels: Tensor,
-    index: Tensor,
-    *,
-    shape: tuple[int, ...],
-    batch: int | None = None,
-) -> None:
-    """Raise an error unless these are the logits, labels and indices of a batch.
-
-    Parameters
-    ----------
-    logits : Tensor, floats, shape (B, C)
-    labels : Tensor, int64, shape (B,)
-        In [0, C); compared with this range on the CPU only.
-    index : Tensor, int64, shape (B,)
-        In [0, N); likewise.
-    shape : tuple of int
-        (N, C).
-    batch : int, optional
-        As in `Loss.forward`: with it there may be no rows here.
-    """
-    number, num_classes = shape
-    check_floats("logits", logits)
-    for name, values in {"labels": labels, "index": index}.items():
-        if check_type(name, values, Tensor).dtype != torch.int64:
-            raise TypeError(f"{name} are {values.dtype}; int64 is needed")
-    rows = labels.numel()
-    if batch is not None:
-        check_count("batch", batch, least=max(1, rows))
-    elif rows == 0:
-        raise ValueError("the batch is empty; leave it out")
-    if logits.shape != (rows, num_classes) or index.shape != labels.shape or labels.dim() != 1:
-        raise ValueError(
-            f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
-            f"{tuple(index.shape)}: expected ({rows}, {num_classes}), ({rows},) and ({rows},)"
-        )
-    for name, values, limit in ("labels", labels, num_classes), ("index", index, number):
-        if values.device.type != "cpu" or not rows:
-            continue  # it would have to be waited for
-        low, high = (int(value) for value in values.aminmax())
-        if low < 0 or high >= limit:
-            raise ValueError(f"{name} go from {low} to {high}; 0 to {limit - 1} are possible")
 
 
 def class_balance(probability: Tensor) -> Tensor:

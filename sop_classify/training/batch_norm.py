@@ -74,7 +74,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         batches += 1
         share = 1 / float(batches) if self.momentum is None else self.momentum
         means.lerp_(mean, share)
-        variances.lerp_(variance * count / (count - 1), share)
+        # One value has no variance, and its unbiased estimate would be 0/0.
+        variances.lerp_(variance * count / (count - 1).clamp(min=1), share)
 
 
 class _Sum(torch.autograd.Function):
@@ -103,8 +104,13 @@ def share_batch_norm(network: nn.Module, processes: Processes) -> nn.Module:
         It is changed, and shares its weights with the result.
     processes : Processes
     """
-    if isinstance(network, _KINDS):
-        return SharedBatchNorm(network, processes)
-    for name, child in network.named_children():
-        network.register_module(name, share_batch_norm(child, processes))
+    shared: dict[nn.Module, SharedBatchNorm] = {}
+    # One normalisation may have several names.
+    for name, module in list(network.named_modules(remove_duplicate=False)):
+        if isinstance(module, _KINDS):
+            if module not in shared:
+                shared[module] = SharedBatchNorm(module, processes)
+            if not name:
+                return shared[module]
+            network.set_submodule(name, shared[module])
     return network

@@ -139,7 +139,7 @@ class Evaluator:
                 epoch=trained.epoch,
                 train_loss=trained.loss,
                 **accuracies,
-                train_fit=float((trained.predicted == training.given).double().mean()),
+                train_fit=_share(trained.predicted == training.given) or 0.0,
                 **_memorisation(trained, training.given, true),
                 **_label_errors(training, true),
                 lr=trained.rates["lr"],
@@ -157,7 +157,7 @@ def _accuracies(
 ) -> dict[str, float | None]:
     def accuracy(**options: bool) -> float:
         predicted = training.predict(images, **options).argmax(1)
-        return float((predicted == labels).double().mean())
+        return _share(predicted == labels) or 0.0
 
     recipe = training.recipe
     last = training.epoch == recipe.epochs
@@ -182,8 +182,8 @@ def _memorisation(
         return {"memorized": None, "recovered": None}
     wrong = given != true
     return {
-        "memorized": _mean((trained.predicted == given)[wrong].double()),
-        "recovered": _mean((trained.predicted == true)[wrong].double()),
+        "memorized": _share((trained.predicted == given)[wrong]),
+        "recovered": _share((trained.predicted == true)[wrong]),
     }
 
 
@@ -200,6 +200,10 @@ def _label_errors(training: "TrainingLoop", true: "Tensor | None") -> dict[str, 
                 means[f"{name}_clean"] = _mean(values[training.given == true])
                 means[f"{name}_wrong"] = _mean(values[training.given != true])
     return means
+
+
+def _share(marked: "Tensor") -> float | None:
+    return int(marked.sum()) / len(marked) if len(marked) else None
 
 
 def _mean(values: "Tensor") -> float | None:

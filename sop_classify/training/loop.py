@@ -2,8 +2,8 @@
 
 All images live on the device as one uint8 tensor, and every view of a batch is made there at once.
 On a CPU that tensor shares the memory of the array, which may be a file: of large images no more
-than a batch becomes floats. The loop never waits for the device: it looks at the loss once per
-epoch. It knows neither test labels nor true labels; `sop_classify.training.evaluation` compares its
+than a batch becomes floats. No batch waits for the device: the loss is looked at once per epoch.
+The loop knows neither test labels nor true labels; `sop_classify.training.evaluation` compares its
 predictions with them.
 
 If `torch.distributed` has been initialised, the processes train together, see
@@ -28,8 +28,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from overparam.checks import LARGEST_SEED, check_count, check_type
 from overparam.devices import fastest_precision, pick_device
-from overparam.errors import DivergedError, NotEnoughMemoryError
-from overparam.modes import own_modes
+from overparam.errors import DivergedError, NotEnoughMemoryError, is_out_of_memory
+from overparam.modes import own_modes, seeded
 from sop_classify.data.image_data import ImageData, channel_statistics
 from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe
@@ -380,7 +380,9 @@ class TrainingLoop:
                     passes = torch.tensor(self._passes, device=self.device)
                     self.processes.add([passes])
                     self._collect()
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise NotEnoughMemoryError(
                     f"the device has too little memory for batches of {self.recipe.batch_size}; "
                     "lower batch_size"
@@ -628,6 +630,10 @@ class TrainingLoop:
         self.count_passes(len(x), backward=torch.is_grad_enabled())
         with self.autocast():
             logits = self._compiled[network](x).float()
+        return self.adjusted(logits)
+
+    def adjusted(self, logits: Tensor) -> Tensor:
+        """Logits (B, C) as they count in training: with the log share of each class if balanced."""
         return logits if self._adjustment is None else logits + self._adjustment
 
     def count_passes(self, number: int, *, backward: bool) -> None:
@@ -706,9 +712,7 @@ class TrainingLoop:
 
         Each process draws its own numbers: dropout is the one thing that depends on their number.
         """
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed((self._seed + self.epoch + (self.processes.rank << 32)) % 2**63)
+        with seeded((self._seed + self.epoch + (self.processes.rank << 32)) % 2**63, self.device):
             yield
 
     def _groups(self) -> Iterator[dict[str, Any]]:

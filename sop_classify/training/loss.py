@@ -7,9 +7,17 @@ from typing import Any, Self, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from overparam.checks import check_count, check_type
 from sop_classify.recipes import Recipe
 
-__all__ = ["Loss", "mean_part", "never_compiled"]
+__all__ = [
+    "Loss",
+    "check_batch",
+    "check_floats",
+    "mean_part",
+    "never_compiled",
+    "new_state",
+]
 
 _Forward = TypeVar("_Forward", bound=Callable[..., Any])
 
@@ -118,3 +126,62 @@ def mean_part(values: Tensor, batch: int | None) -> Tensor:
         As in `Loss.forward`; None if these are all.
     """
     return values.mean() if batch is None else values.sum() / batch
+
+
+def new_state(*shape: int) -> Tensor:
+    """Zeros in float32 for what a loss keeps, on the default device unless that has no memory."""
+    device = torch.get_default_device()
+    return torch.zeros(
+        *shape, dtype=torch.float32, device="cpu" if device.type == "meta" else device
+    )
+
+
+def check_floats(name: str, values: Tensor) -> None:
+    """Raise TypeError unless this is a tensor of floating dtype."""
+    if not check_type(name, values, Tensor).is_floating_point():
+        raise TypeError(f"{name} are {values.dtype}; a floating dtype is needed")
+
+
+def check_batch(
+    logits: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    *,
+    shape: tuple[int, ...],
+    batch: int | None = None,
+) -> None:
+    """Raise an error unless these are the logits, labels and indices of a batch.
+
+    Parameters
+    ----------
+    logits : Tensor, floats, shape (B, C)
+    labels : Tensor, int64, shape (B,)
+        In [0, C); compared with this range on the CPU only.
+    index : Tensor, int64, shape (B,)
+        In [0, N); likewise.
+    shape : tuple of int
+        (N, C).
+    batch : int, optional
+        As in `Loss.forward`: with it there may be no rows here.
+    """
+    number, num_classes = shape
+    check_floats("logits", logits)
+    for name, values in {"labels": labels, "index": index}.items():
+        if check_type(name, values, Tensor).dtype != torch.int64:
+            raise TypeError(f"{name} are {values.dtype}; int64 is needed")
+    rows = labels.numel()
+    if batch is not None:
+        check_count("batch", batch, least=max(1, rows))
+    elif rows == 0:
+        raise ValueError("the batch is empty; leave it out")
+    if logits.shape != (rows, num_classes) or index.shape != labels.shape or labels.dim() != 1:
+        raise ValueError(
+            f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}, index "
+            f"{tuple(index.shape)}: expected ({rows}, {num_classes}), ({rows},) and ({rows},)"
+        )
+    for name, values, limit in ("labels", labels, num_classes), ("index", index, number):
+        if values.device.type != "cpu" or not rows:
+            continue  # it would have to be waited for
+        low, high = (int(value) for value in values.aminmax())
+        if low < 0 or high >= limit:
+            raise ValueError(f"{name} go from {low} to {high}; 0 to {limit - 1} are possible")

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from overparam.files import one_line
+from overparam.modes import seeded
 from sop_classify.recipes import NETWORKS, TORCHVISION
 
 __all__ = [
@@ -293,8 +294,7 @@ def _of_torchvision(
     options = {"aux_logits": False, "init_weights": True}
     seed = int(torch.randint(2**31, (), generator=generator))
     # torchvision's initialisation draws from the global generator: it is put back afterwards.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         network = models.get_model(
             name,
             weights=None,

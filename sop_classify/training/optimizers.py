@@ -12,8 +12,18 @@ __all__ = ["image_scale", "optimizers_for", "schedule"]
 
 
 def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """SGD or Adam for all weights, or Muon for the convolutions and SGD for all others."""
+    """SGD or Adam for all weights, or Muon for the convolutions and SGD for all others.
+
+    Raises
+    ------
+    ValueError
+        If no weight of the network is to be trained.
+    """
     trained = [p for p in network.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError(
+            "the network has no weights that require a gradient; nothing can be trained"
+        )
     if recipe.optimizer == "sgd":
         return [
             torch.optim.SGD(
@@ -35,16 +45,16 @@ def optimizers_for(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optim
         {"params": matrices, "lr": recipe.head_lr},
         {"params": others, "lr": recipe.bias_lr},
     ]
-    return [
-        ConvolutionMuon(kernels, lr=recipe.lr, momentum=recipe.momentum, unit_rows=True),
+    groups = [group for group in groups if group["params"]]
+    optimizers: list[torch.optim.Optimizer] = []
+    if kernels:  # a network of one's own may have none, or train none
+        momentum = recipe.momentum
+        optimizers += [ConvolutionMuon(kernels, lr=recipe.lr, momentum=momentum, unit_rows=True)]
+    if groups:
         # 0.85 as in airbench94_muon, for the weights that Muon does not take.
-        torch.optim.SGD(
-            [g for g in groups if g["params"]],
-            momentum=0.85,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-        ),
-    ]
+        decay = recipe.weight_decay
+        optimizers += [torch.optim.SGD(groups, momentum=0.85, nesterov=True, weight_decay=decay)]
+    return optimizers
 
 
 def schedule(recipe: Recipe, epochs_done: float) -> float:

@@ -181,6 +181,38 @@ def test_a_network_of_the_users_own():
     assert epochs[-1].test_accuracy > 0.6
 
 
+MLP = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def frozen():
+    kernels = nn.Conv2d(3, 8, 3, stride=3).requires_grad_(False)
+    return nn.Sequential(kernels, nn.ReLU(), nn.Flatten(), nn.Linear(8 * 5 * 5, 3))
+
+
+def kernels_only():
+    kernels = nn.Conv2d(3, 3, 3, bias=False)
+    return nn.Sequential(kernels, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize("network", [copy.deepcopy(MLP), frozen(), kernels_only()])
+def test_networks_of_ones_own_without_kernels_or_without_others(network):
+    data = small_data()
+    recipe = small_recipe("ce", "optimizer=muon", "epochs=2")
+    training = training_for(data, data.train_labels, recipe, network=network, device="cpu")
+    before = [p.clone() for p in network.parameters()]
+    assert all(np.isfinite(epoch.train_loss) for epoch in run(training, data))
+    for old, new in zip(before, network.parameters(), strict=True):
+        assert torch.equal(old, new) != new.requires_grad
+    with pytest.raises(ValueError, match="nothing can be trained"):
+        training_for(
+            data,
+            data.train_labels,
+            recipe,
+            network=copy.deepcopy(MLP).requires_grad_(False),
+            device="cpu",
+        )
+
+
 def test_bad_labels():
     data = small_data()
     for labels, kind, message in [
@@ -205,9 +237,17 @@ def test_divergence_is_an_error_that_names_the_rate():
     assert sop_classify.DivergedError is DivergedError
 
 
-def test_too_little_memory_is_an_error_that_names_the_batch(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
+    ],
+)
+def test_too_little_memory_is_an_error_that_names_the_batch(monkeypatch, error):
     def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     data = small_data()
     training = training_for(data, data.train_labels, small_recipe("ce"), device="cpu")
@@ -382,6 +422,23 @@ def test_balanced_training_adds_the_logarithm_of_the_shares():
     torch.testing.assert_close(
         balanced.predict(data.test_images), plain.predict(data.test_images), atol=0, rtol=0
     )
+
+
+@pytest.mark.parametrize("method", ["elr+", "dividemix"])
+def test_all_that_a_balanced_training_predicts_has_the_shares(method):
+    data = small_data(96)
+    given = np.repeat([0, 1, 2], [64, 24, 8]).astype(np.int64)
+    plain, balanced = (
+        training_for(data, given, small_recipe(method), balanced=flag, device="cpu")
+        for flag in (False, True)
+    )
+    share = (torch.tensor([64, 24, 8]) / 96).log()
+    if method == "dividemix":
+        difference = balanced.evaluate(0) - plain.evaluate(0)
+    else:
+        x = next(plain.plain_inputs(data.train_images[:8]))
+        difference = balanced.ask_teacher(x, 0) - plain.ask_teacher(x, 0)
+    torch.testing.assert_close(difference, share.expand_as(difference), atol=2e-6, rtol=0)
 
 
 class Random(nn.Module):

@@ -188,6 +188,22 @@ def test_batch_normalisation_is_that_of_the_whole_batch(tmp_path):
         torch.testing.assert_close({key: part[key] for key in averages}, averages, **near)
 
 
+def test_a_normalisation_with_two_names_is_replaced_under_both():
+    norm = nn.BatchNorm1d(3)
+    network = share_batch_norm(nn.Sequential(norm, nn.ReLU(), nn.Sequential(norm)), current())
+    assert network[0] is network[2][0]
+    assert type(network[0]) is not nn.BatchNorm1d
+    network(torch.randn(4, 3))
+    assert network[0].num_batches_tracked == 2
+    assert share_batch_norm(norm, current()).running_mean is norm.running_mean
+
+
+def test_one_value_leaves_the_running_variance_finite():
+    network = share_batch_norm(nn.BatchNorm1d(3), current())
+    network(torch.randn(1, 3))
+    torch.testing.assert_close(network.running_var, torch.full((3,), 0.9))
+
+
 # --- runs ----------------------------------------------------------------------------------
 
 
