@@ -110,6 +110,8 @@ def _checked(frames: Sequence[ArrayLike]) -> list[NDArray[Any]]:
     arrays: list[NDArray[Any]] = []
     for number, frame in enumerate(frames, start=1):
         try:
+            if np.ma.is_masked(frame):
+                raise ValueError("it has masked values; whole pictures are needed")
             array = check_image(frame).original
         except (TypeError, ValueError) as error:
             raise type(error)(f"frame {number}: {error}") from error
@@ -129,7 +131,8 @@ def _with_full_range(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
     white = max(white_of(array.astype(np.uint16, copy=False)) for array in arrays)
     if white == 65535:
         return arrays
-    return [array.astype(np.uint16) << (16 - white.bit_length()) for array in arrays]
+    spare = 16 - white.bit_length()
+    return [array.astype(np.uint16).clip(max=white) << spare for array in arrays]
 
 
 def _refuse_one_scene(arrays: list[NDArray[Any]]) -> None:

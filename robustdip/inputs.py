@@ -94,8 +94,8 @@ class Given:
     def as_given(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert a method's result to the caller's shape, dtype and byte order.
 
-        Elements outside a mask, and protected ones, are copied from the caller's image, which
-        float32 may round.
+        Elements outside a mask, protected ones and those that did not change are copied from the
+        caller's image, which float32 may round and whose values may lie beyond the range.
 
         Parameters
         ----------
@@ -107,9 +107,14 @@ class Given:
         ndarray, of the shape and dtype of `original`
         """
         result = self.of_its_type(values).reshape(self.shape)
-        kept = self.protect if self.mask is None else ~self.mask
-        if kept is None:
-            return result
+        if self.mask is not None:
+            kept = ~self.mask
+        else:
+            kept = values == self.values
+            if self.add_mask is not None:  # whose values were not read
+                kept &= ~self.add_mask
+            if self.protect is not None:
+                kept |= self.protect
         return np.where(kept.reshape(self.shape), self.original, result).astype(result.dtype)
 
     def of_its_type(self, values: NDArray[np.float32]) -> NDArray[Any]:
@@ -169,7 +174,7 @@ def check_image(
             "add_mask and protect"
         )
     unread = added if known is None else known
-    white = _white_of(values)
+    white = _white_of(values if unread is None else values[~unread])
     normalised = _normalised(values, "image", white=white, unread=unread)
     return Given(normalised, array, white, known, added, kept)
 
@@ -231,7 +236,7 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
     """
     array = _array(reference, "reference")
     alike = array.dtype.newbyteorder("=") == given.original.dtype.newbyteorder("=")
-    white = given.white if alike else None
+    white = given.white if alike else _white_of(array)
     values = _normalised(_shaped(array, "reference"), "reference", white=white)
     if values.shape != given.values.shape:
         raise ValueError(
@@ -375,7 +380,7 @@ def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _white_of(array: NDArray[Any]) -> int:
-    """The range of whole samples; 1 of all others."""
+    """The range of whole samples of any shape; 1 of all others."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
     return white_of(native) if native.dtype in (np.uint8, np.uint16) else 1
 
@@ -386,7 +391,7 @@ def _normalised(
     """Samples (H, W, C) as float32 in [0, 1]; 0 for those under `unread` that are not."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)  # FITS is big-endian
     if native.dtype in (np.uint8, np.uint16):
-        return fill_unread(to_float(native, white=white), unread)
+        return fill_unread(to_float(native, white=white).clip(max=1), unread)
     if not np.issubdtype(native.dtype, np.floating):
         raise TypeError(f"{name} is {array.dtype}; uint8, uint16 or floats in [0, 1] are needed")
     check_floats(native, name, unread=unread)

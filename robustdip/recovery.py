@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from overparam.checks import LARGEST_SEED, check_count
 from overparam.devices import pick_device
-from overparam.errors import DivergedError, NotEnoughMemoryError
+from overparam.errors import DivergedError, NotEnoughMemoryError, is_out_of_memory
 from robustdip.corruption.descent import Descent
 from robustdip.fitting.loop import Step, fit
 from robustdip.fitting.memory import memory_free
@@ -86,6 +86,9 @@ class Denoised:
     disagreement : float or None
         Root mean square difference of neighbouring tiles where they overlap, in units of the range
         of values. None if there are no neighbours.
+    white : int
+        The range of values: what of `image` is 1 in `corruption`, in `uncertainty` and for PSNR.
+        255 of uint8, that of the bits in use of uint16 (`robustdip.images.white_of`), 1 of floats.
     """
 
     image: np.ndarray
@@ -103,6 +106,7 @@ class Denoised:
     fitted: int = 1
     filled: int = 0
     disagreement: float | None = None
+    white: int = 1
 
 
 def denoise(
@@ -293,6 +297,7 @@ def _fitted(task: _Task) -> Denoised:
         steps=last.number,
         seconds=time.perf_counter() - begin,
         status=status,
+        white=given.white,
     )
 
 
@@ -356,6 +361,7 @@ def _fitted_in_tiles(
         fitted=sum(any(part.meets(tile) for part in finished) for tile in tiles),
         filled=0 if surveyed.filled is None else surveyed.filled.pixels,
         disagreement=canvas.disagreement,
+        white=given.white,
     )
 
 
@@ -429,8 +435,7 @@ def _last_step(
     except KeyboardInterrupt:
         return last, "interrupted"
     except RuntimeError as error:
-        # CUDA raises OutOfMemoryError; the CPU and MPS raise RuntimeError with these words.
-        if not any(words in str(error) for words in ("out of memory", "allocate memory")):
+        if not is_out_of_memory(error):
             raise
         raise NotEnoughMemoryError(
             f"{device} ran out of memory on an image of shape {part.shape}; {_ADVICE}"
@@ -477,6 +482,7 @@ def _classical(given: Given, method: Method, *, seed: int) -> Denoised:
         steps=0,
         seconds=seconds,
         status="completed",
+        white=given.white,
     )
 
 

@@ -94,7 +94,7 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     height, width = picture.pixels.shape[:2]
     colours = "grey" if picture.pixels.ndim == 2 else "colour"
     facts = {
-        "Size": f"{width} x {height}, {colours}, {_bits(picture)} bits",
+        "Size": f"{width} x {height}, {colours}, {_bits(picture, result)} bits",
         "Found corrupted": f"{100 * float(result.mask.mean()):.1f} % of the values",
         "Method": method,
         "Time": f"{result.seconds:.1f} s on {result.device}",
@@ -110,13 +110,13 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     return facts
 
 
-def _bits(picture: Picture) -> int:
+def _bits(picture: Picture, result: "Denoised") -> int:
     """Bits of a sample: those in use, or 32 of a float."""
-    return picture.white.bit_length() if picture.white > 1 else 8 * picture.pixels.itemsize
+    return result.white.bit_length() if result.white > 1 else 8 * picture.pixels.itemsize
 
 
 def _comparisons(picture: Picture, result: "Denoised") -> list[_Comparison]:
-    white = picture.white
+    white = result.white
     before, after = (
         with_alpha(eight_bit(pixels, white=white), picture.alpha)
         for pixels in (picture.pixels, result.image)

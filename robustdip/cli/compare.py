@@ -53,7 +53,7 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
     _require_finite(clean)
     if not image.measured or image.numbers is None:
         alike = clean.pixels.dtype == image.pixels.dtype
-        return to_float(clean.pixels, white=image.white if alike else None)
+        return to_float(clean.pixels, white=image.white if alike else clean.white)
     return _in_units(clean, image.numbers.units)
 
 
@@ -65,7 +65,7 @@ def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
     from robustdip.images.picture import to_float
 
     if not picture.measured and (units.low, units.high) == (0, 1):
-        return to_float(picture.pixels)
+        return to_float(picture.pixels, white=picture.white)
     return units.to_unit(picture.values())
 
 
@@ -81,8 +81,8 @@ def _require_finite(picture: "Picture") -> None:
 def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
     """Measure `psnr` and `ssim` of an image as a file holds it.
 
-    Values in units of their own count relative to the range of the clean image, and samples of 16
-    bits to that of the bits in use. PSNR is None for equal images, because JSON has no infinity;
+    Values in units of their own, and samples of 16 bits, count relative to the range of the clean
+    image. PSNR is None for equal images, because JSON has no infinity;
     SSIM is None below 11 pixels.
     """
     from robustdip.images.picture import to_float
@@ -90,8 +90,8 @@ def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
 
     clean_floats(clean, image)  # refuses another shape, and holes
     alike = clean.pixels.dtype == image.pixels.dtype
-    white = max(clean.white, image.white) if alike else None
-    truth, values = (to_float(each.pixels, white=white) for each in (clean, image))
+    truth = to_float(clean.pixels, white=clean.white)
+    values = to_float(image.pixels, white=clean.white if alike else image.white)
     measured = next((p for p in (clean, image) if p.measured and p.numbers is not None), None)
     if measured is not None and measured.numbers is not None:
         units = measured.numbers.units

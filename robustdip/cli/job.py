@@ -303,8 +303,8 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
     numbers = job.pages[0].numbers
     if numbers is not None and job.pages[0].measured:
         record["units"] = [numbers.units.low, numbers.units.high]
-    elif job.pages[0].pixels.dtype.itemsize == 2:
-        record["units"] = [0.0, float(job.pages[0].white)]
+    elif len(results) == 1 and job.pages[0].pixels.dtype.itemsize == 2:  # each page has its own
+        record["units"] = [0.0, float(last.white)]
     return record if len(results) == 1 else record | {"pages": len(results)}
 
 

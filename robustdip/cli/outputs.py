@@ -140,12 +140,14 @@ class Outputs:
         ]
         yield self.result, pages_bytes(self.result, restored)
         picture, result = pages[0], results[0]
+        # Samples under a mask have no part in the range that the result was found in.
+        unit = picture.unit if picture.measured or picture.numbers is None else result.white
 
         def size() -> np.ndarray:  # large: made only where it is asked for
             return from_float(np.abs(result.corruption), np.uint8)
 
         if self.corruption is not None:
-            removed = picture.unit * result.corruption
+            removed = unit * result.corruption
             yield self.corruption, map_bytes(self.corruption, "corruption", removed, size())
         if self.mask is not None:
             yield self.mask, image_bytes(self.mask, result.mask.astype(np.uint8) * 255)
@@ -156,14 +158,14 @@ class Outputs:
             shown = from_float((10 * values).clip(0, 1), np.uint8)
             yield (
                 self.uncertainty,
-                map_bytes(self.uncertainty, "uncertainty", picture.unit * values, shown),
+                map_bytes(self.uncertainty, "uncertainty", unit * values, shown),
             )
         if self.compare is not None:
             shown = [picture.pixels, result.image, size()]
-            strip = side_by_side(shown, white=picture.white)
+            strip = side_by_side(shown, white=result.white)
             yield self.compare, image_bytes(self.compare, strip)
         if self.overlay is not None:
-            drawn = overlay(picture.pixels, result.mask, white=picture.white)
+            drawn = overlay(picture.pixels, result.mask, white=result.white)
             yield self.overlay, image_bytes(self.overlay, drawn)
         if self.report is not None:
             from robustdip.report import report_page

@@ -34,6 +34,10 @@ _UPRIGHT = {
 }
 
 
+_MOST_BITS = 14  # of a picture that uses a part of 16
+_MARK, _MOST_MARKS = 65535, 0.1  # the sample that means "saturated" or "no data", its largest share
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """What is kept of an image file.
@@ -114,8 +118,8 @@ class Picture:
 def white_of(pixels: NDArray[Any]) -> int:
     """The range of samples: 255 of uint8, 1 of floats, and of uint16 that of the bits in use.
 
-    Cameras, microscopes and scanners keep 10, 12 or 14 bits in files of 16. Of the 16 such a
-    picture fills a small part, in which damage is too small to be told from detail.
+    Cameras, microscopes and scanners keep 10, 12 or 14 bits in files of 16. Of the range of 16 such
+    a picture fills a small part, in which damage is too small to be told from detail.
 
     Parameters
     ----------
@@ -124,7 +128,10 @@ def white_of(pixels: NDArray[Any]) -> int:
     Returns
     -------
     int
-        Of uint16 the largest number of as many bits as all samples need, and 8 at least.
+        Of uint16 the largest number of as many bits as all samples need, 8 at least; if these are
+        more than 14, as of no common sensor, 65535. If a tenth of the samples or less are 65535,
+        which stands for "saturated" and "no data", and all others have 9 to 14 bits, they do not
+        count.
 
     Raises
     ------
@@ -141,7 +148,16 @@ def white_of(pixels: NDArray[Any]) -> int:
     white = _white(pixels.dtype)
     if white == 255 or pixels.size == 0:
         return white
-    return 2 ** max(8, int(pixels.max()).bit_length()) - 1
+    bits = _bits(pixels)
+    marks = pixels == _MARK
+    if bits == 16 and 0 < marks.mean() <= _MOST_MARKS:
+        others = _bits(pixels[~marks])
+        bits = others if others > 8 else bits
+    return 2**bits - 1 if bits <= _MOST_BITS else white
+
+
+def _bits(samples: NDArray[Any]) -> int:
+    return max(8, int(samples.max()).bit_length())
 
 
 def to_float(pixels: NDArray[Any], *, white: int | None = None) -> NDArray[np.float32]:
@@ -237,7 +253,7 @@ def side_by_side(images: Sequence[NDArray[Any]], *, white: int | None = None) ->
     gap = np.full((heights[0], 4, 3), 255, np.uint8)
     strip: list[NDArray[np.uint8]] = []
     for image in images:
-        view = eight_bit(image, white=white) if image.dtype == np.uint16 else eight_bit(image)
+        view = eight_bit(image, white=white)
         strip += [gap, np.dstack([view] * 3) if view.ndim == 2 else view]
     return np.concatenate(strip[1:], axis=1)
 
@@ -266,6 +282,6 @@ def with_alpha(pixels: NDArray[np.uint8], alpha: NDArray[Any] | None) -> NDArray
 
 
 def _white(dtype: np.dtype[Any]) -> int:
-    if dtype not in (np.uint8, np.uint16):
+    if dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise TypeError(f"dtype is {dtype}; uint8 or uint16 is needed")
     return int(np.iinfo(dtype).max)

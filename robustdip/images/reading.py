@@ -96,11 +96,13 @@ def read_pages(
 def _read_by_pillow(source: Path) -> Picture:
     with open_image(source) as image:
         _refuse_unsupported(image)
-        layout = sixteen_bit.sample_layout(image)
+        layout, largest = sixteen_bit.sample_layout(image), sixteen_bit.largest_sample(image)
         image.load()
         samples = sixteen_bit.read_samples(image, layout, source)
         if samples is None:
             samples = _eight_bit(image, layout)
+        elif largest < 65535:
+            samples = np.rint(samples * (largest / 65535)).astype(np.uint16)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
         samples = upright(samples, image.getexif().get(_ORIENTATION))
         icc_profile = image.info.get("icc_profile") or None

@@ -13,8 +13,17 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from overparam.files import FileError
 from overparam.image_files import open_image
+from robustdip.images.picture import white_of
 
-__all__ = ["png_bytes", "read_samples", "refuse_unreadable", "sample_layout", "tiff_bytes"]
+__all__ = [
+    "inverted",
+    "largest_sample",
+    "png_bytes",
+    "read_samples",
+    "refuse_unreadable",
+    "sample_layout",
+    "tiff_bytes",
+]
 
 # TIFF tags.
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284
@@ -53,6 +62,12 @@ def refuse_unreadable(image: ImageFile.ImageFile) -> None:
             )
 
 
+def largest_sample(image: ImageFile.ImageFile) -> int:
+    """What a PPM file says is white, and Pillow maps to 65535; ask before the pixels are loaded."""
+    _, *rest = _decoder_settings(image)
+    return int(rest[0]) if image.format == "PPM" and image.mode == "I" and rest else 65535
+
+
 def read_samples(
     image: ImageFile.ImageFile, layout: str | None, path: Path
 ) -> NDArray[np.uint16] | None:
@@ -80,7 +95,7 @@ def _decoder_settings(image: ImageFile.ImageFile) -> tuple[Any, ...]:
 def _grey(image: Image.Image) -> NDArray[np.uint16]:
     samples = np.asarray(image).astype(np.uint16)[..., np.newaxis]
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # white is zero
-        samples = 65535 - samples
+        samples = inverted(samples)
     return _with_key(samples, image.info.get("transparency"))
 
 
@@ -104,6 +119,12 @@ def _with_key(samples: NDArray[np.uint16], key: Any) -> NDArray[np.uint16]:
         return samples
     opaque = (samples != np.asarray(key)).any(axis=2, keepdims=True)
     return np.concatenate([samples, opaque * np.uint16(65535)], axis=2)
+
+
+def inverted(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Samples whose white is zero, with black at zero: in the range of the bits in use."""
+    white = np.uint16(white_of(samples))
+    return white - samples.clip(max=white)
 
 
 # --- writing -------------------------------------------------------------------------------

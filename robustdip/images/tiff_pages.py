@@ -19,6 +19,7 @@ from overparam.files import FileError, one_line
 from overparam.image_files import open_image
 from robustdip.images.numeric import pictures_of
 from robustdip.images.picture import Picture, upright
+from robustdip.images.sixteen_bit import inverted
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -91,7 +92,7 @@ def read_tiff(path: Path) -> list[Picture]:
             _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
             arrays = [_upright(page, path) for page in pages]
             profiles = [_tag(page, _PROFILE) for page in pages]
-            inverted = [page.photometric == _WHITE_IS_ZERO for page in pages]
+            white_is_zero = [page.photometric == _WHITE_IS_ZERO for page in pages]
     except FileError:
         raise
     except Exception as error:  # damaged bytes make the decoders raise nearly anything
@@ -101,8 +102,8 @@ def read_tiff(path: Path) -> list[Picture]:
     dtypes = {array.dtype.newbyteorder("=") for array in arrays}
     if dtypes <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
         return [
-            _picture(~array if white else array, profile, path)
-            for array, profile, white in zip(arrays, profiles, inverted, strict=True)
+            _picture(_black_at_zero(array) if white else array, profile, path)
+            for array, profile, white in zip(arrays, profiles, white_is_zero, strict=True)
         ]
     if len(dtypes) > 1 or any(array.shape[2] not in (1, 3) for array in arrays):
         raise FileError("its pages have alpha or differ in their kind of numbers; save them apart")
@@ -112,6 +113,10 @@ def read_tiff(path: Path) -> list[Picture]:
         replace(picture, icc_profile=profile or None)
         for picture, profile in zip(pictures, profiles, strict=True)
     ]
+
+
+def _black_at_zero(array: NDArray[Any]) -> NDArray[Any]:
+    return ~array if array.dtype == np.uint8 else inverted(array.astype(np.uint16))
 
 
 def tiff_bytes(pages: Sequence[Picture]) -> bytes:

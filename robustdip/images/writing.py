@@ -107,6 +107,9 @@ def image_bytes(path: StrPath, image: Picture | NDArray[Any]) -> bytes:
     FileError
         If the format that the suffix names cannot hold the image.
     """
+    if isinstance(image, np.ndarray):
+        # FITS is big-endian, and `denoise` gives back the byte order that it was given.
+        image = image.astype(image.dtype.newbyteorder("="), copy=False)
     return pages_bytes(path, [image if isinstance(image, Picture) else Picture(image)])
 
 
