@@ -67,6 +67,8 @@ def apply_corrections(
     is. Corrections that were applied before are no error, but for an .npz file: there
     those after a dropped image have another number.
     """
+    if out is not None and out.suffix.lower() == ".tsv":
+        raise typer.BadParameter("--out is a .tsv file; name a .csv file")
     if link and (out is None or out.suffix.lower() in (".csv", ".npz")):
         raise typer.BadParameter("--link needs --out, a folder")
     if undo is not None and out is None:
@@ -100,6 +102,8 @@ def apply_corrections(
             if undo is not None:
                 write_new(undo, undo_csv(changes, places))
         counts = _counts(changes) | {"too_rare": count_too_rare(corrections)}
+        if not as_json:
+            _print_skipped(changes)
         typer.echo(json.dumps(counts) if as_json else _report(counts, out))
         if changes.problems and not skip_problems:
             raise typer.Exit(1)
@@ -125,8 +129,17 @@ def _counts(changes: "Plan") -> dict[str, Any]:
         "absent": changes.absent,
         "problems": len(changes.problems),
         "unchanged": len(changes.labelled.entries) - len(changes.relabelled) - len(changes.dropped),
+        "skipped": 0 if changes.labelled.listing is None else len(changes.labelled.listing.skipped),
         "in_test": len(test & (changes.relabelled.keys() | changes.dropped)),
     }
+
+
+def _print_skipped(changes: "Plan") -> None:
+    """Say on stderr which rows and files have no part in what is written, and why."""
+    listing = changes.labelled.listing
+    reasons = Counter(() if listing is None else (each.reason for each in listing.skipped))
+    for reason, number in reasons.most_common():
+        typer.echo(f"{number} rows or files are no labelled image and left out: {reason}", err=True)
 
 
 def _print_changes(changes: "Plan") -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from overparam.terminal import exit_on_error, progress
-from sop_classify.cli.options import Compile, Device, one_of
+from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
     Mirror,
@@ -80,7 +80,11 @@ def find_label_errors(
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
-        read_settings(recipe_for("cpu", method), wishes)
+        refuse_contradictions(wishes, epochs=epochs)
+        if not mirror:
+            refuse_contradictions(wishes, flip="none", flips=False)
+        # What depends on the number of epochs is set with it.
+        epochs = read_settings(recipe_for("cpu", method), wishes).get("epochs", epochs)
         folder = out / _TRAINING
         check_places(data, out, run=folder, resume=resume, processes=processes)
         resume = resume or processes.restarted
@@ -92,8 +96,7 @@ def find_label_errors(
             progress(f"read {data.name}", unit="image", quiet=quiet) as show,
         ):
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
-        if not quiet:
-            describe(images, quiet=False)
+        describe(images, quiet=quiet)
         recipe = recipe_for(budget_for("auto", device), method)
         recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
         recipe = with_settings(recipe, wishes)

@@ -278,16 +278,18 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
     places = by_path.keys() | {_NUMBER.sub(r"\1", path) for path in by_path}
     relabelled: dict[str, str] = {}
     dropped: set[str] = set()
-    seen: dict[str, Correction] = {}
     problems, already, absent = [], 0, 0
-    for said in corrections:
-        each = _without_spaces(said, by_path.keys(), labelled.classes)
+    decisions = [_as_in_data(each, labelled, by_path.keys()) for each in corrections]
+    lines: dict[str, dict[tuple[str, str], int]] = {}  # of each path, the first of each wish
+    for each in decisions:
+        lines.setdefault(each.path, {}).setdefault(_wish(each), each.line)
+    for each in decisions:
         where = f"line {each.line}, {each.path!r}"
-        earlier = seen.setdefault(each.path, each)
-        if _wish(earlier) != _wish(each):
-            problems.append(f"{where}: line {earlier.line} decides otherwise")
+        others = [line for wish, line in lines[each.path].items() if wish != _wish(each)]
+        if others:  # nobody knows which of them counts
+            problems.append(f"{where}: line {others[0]} decides otherwise")
             continue
-        if earlier is not each:
+        if each.line != lines[each.path][_wish(each)]:
             continue
         entry = by_path.get(each.path)
         change = each.action in ("accept", "relabel")
@@ -298,7 +300,8 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
         elif entry is None and _moved(labelled, each) in places:
             already += 1
         elif entry is None:
-            problems.append(f"{where}: it is not in the data")
+            example = next(iter(by_path), "")
+            problems.append(f"{where}: it is not in the data, where paths are like {example!r}")
         elif each.action == "keep":
             continue
         elif labelled.listing is None and not each.given:
@@ -314,18 +317,24 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
     return Plan(labelled, relabelled, frozenset(dropped), already, absent, tuple(problems))
 
 
-def _without_spaces(
-    correction: Correction, paths: Collection[str], classes: Collection[str]
-) -> Correction:
-    """Without spaces at the end of what is not there with them, as tables of data are read."""
-    path, given, corrected = (
-        said if said in known else said.rstrip()
-        for said, known in (
-            (correction.path, paths),
-            (correction.given, classes),
-            (correction.corrected, classes),
-        )
+def _as_in_data(correction: Correction, labelled: Labelled, paths: Collection[str]) -> Correction:
+    """With names as the data has them: without spaces at their end, and a path from its root.
+
+    A table of data may have absolute paths, paths that begin with ./, and backslashes of Windows.
+    """
+    given, corrected = (
+        said if said in labelled.classes else said.rstrip()
+        for said in (correction.given, correction.corrected)
     )
+    path = correction.path
+    if path not in paths:
+        path = path.rstrip()
+        forms = [path, os.path.normpath(path), os.path.normpath(path.replace("\\", "/"))]
+        if labelled.listing is not None:
+            place = labelled.listing.place
+            root = place if place.is_dir() else place.parent
+            forms.append(os.path.relpath(path, root))
+        path = next((form for form in forms if form in paths), path)
     return replace(correction, path=path, given=given, corrected=corrected)
 
 
@@ -532,6 +541,7 @@ def _places(listing: Listing, changes: Plan) -> dict[int, str]:
     root = listing.place if listing.place.is_dir() else listing.place.parent
     places: dict[int, str] = {}
     numbers: Counter[str] = Counter()
+    splits = any(entry.split for entry in listing.entries)
     # An image that gets the old name of another would be taken for that one when the same
     # corrections are applied once more.
     taken = (
@@ -549,7 +559,9 @@ def _places(listing: Listing, changes: Plan) -> dict[int, str]:
                 continue
             parts[1 if entry.split else 0] = _folder_name(entry.label)
         else:
-            parts = [*filter(None, [entry.split]), _folder_name(entry.label), file.name]
+            # A row without a split is a training image, where others have one.
+            split = entry.split or ("train" if splits else "")
+            parts = [*filter(None, [split]), _folder_name(entry.label), file.name]
         wanted = place = "/".join(parts)
         while place in taken:
             numbers[wanted] += 1

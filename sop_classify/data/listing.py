@@ -265,7 +265,8 @@ class _Found:
                     f"{table.name} has no column {names[0]!r} (nor {', '.join(names[1:])}); it has "
                     f"{', '.join(list(columns)[:8])}"
                 )
-        read = {"", *_PATHS, *_LABELS, *_SPLIT_NAMES}
+        # Another column with a class would contradict a label that is corrected.
+        read = {"", *_LABELS, *(_first(names, columns) for names in (_PATHS, _SPLIT_NAMES))}
         others = {column: written for column, written in columns.items() if column not in read}
         for number, cells in rows:
             name, label, said = (
@@ -288,6 +289,12 @@ class _Found:
             else:
                 told = tuple((written, cells.get(at, "")) for at, written in others.items())
                 self._add(file, label, _SYNONYMS[said.lower()] if said else split, told)
+
+
+def _first(names: Sequence[str], columns: Iterable[str]) -> str:
+    """The first of the names that a table has."""
+    there = set(columns)
+    return next((name for name in names if name in there), "")
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -132,9 +132,9 @@ def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint
 def upright(file: Path, side: int) -> Image.Image:
     """Read an image as RGB: upright by its EXIF tag; a large JPEG reduced, not below twice `side`.
 
-    Transparent parts become white. Of 16 bits the upper eight are kept, so what uses only the lower
-    ones becomes dark. Of an animation the first
-    frame is read.
+    Transparent parts become white. Of 16 bits the upper eight are kept; where all samples fit 12
+    bits, as those of a sensor do, the upper eight of these. Of an animation the first frame is
+    read.
 
     Raises
     ------
@@ -150,15 +150,20 @@ def upright(file: Path, side: int) -> Image.Image:
             values = np.asarray(picture)
             if values.min() < 0 or values.max() > 65535:
                 raise FileError("its samples have more than 16 bits; save it with 8 or 16")
-            # Whole numbers of 32 bits may hold 8 as they are.
-            bits = 8 if picture.mode != "I" or values.max() > 255 else 0
-            picture = Image.fromarray((values >> bits).astype(np.uint8))
+            picture = Image.fromarray((values >> _unused(int(values.max()))).astype(np.uint8))
         elif picture.mode not in _EIGHT:
             raise FileError(f"its pixels are {picture.mode}; save it with 8 or 16 bits a sample")
         if picture.has_transparency_data:
             opaque = picture.convert("RGBA")
             picture = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
         return picture.convert("RGB")
+
+
+def _unused(largest: int) -> int:
+    """The lower bits of samples that are left out, so that eight remain."""
+    # With 14 used bits 64 levels remain, which is enough: a network sees normalised values. Images
+    # of one folder must not differ in scale, so a dark image of 16 bits should not count as fewer.
+    return next(bits - 8 for bits in (8, 12, 16) if largest < 2**bits)
 
 
 def read_pixels(

@@ -182,7 +182,7 @@ def test_corrections_by_the_command(folder, tmp_path):
     failed = run("apply-corrections", folder, table, "--out", tmp_path / "other")
     assert failed.exit_code == 1
     problem, error = failed.stderr.splitlines()
-    assert problem == "line 3, 'no.png': it is not in the data"
+    assert problem.startswith("line 3, 'no.png': it is not in the data")
     assert error.startswith("error: 1 corrections cannot be applied")
     assert not (tmp_path / "other").exists()
     done("apply-corrections", folder, table, "--out", tmp_path / "other", "--skip-problems")

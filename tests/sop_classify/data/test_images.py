@@ -209,6 +209,10 @@ def test_pixels_of_all_modes(tmp_path):
     file = tmp_path / "x.png"
     Image.fromarray(np.full((40, 30), 51 * 257, np.uint16)).save(file)
     assert (decode(file, 16) == 51).all()
+    sensor = np.full((40, 30), 816, np.uint16)  # 12 bits, of which the upper eight are 51
+    sensor[:20] = 4080
+    Image.fromarray(sensor).save(file)
+    assert set(np.unique(decode(file, 16))) >= {51, 255}
     Image.new("L", (16, 16), 7).save(file)
     assert (decode(file, 16) == 7).all()
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(file)  # all transparent: white
