@@ -26,6 +26,8 @@ __all__ = [
 
 Mask = NDArray[np.bool_]
 
+_ROUNDING = 2.0**-23  # of a float32 near 1: a smaller change is none
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -110,7 +112,7 @@ class Given:
         if self.mask is not None:
             kept = ~self.mask
         else:
-            kept = values == self.values
+            kept = np.abs(values - self.values) <= _ROUNDING
             if self.add_mask is not None:  # whose values were not read
                 kept &= ~self.add_mask
             if self.protect is not None:

@@ -194,13 +194,13 @@ def _require_runs(folder: Path) -> None:
 def _require_comparison(folder: Path) -> None:
     """Raise FileError if a folder has anything in it, and no run: what is there may be replaced."""
     from overparam.files import FileError, file_errors
-    from sop_classify.runs.record import has_record
+    from sop_classify.runs.run import holds_run
 
     with file_errors("write to", folder):
         if not folder.is_dir():
             return
         names = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        if names and not any(has_record(path) for path in names):
+        if names and not any(holds_run(path) for path in names):
             raise FileError(
                 f"it holds {names[0].name!r} and no runs; give a new folder, or that of an earlier "
                 "compare-methods"

@@ -70,7 +70,7 @@ from sop_classify.training.evaluation import Epoch, Evaluator
 from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.pretrained import Pretrained
 
-__all__ = ["Job", "Run", "require_new", "train"]
+__all__ = ["Job", "Run", "holds_run", "require_new", "train"]
 
 StrPath = str | os.PathLike[str]
 
@@ -598,10 +598,19 @@ def require_new(folder: StrPath) -> None:
         _require_unused(path)
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder has a run, or nothing but what a killed start of one has left."""
+    return has_record(folder) or (folder.is_dir() and not _names(folder))
+
+
+def _names(folder: Path) -> set[str]:
+    """What is in a folder but the lock and begun files, which stay when a process is killed."""
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set[str]()
+    return {name for name in names if name != LOCK and not is_part(name)}
+
+
 def _require_unused(folder: Path) -> None:
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    # The lock, and files that were begun, stay when a process is killed.
-    names = {name for name in names if name != LOCK and not is_part(name)}
+    names = _names(folder)
     if RECORD in names and names <= {RECORD, _LABELS, METRICS, CHECKPOINT}:
         with suppress(FileError):
             if read_record(folder).status == "starting":

@@ -9,7 +9,6 @@ import os
 
 import numpy as np
 import pytest
-import torch
 
 from sop_classify.data.image_data import subset
 from sop_classify.data.loading import load_data
@@ -51,12 +50,8 @@ def thin(classes):
 
 
 @pytest.fixture
-def thin_network(monkeypatch):
+def thin_network(monkeypatch, one_thread):
     monkeypatch.setitem(NETWORKS, "fast", f"{__name__}:thin")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(min(threads, 2))
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.slow

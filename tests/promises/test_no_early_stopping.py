@@ -19,7 +19,7 @@ from robustdip.quality import psnr
 from robustdip.recipes import RECIPES
 from robustdip.synthetic import corrupt
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(600)]
 
 FLOOR = {"salt-and-pepper": 31.5, "random-valued": 26.2}  # dB; 35.48 ± 0.99 and 31.37 ± 1.29
 

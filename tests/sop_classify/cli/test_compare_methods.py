@@ -266,6 +266,14 @@ def test_a_method_that_diverges_stops_no_other(npz, tmp_path):
     assert (table.exit_code, table.stdout) == (0, result.stdout)
 
 
+def test_what_a_killed_start_has_left_is_no_other_file(npz, tmp_path):
+    (tmp_path / "symmetric-0.2-ce-0").mkdir()
+    (tmp_path / "symmetric-0.2-ce-0" / ".lock").touch()
+    result = compare(npz, tmp_path, "--methods", "ce", "--epochs", 1)
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "comparison.csv").exists()
+
+
 def test_a_folder_of_other_files_is_left_alone(npz, tmp_path):
     (tmp_path / "comparison.md").write_text("mine")
     result = compare(npz, tmp_path, "--methods", "ce")
