@@ -16,7 +16,14 @@ __all__ = ["commands", "main"]
 
 def main() -> None:
     """Run the command line, and exit."""
-    sys.exit(program.run(lambda: commands()()))
+    sys.exit(program.run(_run))
+
+
+def _run() -> None:
+    if "" in sys.argv[1:]:  # as a path it would be the current folder
+        print("error: an argument is empty; is a variable of the shell not set?", file=sys.stderr)
+        sys.exit(2)
+    commands()()
 
 
 def commands() -> "typer.Typer":

@@ -28,8 +28,14 @@ def compare(
 ) -> None:
     """Print PSNR and SSIM of IMAGE against CLEAN. Alpha is ignored."""
     with exit_on_error():
+        from robustdip.images.numeric import FITS
+
         which = fits_extension(extension)
-        truth, picture = (picture_from(path, extension=which) for path in (clean, image))
+        paths = (clean, image)
+        fits = [path for path in paths if path.suffix.lower() in FITS] or paths  # else refused
+        truth, picture = (
+            picture_from(path, extension=which if path in fits else None) for path in paths
+        )
         _require_finite(picture)
         quality = quality_of(truth, picture)
         typer.echo(json.dumps(quality) if as_json else quality_lines(quality))

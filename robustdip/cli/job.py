@@ -228,7 +228,12 @@ def read_job(
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
     fitted = [_with_bad(masks.fitted_to(page), page, task) for page in pages]
     pages = _in_clean_units(pages, fitted)
-    clean = None if reference is None else picture_from(reference, extension=task.fits_extension)
+    clean = None
+    if reference is not None:
+        from robustdip.images.numeric import FITS
+
+        is_fits = reference.suffix.lower() in FITS
+        clean = picture_from(reference, extension=task.fits_extension if is_fits else None)
     if clean is not None:
         clean_floats(clean, pages[0])  # refuses another shape
     return Job(source, pages, fitted, clean, outputs)
@@ -382,7 +387,7 @@ def _either(mask: "np.ndarray | None", marked: "np.ndarray") -> "np.ndarray":
 
 
 def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
-    """Read a mask. Remark what counts as marked if it is most of the picture, or not the usual."""
+    """Read a mask. Say what counts as marked if it is nothing, most of it, or not the usual."""
     from overparam.program import quiet_libraries
     from robustdip.images.masks import read_mask
 
@@ -391,9 +396,12 @@ def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
     with quiet_libraries():
         mask = read_mask(path)
     fraction = float(mask.marked.mean())
+    said = f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}"
+    # What is probably a mistake is said with --quiet too.
     if fraction == 0:
-        remarks.append(f"{str(path)!r} marks nothing: {mask.rule} is marked")
-    elif 0.5 < fraction < 1 or mask.rule != "what is not black":
-        advice = "; invert it if that is wrong" if fraction > 0.5 else ""
-        remarks.append(f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}{advice}")
+        typer.echo(f"warning: {str(path)!r} marks nothing: {mask.rule} is marked", err=True)
+    elif 0.5 < fraction < 1:
+        typer.echo(f"warning: {said}; invert it if that is wrong", err=True)
+    elif mask.rule != "what is not black":
+        remarks.append(said)
     return mask.marked

@@ -57,6 +57,9 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
         See `robustdip.images.read_image`.
     """
     picture = read_image(path)
+    if picture.numbers is not None and picture.numbers.bad is not None:
+        with file_errors("read", path):
+            raise FileError("a mask needs numbers, and some of its values are not finite")
     compressed = False
     if picture.numbers is None:
         with file_errors("read", path), open_image(Path(path)) as image:

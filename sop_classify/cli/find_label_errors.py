@@ -21,6 +21,7 @@ from sop_classify.cli.own_images import (
     check_places,
     describe,
     fitted,
+    for_network,
 )
 from sop_classify.cli.train_cifar import budget_for, train_run
 from sop_classify.methods.catalogue import recipe_for
@@ -83,8 +84,9 @@ def find_label_errors(
         refuse_contradictions(wishes, epochs=epochs)
         if not mirror:
             refuse_contradictions(wishes, flip="none", flips=False)
-        # What depends on the number of epochs is set with it.
-        epochs = read_settings(recipe_for("cpu", method), wishes).get("epochs", epochs)
+        # What depends on the number of epochs, and on the network, is set with them.
+        asked = read_settings(recipe_for("cpu", method), wishes)
+        epochs = asked.get("epochs", epochs)
         folder = out / _TRAINING
         check_places(data, out, run=folder, resume=resume, processes=processes)
         resume = resume or processes.restarted
@@ -99,6 +101,8 @@ def find_label_errors(
         describe(images, quiet=quiet)
         recipe = recipe_for(budget_for("auto", device), method)
         recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
+        if "network" in asked:
+            recipe = for_network(recipe, asked["network"])
         recipe = with_settings(recipe, wishes)
 
         from sop_classify.reports.label_errors import write_findings

@@ -24,6 +24,7 @@ from sop_classify.cli.own_images import (
     check_places,
     describe,
     fitted,
+    for_network,
 )
 from sop_classify.cli.train_cifar import budget_for, train_run
 from sop_classify.methods.catalogue import METHODS, recipe_for
@@ -244,26 +245,9 @@ def _sized(
     name = network or (recipe.network if side <= _SMALL else _LARGE_NETWORK)
     # What a batch needs grows with the area; 32 images are enough for batch normalisation.
     batch = min(recipe.batch_size, max(32, recipe.batch_size * 32 * 32 // side**2))
-    changes: dict[str, Any] = {"network": name, "batch_size": batch}
-    if pretrained or name.startswith(TORCHVISION) or name == "efficientnet-lite0":
-        # Muon was tuned for the network of the recipe. The rates are usual ones for SGD in batches
-        # of 64: from weights that know images, and from random ones.
-        rate = (0.01 if pretrained else 0.05) * min(1.0, batch / 64)
-        changes |= {
-            "optimizer": "sgd",
-            "lr": rate,
-            "momentum": 0.9,
-            "nesterov": True,
-            "weight_decay": 5e-4,
-        }
-        if pretrained and epochs is None:
-            recipe = resized(recipe, max(3, recipe.epochs // 3))
-    elif batch < recipe.batch_size:
-        changes |= {
-            key: getattr(recipe, key) * (batch / recipe.batch_size) ** 0.5
-            for key in ("lr", "head_lr", "bias_lr")
-        }
-    return recipe.changed(**changes)
+    if pretrained and epochs is None:
+        recipe = resized(recipe, max(3, recipe.epochs // 3))
+    return for_network(recipe, name, batch=batch, pretrained=pretrained)
 
 
 def _run(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.command_line import python
+
 ROOT = Path(__file__).parents[2]
 START = "import sys\nfrom overparam import program\n"
 PRINTS = (
@@ -272,3 +274,10 @@ def test_the_library_leaves_the_environment_alone():
     script = "import os\nbefore = dict(os.environ)\nimport robustdip, sop_classify, overparam\n"
     script += "robustdip.denoise, sop_classify.train\nassert dict(os.environ) == before"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120, env=environment())
+
+
+def test_an_empty_argument_is_no_path():
+    result = python("-m", "robustdip", "denoise", "", "--out-dir", "out")
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: an argument is empty")

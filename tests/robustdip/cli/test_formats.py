@@ -299,5 +299,11 @@ def test_fits_with_header_extension_and_bad_values(tmp_path):
     files = (tmp_path / "x.fits", tmp_path / "y.fits")
     assert json.loads(done("compare", *files, "--json", "--extension", "1").stdout)["psnr"] is None
     assert json.loads(done("compare", *files, "--json", "--extension", "SCI").stdout)["psnr"] > 10
+    # A file of another format has no extension.
+    np.save(tmp_path / "y.npy", scene())
+    mixed = (tmp_path / "x.fits", tmp_path / "y.npy", "--json", "--extension", "SCI")
+    assert json.loads(done("compare", *mixed).stdout)["psnr"] > 10
+    reference = ("--extension", "SCI", "--reference", tmp_path / "y.npy", "--json", "--force")
+    done("denoise", tmp_path / "x.fits", *reference, *MEDIAN)
     line = refused("denoise", tmp_path / "x.fits", "--extension", "7", *MEDIAN, "--force")
     assert "no image in extension 7; there is 1, 2 SCI" in line

@@ -172,6 +172,23 @@ def test_networks_of_torchvision(folder, tmp_path, network, one_thread):
     assert read_model(out).image_size == (32, 32)
 
 
+@pytest.mark.parametrize("network", ["small-cnn", "cnn7"])
+@pytest.mark.parametrize("command", ["train", "find-label-errors"])
+def test_networks_for_which_the_recipe_was_not_tuned_learn(tmp_path, network, command, one_thread):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], 80)
+    images = rng.integers(0, 90, (240, 16, 16, 3)).astype(np.uint8)
+    images[np.arange(240), :, :, labels] += 120
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels)
+    out = tmp_path / "out"
+    arguments = ["--set", f"network={network}", "--epochs", "12", "--device", "cpu", "-q", "--json"]
+    said = json.loads(done(command, tmp_path / "x.npz", "--out", out, *arguments).stdout)
+    if command == "train":
+        assert said["accuracy"] == 1
+    else:
+        assert said["issues"] == 0
+
+
 def test_beyond_64_pixels_the_network_is_made_for_large_images(tmp_path, one_thread):
     folder, out = filled(tmp_path / "data", 30, side=70), tmp_path / "run"
     done("train", folder, "--out", out, "--size", "70", *SMALL, "--epochs", "1")
