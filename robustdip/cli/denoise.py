@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -80,6 +81,12 @@ def _known_engine(name: str) -> str:
 def _known_side(only: str | None) -> str | None:
     _told(only=only)
     return only
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number; what is not finite counts anyway")
+    return value
 
 
 def _told(**facts: Any) -> Told:
@@ -203,6 +210,15 @@ def denoise(
             max=200,
             help="Width in pixels of the largest defects that --shared-mask looks for.",
             show_default=f"{_DEFECT_SIZE:g}",
+        ),
+    ] = None,
+    no_data: Annotated[
+        float | None,
+        typer.Option(
+            metavar="VALUE",
+            callback=_finite,
+            help="The value that stands for missing data, such as 0 of depth or -9999 of elevation: "
+            "where all channels of a pixel have it, it is restored. NaN always is.",
         ),
     ] = None,
     extension: Extension = None,
@@ -333,6 +349,7 @@ def denoise(
         seed=seed,
         device=device,
         extension=extension,
+        no_data=no_data,
         tile=tile,
         every_tile=every_tile,
     )
@@ -483,10 +500,12 @@ def _require_folder(folder: Path) -> None:
 
 
 def _mask_may_follow(task: Task, paths: list[Path]) -> bool:
-    """Whether a method that needs a mask may find one in the files: values that are not finite."""
+    """Whether a method that needs a mask may find one in the files: what is missing or NaN."""
     from robustdip.images.numeric import may_hold_nan
 
-    return METHODS[task.method].needs_mask and any(map(may_hold_nan, paths))
+    if not METHODS[task.method].needs_mask:
+        return False
+    return task.no_data is not None or any(map(may_hold_nan, paths))
 
 
 def _say(remarks: Iterable[str], *, quiet: bool) -> None:

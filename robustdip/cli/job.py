@@ -47,6 +47,8 @@ class Task:
     device: str
     extension: str | None = None
     """Of FITS files: the number or name."""
+    no_data: float | None = None
+    """The value that stands for missing data."""
     tile: int | None = None
     every_tile: bool = False
     told: Told = Told()
@@ -222,7 +224,7 @@ def read_job(
     """
     require_file(source)
     outputs.check(inputs, force=force)
-    pages = pages_from(source, task)
+    pages = [_without_data(page, task.no_data) for page in pages_from(source, task)]
     outputs.check(inputs, force=force, pages=pages)
     if reference is not None and len(pages) > 1:
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
@@ -319,18 +321,29 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
+def _without_data(page: "Picture", no_data: float | None) -> "Picture":
+    """The page, which knows what stands for missing data in its numbers."""
+    if page.numbers is None or no_data is None:
+        return page
+    return replace(page, numbers=replace(page.numbers, no_data=no_data))
+
+
 def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
-    """What is not finite is known to be damaged."""
+    """What is missing or not finite is known to be damaged."""
+    from robustdip.images.units import missing
     from robustdip.methods import METHODS
 
-    bad = None if picture.numbers is None else picture.numbers.bad
-    if bad is None:
+    if picture.numbers is not None:
+        bad = picture.numbers.bad
+    else:
+        bad = None if task.no_data is None else missing(picture.pixels, task.no_data)
+    if bad is None or not bad.any():
         return masks
     method = METHODS[task.method]
     if not method.takes_mask:
         raise ValueError(
-            f"{int(bad.sum())} values are not finite, which a mask has to tell, and method "
-            f"{task.method!r} takes none; use another"
+            f"{int(bad.sum())} values are missing or not finite, which a mask has to tell, and "
+            f"method {task.method!r} takes none; use another"
         )
     if masks.protect is not None:  # there is no value to keep
         masks = replace(masks, protect=~_either(~masks.protect, bad))

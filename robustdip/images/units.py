@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Numbers", "Units", "units_of"]
+__all__ = ["Numbers", "Units", "missing", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,24 @@ class Numbers:
         Of the whole array in the file.
     headers : tuple
         Of a FITS file: the first header, and that of the extension if it is another.
+    no_data : float or None
+        The value that stands for missing data.
     """
 
     values: NDArray[Any]
     units: Units
     shape: tuple[int, ...]
     headers: tuple[Any, ...] = ()
+    no_data: float | None = None
 
     @property
     def bad(self) -> NDArray[np.bool_] | None:
-        """Where values are not finite, in the shape of `values`; None if all are."""
-        if self.values.dtype.kind != "f":
-            return None
-        bad = ~np.isfinite(self.values)
+        """Where values are missing or not finite, in the shape of `values`; None if none is."""
+        bad = np.zeros(self.values.shape, bool)
+        if self.no_data is not None:
+            bad |= missing(self.values, self.no_data)
+        if self.values.dtype.kind == "f":
+            bad |= ~np.isfinite(self.values)
         return bad if bad.any() else None
 
     def pixels(self) -> NDArray[np.float32]:
@@ -109,6 +114,24 @@ class Numbers:
         if self.bad is not None:
             kept &= ~self.bad
         return np.where(kept, self.values, made).astype(self.values.dtype)
+
+
+def missing(values: NDArray[Any], no_data: float) -> NDArray[np.bool_]:
+    """Where all channels of a pixel have the value that stands for missing data.
+
+    Parameters
+    ----------
+    values : ndarray, shape (H, W) or (H, W, C)
+    no_data : float
+
+    Returns
+    -------
+    ndarray of bool, of the shape of `values`
+    """
+    same = values == no_data
+    if values.ndim == 3:
+        same = same.all(axis=2, keepdims=True)
+    return np.broadcast_to(same, values.shape)
 
 
 def units_of(arrays: Iterable[NDArray[Any]]) -> Units:

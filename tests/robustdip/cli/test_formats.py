@@ -268,6 +268,41 @@ def test_tiff_pages_stay_pages(tmp_path):
     assert again == (tmp_path / "x_denoised.tif").read_bytes()
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", ">i4"])
+def test_a_value_that_stands_for_missing_data(tmp_path, dtype):
+    values = np.add.outer(np.linspace(0, 30, 24), np.linspace(0, 50, 20)).astype(dtype)
+    hole = np.zeros(values.shape, bool)
+    hole[:3, :4] = hole[10:13, 5:9] = True
+    np.save(tmp_path / "x.npy", np.where(hole, -9999, values).astype(dtype))
+    options = (tmp_path / "x.npy", "--no-data", -9999, "--method", "linear", "--json")
+    said = json.loads(done("denoise", *options).stdout)
+    restored = np.load(tmp_path / "x_denoised.npy")
+    np.testing.assert_array_equal(restored[~hole], values[~hole])
+    assert restored[hole].min() >= 0  # also where it is the lowest value
+    assert np.abs(restored.astype(float) - values)[hole].max() < 8
+    assert said["units"] == [float(values[~hole].min()), float(values.max())]
+    assert said["corrupted_fraction"] == hole.mean()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_zeros_of_a_picture_may_be_missing_data(tmp_path, channels):
+    pixels = np.full((20, 30, channels), 500, np.uint16)
+    pixels[..., 0] += 100
+    pixels[4:6, 7:9] = 0
+    pixels[10, 10, 0] = 0  # with the others it is a colour
+    write_image(tmp_path / "x.png", pixels[..., 0] if channels == 1 else pixels)
+    out = tmp_path / "o.png"
+    done("denoise", tmp_path / "x.png", "-o", out, "--no-data", 0, "--method", "linear")
+    expected = pixels.copy()
+    expected[4:6, 7:9] = pixels[0, 0]
+    if channels == 1:
+        expected[10, 10] = 600
+    np.testing.assert_array_equal(read_image(out).pixels.reshape(pixels.shape), expected)
+    line = refused("denoise", tmp_path / "x.png", "-o", out, "--no-data", 0, *MEDIAN, "--force")
+    assert "values are missing or not finite" in line
+    assert run("denoise", tmp_path / "x.png", "--no-data", "nan").exit_code == 2
+
+
 def test_fits_with_header_extension_and_bad_values(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     values = scene()
