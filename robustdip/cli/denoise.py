@@ -217,8 +217,8 @@ def denoise(
         typer.Option(
             metavar="VALUE",
             callback=_finite,
-            help="The value that stands for missing data, such as 0 of depth or -9999 of elevation: "
-            "where all channels of a pixel have it, it is restored. NaN always is.",
+            help="The value that stands for missing data, such as 0 of depth or -9999 of "
+            "elevation: where all channels of a pixel have it, it is restored. NaN always is.",
         ),
     ] = None,
     extension: Extension = None,
