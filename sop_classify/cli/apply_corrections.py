@@ -129,17 +129,25 @@ def _counts(changes: "Plan") -> dict[str, Any]:
         "absent": changes.absent,
         "problems": len(changes.problems),
         "unchanged": len(changes.labelled.entries) - len(changes.relabelled) - len(changes.dropped),
-        "skipped": 0 if changes.labelled.listing is None else len(changes.labelled.listing.skipped),
+        "skipped": sum(_skipped(changes).values()),
         "in_test": len(test & (changes.relabelled.keys() | changes.dropped)),
     }
 
 
 def _print_skipped(changes: "Plan") -> None:
-    """Say on stderr which rows and files have no part in what is written, and why."""
+    """Say on stderr how many rows and files have no part in what is written, and why."""
+    for reason, number in _skipped(changes).most_common():
+        typer.echo(f"{number} rows or files are left out: {reason}", err=True)
+
+
+def _skipped(changes: "Plan") -> Counter[str]:
+    """The reasons why rows and files of the data are no labelled images, hidden files apart."""
+    from sop_classify.data.listing import HIDDEN
+
     listing = changes.labelled.listing
-    reasons = Counter(() if listing is None else (each.reason for each in listing.skipped))
-    for reason, number in reasons.most_common():
-        typer.echo(f"{number} rows or files are no labelled image and left out: {reason}", err=True)
+    reasons = Counter[str](() if listing is None else (each.reason for each in listing.skipped))
+    del reasons[HIDDEN]
+    return reasons
 
 
 def _print_changes(changes: "Plan") -> None:

@@ -82,6 +82,8 @@ def make_example_labels(
             (f"{wrong}/{at:04}.png", str(true), str(wrong))
             for at, (true, wrong) in enumerate(zip(labels, given, strict=True))
         ]
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
         folders = [out / str(label) for label in range(10)]
         files = [out / path for path, *_ in rows[1:]]
         with file_errors("write", out), unfinished(out, *folders, *files):
@@ -90,8 +92,6 @@ def make_example_labels(
                 folder.mkdir()
             for file, image in zip(files, images, strict=True):
                 Image.fromarray(image).save(file)
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        replace_file(truth, text.getvalue().encode())
+            replace_file(truth, text.getvalue().encode())
         wrong = int((given != labels).sum())
         typer.echo(f"{wrong} of {len(labels)} labels are wrong: {out}, the truth in {truth}")

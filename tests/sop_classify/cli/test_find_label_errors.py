@@ -1,6 +1,7 @@
 """From a folder to a corrected one: find-label-errors, apply-corrections, make-example-labels."""
 
 import csv
+import errno
 import json
 from pathlib import Path
 
@@ -223,6 +224,32 @@ def test_nothing_is_replaced(tmp_path):
     (tmp_path / "y-truth.csv").write_text("mine")
     assert "exists already" in refused("make-example-labels", tmp_path / "y")
     assert not (tmp_path / "y").exists()
+
+
+def test_a_truth_that_cannot_be_written_leaves_no_folder(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("overparam.files.replace_file", full)
+    assert "No space left" in refused("make-example-labels", tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_have_no_part_in_the_result_are_counted(folder, tmp_path):
+    image = next((folder / "c0").iterdir()).name
+    table, corrections = folder / "metadata.csv", tmp_path / "corrections.csv"
+    table.write_text(
+        f"path,label,box\nc0/{image},c0,1\nc0/{image},c0,2\nc0/{image},,3\nnone.png,c1,4\n"
+    )
+    corrections.write_text("path,given,corrected,action\n")
+    result = done("apply-corrections", folder, corrections, "--out", tmp_path / "new.csv")
+    assert set(result.stderr.splitlines()) == {
+        "1 rows or files are left out: it is listed twice",
+        "1 rows or files are left out: it has no label",
+        "1 rows or files are left out: No such file or directory",
+    }
+    counts = json.loads(done("apply-corrections", folder, corrections, "--json").stdout)
+    assert counts["skipped"] == 3
 
 
 @pytest.mark.parametrize("kind", ["symmetric", "pairs", "second-choice"])
