@@ -16,6 +16,7 @@ from overparam.terminal import exit_on_error, known_device, progress
 from robustdip.cli.compare import quality_lines
 from robustdip.cli.found import found_lines
 from robustdip.cli.job import (
+    WARNING,
     Job,
     MaskFiles,
     Task,
@@ -509,8 +510,8 @@ def _mask_may_follow(task: Task, paths: list[Path]) -> bool:
 
 
 def _say(remarks: Iterable[str], *, quiet: bool) -> None:
-    if not quiet:
-        for remark in remarks:
+    for remark in remarks:
+        if not quiet or remark.startswith(WARNING):
             typer.echo(remark, err=True)
 
 

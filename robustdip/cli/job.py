@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from robustdip.recovery import Denoised, Step
 
 __all__ = [
+    "WARNING",
     "Job",
     "MaskFiles",
     "Masks",
@@ -35,6 +36,10 @@ __all__ = [
     "require_file",
     "without_earlier_results",
 ]
+
+
+WARNING = "warning: "
+"""Before a remark on what is probably a mistake, which --quiet does not suppress."""
 
 
 @dataclass(frozen=True)
@@ -410,11 +415,10 @@ def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
         mask = read_mask(path)
     fraction = float(mask.marked.mean())
     said = f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}"
-    # What is probably a mistake is said with --quiet too.
     if fraction == 0:
-        typer.echo(f"warning: {str(path)!r} marks nothing: {mask.rule} is marked", err=True)
+        remarks.append(f"{WARNING}{str(path)!r} marks nothing: {mask.rule} is marked")
     elif 0.5 < fraction < 1:
-        typer.echo(f"warning: {said}; invert it if that is wrong", err=True)
+        remarks.append(f"{WARNING}{said}; invert it if that is wrong")
     elif mask.rule != "what is not black":
         remarks.append(said)
     return mask.marked
