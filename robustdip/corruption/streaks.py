@@ -39,7 +39,7 @@ class _Streak(NamedTuple):
     bottom: int
 
     def touches(self, other: "_Streak") -> bool:
-        """Whether they are in some rows alike, and not two streaks beside each other."""
+        """Whether they have rows in common, and columns that are less than two apart."""
         beside = self.left < other.right + _BESIDE and other.left < self.right + _BESIDE
         return beside and self.top < other.bottom and other.top < self.bottom
 
