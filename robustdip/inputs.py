@@ -109,15 +109,22 @@ class Given:
         ndarray, of the shape and dtype of `original`
         """
         result = self.of_its_type(values).reshape(self.shape)
-        if self.mask is not None:
-            kept = ~self.mask
-        else:
-            kept = np.abs(values - self.values) <= _ROUNDING
+        kept = self.protect if self.mask is None else ~self.mask
+        if self.mask is None and self._loses_something:
+            same = np.abs(values - self.values) <= _ROUNDING
             if self.add_mask is not None:  # whose values were not read
-                kept &= ~self.add_mask
-            if self.protect is not None:
-                kept |= self.protect
+                same &= ~self.add_mask
+            kept = same if kept is None else kept | same
+        if kept is None:
+            return result
         return np.where(kept.reshape(self.shape), self.original, result).astype(result.dtype)
+
+    @property
+    def _loses_something(self) -> bool:
+        """Whether `values` are not the original to the last bit: whole numbers in the range are."""
+        if np.issubdtype(self.original.dtype, np.floating):
+            return True
+        return bool(self.original.max() > self.white)
 
     def of_its_type(self, values: NDArray[np.float32]) -> NDArray[Any]:
         """Convert values in [0, 1], of any shape, to the dtype and byte order of the image."""
