@@ -22,7 +22,7 @@ def main() -> None:
 def _run() -> None:
     if "" in sys.argv[1:]:  # as a path it would be the current folder
         print("error: an argument is empty; is a variable of the shell not set?", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1)
     commands()()
 
 

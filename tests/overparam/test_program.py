@@ -278,6 +278,6 @@ def test_the_library_leaves_the_environment_alone():
 
 def test_an_empty_argument_is_no_path():
     result = python("-m", "robustdip", "denoise", "", "--out-dir", "out")
-    assert (result.returncode, result.stdout) == (2, "")
+    assert (result.returncode, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: an argument is empty")
