@@ -51,12 +51,7 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
     """
     from robustdip.images.picture import to_float
 
-    if clean.pixels.shape != image.pixels.shape:
-        raise ValueError(
-            f"the clean image has shape {clean.pixels.shape}, the other {image.pixels.shape}; "
-            "they must agree in size and in being grey or colour"
-        )
-    _require_finite(clean)
+    _require_comparable(clean, image)
     if not image.measured or image.numbers is None:
         alike = clean.pixels.dtype == image.pixels.dtype
         return to_float(clean.pixels, white=image.white if alike else clean.white)
@@ -75,6 +70,15 @@ def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
     return units.to_unit(picture.values())
 
 
+def _require_comparable(clean: "Picture", image: "Picture") -> None:
+    if clean.pixels.shape != image.pixels.shape:
+        raise ValueError(
+            f"the clean image has shape {clean.pixels.shape}, the other {image.pixels.shape}; "
+            "they must agree in size and in being grey or colour"
+        )
+    _require_finite(clean)
+
+
 def _require_finite(picture: "Picture") -> None:
     """Refuse a picture as it was read that has holes: they have no distance to anything."""
     if picture.numbers is not None and picture.numbers.bad is not None:
@@ -88,13 +92,13 @@ def quality_of(clean: "Picture", image: "Picture") -> dict[str, float | None]:
     """Measure `psnr` and `ssim` of an image as a file holds it.
 
     Values in units of their own, and samples of 16 bits, count relative to the range of the clean
-    image. PSNR is None for equal images, because JSON has no infinity;
-    SSIM is None below 11 pixels.
+    image. PSNR is None for equal images, because JSON has no infinity; SSIM is None below 11
+    pixels.
     """
     from robustdip.images.picture import to_float
     from robustdip.quality import psnr, ssim
 
-    clean_floats(clean, image)  # refuses another shape, and holes
+    _require_comparable(clean, image)
     alike = clean.pixels.dtype == image.pixels.dtype
     truth = to_float(clean.pixels, white=clean.white)
     values = to_float(image.pixels, white=clean.white if alike else image.white)

@@ -149,10 +149,10 @@ def white_of(pixels: NDArray[Any]) -> int:
     if white == 255 or pixels.size == 0:
         return white
     bits = _bits(pixels)
-    marks = pixels == _MARK
-    if bits == 16 and 0 < marks.mean() <= _MOST_MARKS:
-        others = _bits(pixels[~marks])
-        bits = others if others > 8 else bits
+    if bits == 16:
+        marks = pixels == _MARK
+        if 0 < marks.mean() <= _MOST_MARKS and (others := _bits(pixels[~marks])) > 8:
+            bits = others
     return 2**bits - 1 if bits <= _MOST_BITS else white
 
 

@@ -106,7 +106,7 @@ def test_marks_of_missing_data_are_few_and_far():
 
 
 def test_a_reference_of_another_depth_has_a_range_of_its_own():
-    eight = (levels(8) * 1).astype(np.uint8)
+    eight = levels(8).astype(np.uint8)
     twelve = levels(12)
     noisy = twelve.copy()
     noisy[1::4, ::4] = 0

@@ -554,7 +554,7 @@ def test_refusals_that_need_no_tensor_are_quick_and_small(image, tmp_path):
             assert line.startswith("error: ")
         assert kilobytes < 100_000, name
         command = ("-m", "robustdip", *arguments)
-        # Importing torch alone takes 1.7 s and 200 MB; a refusal has 0.45 s on a slow processor.
+        # Importing torch alone takes longer on any processor.
         assert seconds < 1 or is_quicker_than(1, *command, cwd=tmp_path), name
 
 
