@@ -44,7 +44,7 @@ SMALLEST, LARGEST = 16, 224
 _USUAL, _LARGEST_KEPT = 32, 64
 _LOOKED_AT = 100  # files, to see whether all have one size
 _IN_MEMORY = 2**30  # bytes that may be copied in memory
-_VERSION = 2  # of what `decode` does
+_VERSION = 3  # of what `decode` does
 _PIXELS, _UNREADABLE = "pixels", "unreadable.json"
 # Pillow's modes of 16 bits; those of 8 bits or less.
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
