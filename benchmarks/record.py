@@ -25,7 +25,7 @@ from benchmarks.code_hash import PACKAGES, ROOT, code_hash
 from overparam.files import replace_file
 
 RESULTS = Path(__file__).parent / "results"
-_STAMP = "code.json"
+_STAMP = ".code.json"  # hidden, for compare-methods refuses a folder with other files
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow", "scikit-image")
 
 Line = dict[str, Any]
