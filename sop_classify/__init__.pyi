@@ -78,7 +78,5 @@ from .training.evaluation import (
 from .training.loop import (
     DivergedError as DivergedError,
 )
-from .training.loop import (
-    Training as Training,
-)
 from .training.loss import Loss as Loss
+from .training.single import Training as Training

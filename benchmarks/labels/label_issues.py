@@ -22,7 +22,7 @@ from sop_classify.methods.catalogue import read_recipe
 from sop_classify.methods.sop import SOPLoss
 from sop_classify.runs.checkpoint import CHECKPOINT, read_checkpoint
 from sop_classify.runs.record import read_record
-from sop_classify.training.loop import Training
+from sop_classify.training.single import Training
 
 
 def main() -> None:

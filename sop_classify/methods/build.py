@@ -12,9 +12,10 @@ from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
 from sop_classify.methods.catalogue import find_method
 from sop_classify.recipes import Recipe
-from sop_classify.training.loop import Training, TrainingLoop
+from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.loss import Loss
 from sop_classify.training.pretrained import Pretrained, start_networks
+from sop_classify.training.single import Training
 
 __all__ = ["loss_for", "training_for"]
 

@@ -286,13 +286,13 @@ class DivideMix(TrainingLoop):
         """
         while True:
             order = torch.randperm(len(examples), generator=self.generator).to(self.device)
-            first, second = self.draw_views(), self.draw_views()
+            first, second = self.viewer.draw(), self.viewer.draw()
             for start in range(0, len(examples), size):
                 at = torch.arange(start, start + size, device=self.device) % len(examples)
                 index = examples[order[at]]
                 yield (
                     index,
-                    torch.cat([self.weak_view(index, first), self.weak_view(index, second)]),
+                    torch.cat([self.viewer.weak(index, first), self.viewer.weak(index, second)]),
                 )
 
     @torch.no_grad()
@@ -301,7 +301,7 @@ class DivideMix(TrainingLoop):
         self.networks[k].eval()
         self.count_passes(len(self.images), backward=False)
         with self.autocast():
-            parts = [self.networks[k](x).float() for x in self.plain_inputs(self.images)]
+            parts = [self.networks[k](x).float() for x in self.viewer.plain_inputs(self.images)]
         return self.adjusted(torch.cat(parts))
 
     def _half(self, k: int, on_batch: Callable[[float], None] | None) -> Callable[[float], None]:

@@ -11,9 +11,7 @@ from .loop import (
     TrainedEpoch as TrainedEpoch,
 )
 from .loop import (
-    Training as Training,
-)
-from .loop import (
     TrainingLoop as TrainingLoop,
 )
 from .loss import Loss as Loss
+from .single import Training as Training

@@ -1,10 +1,9 @@
 """The training loop: labelled images in, epochs out.
 
-All images live on the device as one uint8 tensor, and every view of a batch is made there at once.
-On a CPU that tensor shares the memory of the array, which may be a file: of large images no more
-than a batch becomes floats. No batch waits for the device: the loss is looked at once per epoch.
-The loop knows neither test labels nor true labels; `sop_classify.training.evaluation` compares its
-predictions with them.
+All images live on the device as one uint8 tensor. On a CPU it shares the memory of the array, which
+may be a file. No batch waits for the device: the loss is looked at once per epoch. The loop knows
+neither test labels nor true labels; `sop_classify.training.evaluation` compares its predictions
+with them.
 
 If `torch.distributed` has been initialised, the processes train together, see
 `sop_classify.training.processes`. All of them make the training and take its epochs; after each the
@@ -16,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -34,27 +33,18 @@ from sop_classify.data.image_data import ImageData, channel_statistics
 from sop_classify.labels.arrays import check_labels
 from sop_classify.recipes import Recipe
 from sop_classify.training.batch_norm import share_batch_norm
-from sop_classify.training.loss import Loss
 from sop_classify.training.networks import build_network
-from sop_classify.training.optimizers import image_scale, optimizers_for, schedule
+from sop_classify.training.optimizers import optimizers_for, schedule
 from sop_classify.training.processes import current
-from sop_classify.training.views import (
-    Views,
-    as_tensor,
-    crop,
-    cutout,
-    draw_views,
-    normalise,
-    shrink,
-)
+from sop_classify.training.state import load_tensors, tensors_of
+from sop_classify.training.viewer import Viewer, fewer
+from sop_classify.training.views import as_tensor, normalise
 
-__all__ = ["DivergedError", "TrainedEpoch", "Training", "TrainingLoop"]
+__all__ = ["DivergedError", "TrainedEpoch", "TrainingLoop"]
 
 # The strong views of this many batches are made together: each operation of the policy then costs
 # one call for all of them.
 _STRONG_VIEWS_TOGETHER = 16
-# Counts of images were chosen at 32x32. Of larger ones there are fewer, so that memory stays.
-_USUAL_PIXELS = 32 * 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +78,11 @@ class TrainedEpoch:
 class TrainingLoop:
     """Networks in training on labels of which some may be wrong: views, steps, reports, state.
 
-    `Training` trains one network with one loss. A method that needs more is a subclass of its own:
-    it sets `num_networks`, writes `step` or replaces `train_once`, and extends `setup` and
-    `modules` if it keeps modules of its own. Its building blocks are
+    `sop_classify.training.single.Training` trains one network with one loss. A method that needs
+    more is a subclass of its own: it sets `num_networks`, writes `step` or replaces `train_once`,
+    and extends `setup` and `modules` if it keeps modules of its own. Its building blocks are
 
-    - `batches`, `draw_views`, `weak_view`: views of the images;
+    - `batches`, `viewer`: views of the images;
     - `inputs`, `logits`: the answer of a network;
     - `descend`: one step of the optimizers;
     - `observe`: a record of the predictions, for the reports;
@@ -140,6 +130,8 @@ class TrainingLoop:
         Number of epochs in which the prediction was not the given label.
     mean, std : Tensor, float32, shape (3,)
         What images are normalised by, of values in [0, 1].
+    viewer : Viewer
+        Draws views of the images, and makes them inputs of a network.
     epoch, steps : int
         Number of completed epochs; number of batches before the present one, over all epochs, as
         `batches` counts them.
@@ -201,16 +193,7 @@ class TrainingLoop:
         labels = check_labels(given_labels, classes, number=number, name="given_labels")
         self.given = torch.from_numpy(labels).to(self.device)
         if self.processes.number > 1:
-            if not self.in_parts:
-                raise ValueError(
-                    f"method {recipe.method!r} needs whole batches, and there are "
-                    f"{self.processes.number} processes; start it without torchrun"
-                )
-            if compile:
-                raise ValueError("compile is for one process; leave it out")
-            said = hashlib.sha256(f"{recipe} {self._seed} {balanced}".encode() + labels.tobytes())
-            digest = torch.tensor(list(said.digest()), device=self.device)
-            self.processes.require_same("recipe, seed and labels", digest)
+            self._require_same_task(labels, balanced=balanced, compile=compile)
         height, width = data.train_images.shape[1:3]
         if recipe.pad >= min(height, width):
             raise ValueError(f"pad is {recipe.pad}; on {height}x{width} images it must be less")
@@ -228,33 +211,12 @@ class TrainingLoop:
             # A class that no label names is as rare as one label.
             self._adjustment = share.clamp(min=1 / number).log()
 
-        sample = torch.randperm(number, generator=self.generator)
-        sample = sample[: self._fewer(5000)].to(self.device)
+        sample = torch.randperm(number, generator=self.generator)[: fewer(5000, self.images)]
         if network is None:
-            start = normalise(self.images[sample], self.mean, self.std, dtype=torch.float32)
-            network = [
-                build_network(recipe.network, classes, images=start.cpu(), generator=self.generator)
-                for _ in range(self.num_networks)
-            ]
-        networks = [network] if isinstance(network, nn.Module) else list(network)
-        for each in networks:
-            check_type("network", each, nn.Module)
-        if len({id(n) for n in networks}) != self.num_networks:
-            raise ValueError(
-                f"{len(networks)} networks given; method {recipe.method!r} needs "
-                f"{self.num_networks}, each an object of its own"
-            )
-        if any(value.is_inference() for n in networks for value in n.state_dict().values()):
-            raise ValueError(
-                "the network was made inside torch.inference_mode and cannot be trained; make it "
-                "outside"
-            )
-        if self.processes.number > 1:
-            networks = [share_batch_norm(n, self.processes) for n in networks]
-        self.networks = [
-            n.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for n in networks
-        ]
+            network = self._new_networks(classes, sample.to(self.device))
+        self.networks = self._prepared(
+            [network] if isinstance(network, nn.Module) else list(network)
+        )
         self._compiled = [torch.compile(n, dynamic=False) if compile else n for n in self.networks]
         self._averages: list[AveragedModel] = []
         if recipe.ema:
@@ -265,12 +227,63 @@ class TrainingLoop:
         self.optimizers = [optimizers_for(n, recipe) for n in self.networks]
         self._base_lr = [group["lr"] for group in self._groups()]
 
-        self._mirrored = torch.rand(number, generator=self.generator, dtype=torch.float32) < 0.5
+        self.viewer = Viewer(
+            self.images,
+            recipe,
+            mean=self.mean,
+            std=self.std,
+            precision=self.precision,
+            generator=self.generator,
+        )
         kept = len(self.processes.take(self.given))
         self.probability = torch.zeros(kept, classes, dtype=torch.float32, device=self.device)
         self.disagreements = torch.zeros(kept, dtype=torch.int64, device=self.device)
         self._passes = [0, 0]
         self.setup()
+
+    def _require_same_task(
+        self, labels: NDArray[np.int64], *, balanced: bool, compile: bool
+    ) -> None:
+        """Raise ValueError if the processes cannot train this together."""
+        if not self.in_parts:
+            raise ValueError(
+                f"method {self.recipe.method!r} needs whole batches, and there are "
+                f"{self.processes.number} processes; start it without torchrun"
+            )
+        if compile:
+            raise ValueError("compile is for one process; leave it out")
+        said = hashlib.sha256(f"{self.recipe} {self._seed} {balanced}".encode() + labels.tobytes())
+        digest = torch.tensor(list(said.digest()), device=self.device)
+        self.processes.require_same("recipe, seed and labels", digest)
+
+    def _new_networks(self, classes: int, sample: Tensor) -> list[nn.Module]:
+        """The recipe's networks; some start from what images show, of which `sample` are some."""
+        shown = normalise(self.images[sample], self.mean, self.std, dtype=torch.float32).cpu()
+        return [
+            build_network(self.recipe.network, classes, images=shown, generator=self.generator)
+            for _ in range(self.num_networks)
+        ]
+
+    def _prepared(self, networks: list[nn.Module]) -> list[nn.Module]:
+        """The networks on the device, or a ValueError if they cannot be trained."""
+        for each in networks:
+            check_type("network", each, nn.Module)
+        if len({id(each) for each in networks}) != self.num_networks:
+            raise ValueError(
+                f"{len(networks)} networks given; method {self.recipe.method!r} needs "
+                f"{self.num_networks}, each an object of its own"
+            )
+        if any(value.is_inference() for each in networks for value in each.state_dict().values()):
+            raise ValueError(
+                "the network was made inside torch.inference_mode and cannot be trained; make it "
+                "outside"
+            )
+        if self.processes.number > 1:
+            networks = [share_batch_norm(each, self.processes) for each in networks]
+        return [
+            each.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for each in networks
+        ]
 
     @property
     def network(self) -> nn.Module:
@@ -442,7 +455,7 @@ class TrainingLoop:
         with own_modes(self.device), torch.no_grad():
             for network in networks:
                 network.eval()
-            for x in self.plain_inputs(images):
+            for x in self.viewer.plain_inputs(images):
                 with self.autocast():
                     views = [n(v) for n in networks for v in ([x, x.flip(3)] if flips else [x])]
                 batches.append(torch.stack([v.float().softmax(1) for v in views]).mean(0))
@@ -460,20 +473,10 @@ class TrainingLoop:
         That of the first process is complete between two epochs, and any number of processes
         continues from it.
         """
-        state = {
-            f"{prefix}.{name}": value
-            for prefix, module in self.modules().items()
-            for name, value in module.state_dict().items()
-        }
-        for i, optimizer in enumerate(chain.from_iterable(self.optimizers)):
-            for j, values in optimizer.state_dict()["state"].items():
-                for name, value in values.items():
-                    if isinstance(value, Tensor):
-                        state[f"optimizer.{i}.{j}.{name}"] = value
-        return state | {
+        return tensors_of(self.modules(), self._every_optimizer()) | {
             "probability": self.probability,
             "disagreements": self.disagreements,
-            "mirrored": self._mirrored,
+            "mirrored": self.viewer.mirrored,
             "generator": self.generator.get_state(),
             "epoch": torch.tensor(self.epoch, device="cpu"),
         }
@@ -504,17 +507,10 @@ class TrainingLoop:
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
                 raise ValueError(f"the state has no {name!r} of shape {tuple(value.shape)}")
-        for prefix, module in self.modules().items():
-            module.load_state_dict(_with_prefix(f"{prefix}.", state))
-        for i, optimizer in enumerate(chain.from_iterable(self.optimizers)):
-            saved: dict[int, dict[str, Tensor]] = {}
-            for name, value in _with_prefix(f"optimizer.{i}.", state).items():
-                j, _, key = name.partition(".")
-                saved.setdefault(int(j), {})[key] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
+        load_tensors(state, self.modules(), self._every_optimizer())
         self.probability.copy_(state["probability"])
         self.disagreements.copy_(state["disagreements"])
-        self._mirrored.copy_(state["mirrored"])
+        self.viewer.mirrored.copy_(state["mirrored"])
         self.generator.set_state(state["generator"].cpu())
         self.epoch = int(state["epoch"])
 
@@ -542,7 +538,10 @@ class TrainingLoop:
         number = len(self.given)
         order = torch.randperm(number, generator=self.generator)
         alternating = self.recipe.flip == "alternating"
-        drawn = [self.draw_views(alternating=alternating and i == 0) for i in range(len(kinds))]
+        drawn = [
+            self.viewer.draw(alternating_in=self.epoch if alternating and i == 0 else None)
+            for i in range(len(kinds))
+        ]
         owned = self.processes.owns(order)
         whole = [
             len(part) for part in order.tensor_split(math.ceil(number / self.recipe.batch_size))
@@ -551,13 +550,13 @@ class TrainingLoop:
         batches = order[owned].to(self.device).split(sizes)
         for network in self.networks:
             network.train()
-        together_at_once = self._fewer(_STRONG_VIEWS_TOGETHER)
+        together_at_once = fewer(_STRONG_VIEWS_TOGETHER, self.images)
         for start in range(0, len(batches), together_at_once):
             end = start + together_at_once
             group = batches[start:end]
             of_group = owned[sum(whole[:start]) : sum(whole[:end])]
             together = {
-                i: self._strong_view(torch.cat(group), views, of_group).split(sizes[start:end])
+                i: self.viewer.strong(torch.cat(group), views, of_group).split(sizes[start:end])
                 for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
                 if kind == "strong"
             }
@@ -571,59 +570,14 @@ class TrainingLoop:
                 yield (
                     index,
                     [
-                        together[j][i] if j in together else self.weak_view(index, views)
+                        together[j][i] if j in together else self.viewer.weak(index, views)
                         for j, views in enumerate(drawn)
                     ],
                 )
 
-    def draw_views(self, *, alternating: bool = False) -> Views:
-        """Views of all images for an epoch, sent to the device in one transfer.
-
-        Parameters
-        ----------
-        alternating : bool
-            Mirror the images that were not mirrored in the epoch before.
-        """
-        recipe = self.recipe
-        views = draw_views(len(self.given), pad=recipe.pad, generator=self.generator)
-        if alternating:
-            views = replace(views, flip=self._mirrored ^ bool(self.epoch % 2))
-        elif recipe.flip == "none":
-            views = replace(views, flip=torch.zeros_like(views.flip))
-        return views.to(self.device)
-
-    def weak_view(self, index: Tensor, views: Views) -> Tensor:
-        """Crop, flip and the recipe's cutout of the images `index`, uint8 (B, H, W, 3)."""
-        views = views[index]
-        images = crop(self.images, index, views, fill=self.recipe.fill)
-        return cutout(images, views, size=self.recipe.cutout) if self.recipe.cutout else images
-
-    def _strong_view(self, index: Tensor, views: Views, owned: Tensor) -> Tensor:
-        """Crop, flip, AutoAugment's policy and cutout of 16 pixels, as in the released SOP+.
-
-        Its operations are drawn for the images of all processes; `owned` says for which of them
-        `index` is.
-        """
-        # torchvision takes a second to import.
-        from sop_classify.training.auto_augment import apply_operations, draw_operations
-
-        drawn = draw_operations(len(owned), generator=self.generator)[owned]
-        views = views[index]
-        images = crop(self.images, index, views, fill=self.recipe.fill).permute(0, 3, 1, 2)
-        images = apply_operations(images, drawn).permute(0, 2, 3, 1)
-        return cutout(images, views, size=16)
-
     def inputs(self, images: Tensor) -> Tensor:
         """Views, uint8 (B, H, W, 3), as a network needs them: normalised, of this epoch's size."""
-        images = shrink(images, scale=image_scale(self.recipe, self.epoch))
-        return normalise(images, self.mean, self.std, dtype=self.precision)
-
-    def plain_inputs(self, images: NDArray[np.uint8] | Tensor) -> Iterator[Tensor]:
-        """Images, uint8 (n, H, W, 3), as a network needs them, in batches and of full size."""
-        size = self._fewer(512 if self.device.type == "cpu" else 2500)
-        for start in range(0, len(images), size):
-            part = as_tensor(images[start : start + size]).to(self.device)
-            yield normalise(part, self.mean, self.std, dtype=self.precision)
+        return self.viewer.inputs(images, epoch=self.epoch)
 
     def logits(self, x: Tensor, *, network: int = 0) -> Tensor:
         """The logits of a network, (B, C). In float32, because losses and small states need it."""
@@ -701,11 +655,6 @@ class TrainingLoop:
         # may be the caller's, and would hold the weights of an earlier step.
         return torch.autocast(self.device.type, self.precision, cache_enabled=False)
 
-    def _fewer(self, number: int) -> int:
-        """As many images of this size as take the memory of `number` of 32x32; at least one."""
-        height, width = self.images.shape[1:3]
-        return max(1, min(number, number * _USUAL_PIXELS // (height * width)))
-
     @contextmanager
     def _dropout(self) -> Generator[None, None, None]:
         """Seed torch's global generator, which dropout draws from, by this epoch; restore it.
@@ -715,99 +664,12 @@ class TrainingLoop:
         with seeded((self._seed + self.epoch + (self.processes.rank << 32)) % 2**63, self.device):
             yield
 
+    def _every_optimizer(self) -> list[torch.optim.Optimizer]:
+        """Those of all networks, in one list."""
+        return list(chain.from_iterable(self.optimizers))
+
     def _groups(self) -> Iterator[dict[str, Any]]:
-        return (group for o in chain.from_iterable(self.optimizers) for group in o.param_groups)
-
-
-class Training(TrainingLoop):
-    """One network, trained with one loss.
-
-    Parameters
-    ----------
-    data, given_labels, recipe, network, statistics, balanced, seed, device, compile
-        As in `TrainingLoop`. `training_for` makes a training with the loss of the recipe's method.
-    loss : Loss
-
-    Attributes
-    ----------
-    loss : Loss
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `TrainingLoop`.
-    """
-
-    def __init__(
-        self,
-        data: ImageData,
-        given_labels: ArrayLike,
-        recipe: Recipe,
-        *,
-        loss: Loss,
-        network: nn.Module | Sequence[nn.Module] | None = None,
-        statistics: tuple[ArrayLike, ArrayLike] | None = None,
-        balanced: bool = False,
-        seed: int = 0,
-        device: str = "auto",
-        compile: bool = False,
-    ) -> None:
-        self.loss = check_type("loss", loss, Loss)
-        super().__init__(
-            data,
-            given_labels,
-            recipe,
-            network=network,
-            statistics=statistics,
-            balanced=balanced,
-            seed=seed,
-            device=device,
-            compile=compile,
-        )
-
-    def setup(self) -> None:
-        """Move the loss to the device, with the rows of this process."""
-        for name in self.loss.rows:
-            rows = self.processes.take(getattr(self.loss, name))
-            self.loss.register_buffer(name, rows)
-        self.loss = self.loss.to(self.device)
-
-    @property
-    def in_parts(self) -> bool:  # type: ignore[override]
-        """Whether the loss is one that several processes can share."""
-        return self.loss.in_parts
-
-    @property
-    def per_example(self) -> tuple[str, ...]:
-        """Those of every training, and the rows of the loss."""
-        return (*super().per_example, *(f"loss.{name}" for name in self.loss.rows))
-
-    @property
-    def views(self) -> Sequence[str]:
-        """Those that the loss needs."""
-        return self.loss.views
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The network, its average, and the loss."""
-        return {**super().modules(), "loss": self.loss}
-
-    def report(self) -> dict[str, Tensor]:
-        """What the loss knows about each training example."""
-        return self.loss.report(self.given)
-
-    def rates(self) -> dict[str, float]:
-        """The learning rate, and the step sizes of the loss."""
-        return {**super().rates(), **self.loss.rates}
-
-    def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
-        """Descend on the loss of one batch; reports the logits of the weak views."""
-        x = self.inputs(views[0] if len(views) == 1 else torch.cat(views))
-        logits, *strong_logits = self.logits(x).tensor_split(len(views))  # a part may be empty
-        row = self.processes.row(index)
-        part = {} if self.processes.number == 1 else {"batch": self.batch}
-        loss = self.loss(logits, self.given[index], row, *strong_logits, **part)
-        self.descend(loss)
-        return loss.detach(), logits.detach()
+        return (group for each in self._every_optimizer() for group in each.param_groups)
 
 
 def _checked(images: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8] | Tensor:
@@ -817,10 +679,6 @@ def _checked(images: NDArray[np.uint8] | Tensor) -> NDArray[np.uint8] | Tensor:
     if array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
         raise ValueError(f"images have shape {tuple(array.shape)}; (n, H, W, 3) is needed")
     return array
-
-
-def _with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _numbered(name: str, i: int) -> str:

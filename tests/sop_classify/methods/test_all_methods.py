@@ -12,8 +12,8 @@ from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.methods.build import loss_for, training_for
 from sop_classify.methods.catalogue import METHODS, NoiseRateRecipe, recipe_for
 from sop_classify.recipes import resized, with_settings
-from sop_classify.training.loop import Training
 from sop_classify.training.loss import Loss
+from sop_classify.training.single import Training
 from tests.helpers.labels import noisy, run, small_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

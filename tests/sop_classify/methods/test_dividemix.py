@@ -401,10 +401,10 @@ def test_the_warm_up(monkeypatch, penalty):
     watched = {
         "logits": lambda a, k, r: logits.append((k["network"], r.detach())),
         "descend": lambda a, k, r: losses.append((k["networks"], a[0].item())),
-        "weak_view": lambda a, k, r: seen.append(a[0]),
     }
     for name, note in watched.items():
         watch(monkeypatch, training, name, note)
+    watch(monkeypatch, training.viewer, "weak", lambda a, k, r: seen.append(a[0]))
     (epoch,) = run(training, small_data())
 
     assert [k for k, _ in logits] == [0, 0, 0, 1, 1, 1]
@@ -441,7 +441,7 @@ def test_the_report_is_of_the_images_as_they_are_at_the_start_of_the_epoch():
 def test_the_losses_are_those_of_the_images_as_they_are(monkeypatch):
     training = small_training(warmup=0, epochs=1)
     training.precision = torch.float32
-    (x,) = training.plain_inputs(training.images)
+    (x,) = training.viewer.plain_inputs(training.images)
     expected = []
     for network in training.networks:
         network.eval()

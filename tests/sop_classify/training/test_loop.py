@@ -16,9 +16,9 @@ from sop_classify.methods.build import loss_for, training_for
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.methods.sop import SOPLoss, alpha_for
 from sop_classify.training.evaluation import Evaluator
-from sop_classify.training.loop import Training
 from sop_classify.training.loss import Loss
 from sop_classify.training.optimizers import image_scale, schedule
+from sop_classify.training.single import Training
 from tests.helpers.labels import noisy, run, small_data, small_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -414,7 +414,7 @@ def test_balanced_training_adds_the_logarithm_of_the_shares():
         training_for(data, given, small_recipe("ce"), balanced=flag, device="cpu")
         for flag in (False, True)
     )
-    x = next(plain.plain_inputs(data.train_images[:8]))
+    x = next(plain.viewer.plain_inputs(data.train_images[:8]))
     share = torch.tensor([64, 24, 8]) / 96
     with torch.no_grad():
         difference = balanced.logits(x) - plain.logits(x)
@@ -436,7 +436,7 @@ def test_all_that_a_balanced_training_predicts_has_the_shares(method):
     if method == "dividemix":
         difference = balanced.evaluate(0) - plain.evaluate(0)
     else:
-        x = next(plain.plain_inputs(data.train_images[:8]))
+        x = next(plain.viewer.plain_inputs(data.train_images[:8]))
         difference = balanced.ask_teacher(x, 0) - plain.ask_teacher(x, 0)
     torch.testing.assert_close(difference, share.expand_as(difference), atol=2e-6, rtol=0)
 

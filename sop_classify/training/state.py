@@ -1,0 +1,62 @@
+"""The state of modules and optimizers as tensors by name, and back.
+
+Safetensors keep tensors alone. Settings of optimizers, such as rates, come from the recipe.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["load_tensors", "tensors_of"]
+
+
+def tensors_of(
+    modules: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]
+) -> dict[str, Tensor]:
+    """All tensors of modules, by "module.name", and of optimizers, by "optimizer.i.j.name".
+
+    Parameters
+    ----------
+    modules : mapping of str to Module
+    optimizers : sequence of Optimizer
+        i is the place in it, and j the number of the weight.
+    """
+    state = {
+        f"{prefix}.{name}": value
+        for prefix, module in modules.items()
+        for name, value in module.state_dict().items()
+    }
+    for i, optimizer in enumerate(optimizers):
+        for j, values in optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                if isinstance(value, Tensor):
+                    state[f"optimizer.{i}.{j}.{name}"] = value
+    return state
+
+
+def load_tensors(
+    state: Mapping[str, Tensor],
+    modules: Mapping[str, nn.Module],
+    optimizers: Sequence[Optimizer],
+) -> None:
+    """Load what `tensors_of` of the same modules and optimizers returned; others are ignored.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+    modules : mapping of str to Module
+    optimizers : sequence of Optimizer
+    """
+    for prefix, module in modules.items():
+        module.load_state_dict(_with_prefix(f"{prefix}.", state))
+    for i, optimizer in enumerate(optimizers):
+        saved: dict[int, dict[str, Tensor]] = {}
+        for name, value in _with_prefix(f"optimizer.{i}.", state).items():
+            j, _, key = name.partition(".")
+            saved.setdefault(int(j), {})[key] = value
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
+
+
+def _with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
