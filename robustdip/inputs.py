@@ -236,7 +236,8 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, float32, shape (H, W, C)
-        The reference in [0, 1], in the range of the image.
+        The reference in units of the image's range: in [0, 1], but for samples that use more bits
+        than the image.
 
     Raises
     ------
@@ -245,8 +246,11 @@ def check_reference(reference: ArrayLike, given: Given) -> NDArray[np.float32]:
     """
     array = _array(reference, "reference")
     alike = array.dtype.newbyteorder("=") == given.original.dtype.newbyteorder("=")
-    white = given.white if alike else _white_of(array)
+    own = _white_of(array)
+    white = max(own, given.white) if alike else own
     values = _normalised(_shaped(array, "reference"), "reference", white=white)
+    if alike and white > given.white:
+        values *= white / given.white
     if values.shape != given.values.shape:
         raise ValueError(
             f"reference has shape {array.shape}, the image {given.shape}: they must agree"

@@ -9,6 +9,8 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from robustdip.told import BESIDE_MASK
+
 __all__ = ["DEFAULT", "METHODS", "Method", "check_method", "names", "register"]
 
 Kind = Literal["fit", "classical", "interpolation"]
@@ -195,9 +197,7 @@ def check_method(
             f"method {name!r} takes no damage, strength, only and max-size; {', '.join(able)} do"
         )
     if told and mask:
-        raise ValueError(
-            "a mask says where the damage is; give it without damage, strength, only and max-size"
-        )
+        raise ValueError(BESIDE_MASK)
     if method.kind != "fit" and steps is not None:
         raise ValueError(f"method {name!r} takes no steps; {', '.join(fits)} do")
     if method.kind != "fit" and device != "auto":

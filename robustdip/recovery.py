@@ -228,6 +228,7 @@ def denoise(
     clean = None if reference is None else check_reference(reference, given)
     if isinstance(method, Recipe):
         recipe = method
+        told.check_mask(given.mask is not None)
     else:
         certain = given.add_mask is not None or given.protect is not None
         check_method(
@@ -315,10 +316,11 @@ def _fitted_in_tiles(
         on_step = _numbered(task.on_step, number, len(surveyed.fits))
         try:
             result = _of_tile(replace(task, recipe=recipe, on_step=on_step), tile, surveyed, kept)
+        except _TileInterrupted as interrupted:
+            steps += interrupted.steps
+            status = "interrupted"
+            break
         except KeyboardInterrupt:  # between two fits, where detectors may take seconds
-            result = 0
-        if isinstance(result, int):
-            steps += result
             status = "interrupted"
             break
         steps += result.steps
@@ -365,8 +367,16 @@ def _fitted_in_tiles(
     )
 
 
-def _of_tile(task: _Task, tile: Tile, surveyed: Survey, kept: KeptTiles) -> TileResult | int:
-    """Fit a tile, or take what was kept of it. Interrupted: the number of steps that were made."""
+class _TileInterrupted(Exception):
+    """Ctrl-C ended the fit of a tile after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(steps)
+        self.steps = steps
+
+
+def _of_tile(task: _Task, tile: Tile, surveyed: Survey, kept: KeptTiles) -> TileResult:
+    """Fit a tile, or take what was kept of it."""
     part = task.given.part(tile.window)
     seen = _seen(surveyed, tile)
     seed = tile.seed(task.seed)
@@ -378,7 +388,7 @@ def _of_tile(task: _Task, tile: Tile, surveyed: Survey, kept: KeptTiles) -> Tile
         task, part, seed=seed, seen=seen, record=lambda step: None, on_step=task.on_step
     )
     if status == "interrupted" or last is None:
-        return 0 if last is None else last.number
+        raise _TileInterrupted(0 if last is None else last.number)
     result = TileResult(
         image=last.image,
         corruption=_corruption(last, part),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from robustdip.corruption.mixture import Mixture
     from robustdip.recipes import Recipe
 
-__all__ = ["DAMAGE", "LARGEST_SIZE", "Told", "check_damage"]
+__all__ = ["BESIDE_MASK", "DAMAGE", "LARGEST_SIZE", "Told", "check_damage"]
 
 DAMAGE = {
     "auto": "whatever is certain enough",
@@ -31,7 +31,10 @@ DAMAGE = {
 """What can be told of the damage, in a few words each."""
 
 LARGEST_SIZE = 200
-"""Of what is looked for, in pixels: time and memory of the search grow with its square."""
+"""Largest `max_size`, in pixels: time and memory of the search grow with its square."""
+
+BESIDE_MASK = "a mask says where the damage is; give it without damage, strength, only and max-size"
+"""What is said of a mask beside something that is told."""
 
 # Log odds for a strength of 1.
 _STRONGEST = 4.0
@@ -107,6 +110,11 @@ class Told:
     def anything(self) -> bool:
         """Whether it says anything at all."""
         return self != Told()
+
+    def check_mask(self, given: bool) -> None:
+        """Raise ValueError if something is told although a mask is given, which says all."""
+        if given and self.anything:
+            raise ValueError(BESIDE_MASK)
 
     def applied(self, recipe: "Recipe") -> "Recipe":
         """Set the detectors of a recipe.

@@ -9,10 +9,13 @@ later steps do not change.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from robustdip.corruption.pages import Pages
 
 __all__ = [
     "CorruptionModel",
@@ -108,13 +111,16 @@ class CorruptionModel(Protocol):
 
 
 class Detector(Protocol):
-    """Finds damage that residuals do not show, before the first step; a frozen dataclass.
+    """Base of detectors that find damage which residuals do not show; frozen dataclasses.
 
-    Notes
-    -----
-    A large picture is examined in parts. A detector that needs the whole picture, such as one of
-    lines from end to end, says so by a class variable ``whole_picture = True``.
+    Attributes
+    ----------
+    whole_picture : bool
+        A large picture is examined in parts, but for detectors that need the whole, such as one of
+        lines from end to end.
     """
+
+    whole_picture: ClassVar[bool] = False
 
     def find(self, y: Tensor, valid: Tensor) -> Tensor:
         """Find elements that are certainly corrupted.
@@ -132,13 +138,18 @@ class Detector(Protocol):
 
 
 class ShapeDetector(Protocol):
-    """Finds what is probably damage by its shape, before the first step; a frozen dataclass.
+    """Base of detectors that find what is probably damage by its shape; frozen dataclasses.
 
-    A detector whose odds ℓ are calibrated says so by a class variable ``hidden = True``. Then the
-    network descends on what it finds with the weight min(1, e^−ℓ) in all steps, not only until the
-    first estimate, so that it does not learn the damage little by little. Detail that is found by
-    mistake is known from its surroundings only.
+    Attributes
+    ----------
+    hidden : bool
+        Whether the odds ℓ are calibrated. Then the network descends on what is found with the
+        weight min(1, e^−ℓ) in all steps, not only until the first estimate, so that it does not
+        learn the damage little by little. Detail that is found by mistake is known from its
+        surroundings only.
     """
+
+    hidden: ClassVar[bool] = False
 
     @property
     def prior(self) -> float:
@@ -173,7 +184,7 @@ class ShapeDetector(Protocol):
 
 
 class CorruptionSettings(Protocol):
-    """The settings of a model of s: a frozen dataclass.
+    """Base of the settings of a model of s; frozen dataclasses.
 
     Attributes
     ----------
@@ -181,17 +192,32 @@ class CorruptionSettings(Protocol):
         The model is defined for the squared loss only.
     one_network_only : bool
         The model needs the output of a single network.
-
-    Notes
-    -----
-    A model that uses `Problem.corrupted` and `Problem.clean` says so by a class variable
-    ``takes_certain = True``; without it such a problem is refused. A model that leaves clean
-    elements as they are, and uses `Problem.found`, says ``keeps_clean = True``: parts of a large
-    picture in which nothing is wrong are then not fitted.
+    takes_certain : bool
+        The model uses `Problem.corrupted` and `Problem.clean`; otherwise such a problem is refused.
+    keeps_clean : bool
+        The model leaves clean elements as they are, and uses `Problem.found`. Parts of a large
+        picture in which nothing is wrong are then not fitted.
     """
 
-    squared_loss_only: ClassVar[bool]
-    one_network_only: ClassVar[bool]
+    squared_loss_only: ClassVar[bool] = False
+    one_network_only: ClassVar[bool] = False
+    takes_certain: ClassVar[bool] = False
+    keeps_clean: ClassVar[bool] = False
+
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """They find elements that are certainly corrupted."""
+        return ()
+
+    @property
+    def shapes(self) -> tuple[ShapeDetector, ...]:
+        """They find what is probably corrupted, by its shape."""
+        return ()
+
+    @property
+    def pages(self) -> "Pages | None":
+        """What tells a page from a photograph; None if the model does not ask."""
+        return None
 
     def start(self, problem: "Problem") -> CorruptionModel:
         """Make the model for one image, before the first step.
@@ -281,7 +307,7 @@ def odds_of_shapes(shapes: Sequence[ShapeDetector], y: Tensor, valid: Tensor) ->
         The largest log odds of those that say something, among all shapes and among those that are
         hidden from the network; 0 where none says anything. None if none does anywhere.
     """
-    asked = [(shape.shape_odds(y, valid), getattr(shape, "hidden", False)) for shape in shapes]
+    asked = [(shape.shape_odds(y, valid), shape.hidden) for shape in shapes]
     every = [odds for odds, _ in asked if odds is not None]
     if not every:
         return None

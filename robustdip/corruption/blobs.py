@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustdip.corruption.base import real_size
+from robustdip.corruption.base import ShapeDetector, real_size
 from robustdip.corruption.pieces import Pieces, distance_to
 
 __all__ = ["Blobs"]
@@ -30,7 +30,7 @@ _SLIMMEST = 3.0  # times as long as wide
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blobs:
+class Blobs(ShapeDetector):
     """Detector of light and dark blobs.
 
     Attributes

@@ -7,17 +7,14 @@ import torch
 from torch import Tensor
 
 from overparam.sparse_corruption import SparseCorruption
-from robustdip.corruption.base import Problem, data_loss
+from robustdip.corruption.base import CorruptionSettings, Problem, data_loss
 
 __all__ = ["Descent", "NoCorruption"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoCorruption:
+class NoCorruption(CorruptionSettings):
     """Settings of s = 0: the plain deep image prior."""
-
-    squared_loss_only: ClassVar[bool] = False
-    one_network_only: ClassVar[bool] = False
 
     def start(self, problem: Problem) -> "_NoCorruption":
         """See `robustdip.corruption.base.CorruptionSettings.start`."""
@@ -25,7 +22,7 @@ class NoCorruption:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Descent:
+class Descent(CorruptionSettings):
     """Settings of s = u∘u − v∘v by gradient descent beside the network.
 
     You et al., NeurIPS 2020 (arXiv 2006.08857), equation 4.

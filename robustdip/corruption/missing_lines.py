@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from robustdip.corruption.base import real_size
+from robustdip.corruption.base import Detector, real_size
 
 __all__ = ["MissingLines"]
 
@@ -25,7 +25,7 @@ _ROWS = 64  # that are sorted at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class MissingLines:
+class MissingLines(Detector):
     """Detector of missing rows and columns.
 
     A *good* line here is one in which no value has more than `min_share`.

@@ -66,6 +66,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustdip.corruption.base import (
+    CorruptionSettings,
     Detector,
     Problem,
     ShapeDetector,
@@ -96,7 +97,7 @@ _PARTS = 16  # of the range of values, in which a histogram is even or not
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class Mixture(CorruptionSettings):
     """Settings of the mixture model.
 
     Attributes
@@ -114,7 +115,8 @@ class Mixture:
     scratches : Scratches or None
         The density along scratches; None leaves it out.
     bias : float
-        Log odds that are added to those of corruption everywhere.
+        Log odds that are added to those of corruption, but where a shape was found. The priors of
+        `shapes` are to have it too.
     only : {"bright", "dark"} or None
         Corrupted elements are only brighter, or only darker, than the image.
     pages : Pages
@@ -148,8 +150,6 @@ class Mixture:
         deviations.
     """
 
-    squared_loss_only: ClassVar[bool] = False
-    one_network_only: ClassVar[bool] = False
     takes_certain: ClassVar[bool] = True
     keeps_clean: ClassVar[bool] = True
 
@@ -441,8 +441,8 @@ class MixtureModel:
         # The gradient of the clean elements is proportional to their fraction; the noise of the
         # gradient of all elements is not. So with few clean elements the network learns noise
         # earlier, in proportion to the square of the fraction.
-        weight = self.weight if self.problem.clean is None else self.weight * self.undecided
-        clean = float(weight.sum() / self.undecided.sum().clamp(min=1))
+        clean = (1 - self.corrupted_probability) * self.undecided
+        clean = float(clean.sum() / self.undecided.sum().clamp(min=1))
         if number < self.onset * min(1.0, 2 * clean) ** 2:
             self.expect_cost(1 - clean)
         else:
@@ -576,8 +576,10 @@ class MixtureModel:
         log_joint[:, -1:] = torch.logaddexp(log_alone, log_run)
         if self.shape_odds is not None:
             # There the odds of the shape take the place of those of π, which is that of pixels
-            # without a shape, and nearly 0 if nothing else is wrong.
+            # without a shape, and nearly 0 if nothing else is wrong. The detectors have the bias
+            # in their priors.
             instead = self.shape_odds + torch.log(self.prior[0]) - torch.log(self.prior[-1])
+            instead = instead - self.settings.bias
             log_joint[:, -1:] += torch.where(self.shape_odds != 0, instead, 0)
         if wrong_side is not None:
             log_joint += _EXCLUDED * torch.einsum("pc,bchw->bphw", patterns, wrong_side.to(log_bad))

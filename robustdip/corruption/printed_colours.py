@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustdip.corruption.base import real_size
+from robustdip.corruption.base import ShapeDetector, real_size
 from robustdip.corruption.compression import LUMA_CHROMA, compression_spread
 from robustdip.corruption.pieces import Pieces, distance_to
 
@@ -44,7 +44,7 @@ _MOST_LETTERS = 3000  # more pieces of one colour are a texture
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrintedColours:
+class PrintedColours(ShapeDetector):
     """Detector of printing in colours that repeat approximately.
 
     Attributes

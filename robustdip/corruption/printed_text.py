@@ -19,13 +19,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustdip.corruption.base import Detector
 from robustdip.corruption.drawings import is_drawn
 
 __all__ = ["PrintedText"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrintedText:
+class PrintedText(Detector):
     """Detector of text in solid colours.
 
     Attributes

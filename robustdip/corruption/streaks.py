@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustdip.corruption.base import real_size
+from robustdip.corruption.base import ShapeDetector, real_size
 
 __all__ = ["Streaks"]
 
@@ -50,7 +50,7 @@ class _Streak(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Streaks:
+class Streaks(ShapeDetector):
     """Detector of streaks.
 
     Attributes

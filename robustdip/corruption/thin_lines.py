@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from robustdip.corruption.base import real_size
+from robustdip.corruption.base import ShapeDetector, real_size
 from robustdip.corruption.pieces import Pieces
 
 __all__ = ["ThinLines"]
@@ -37,7 +37,7 @@ _AROUND = 31  # side in pixels of the window whose mean response is compared
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThinLines:
+class ThinLines(ShapeDetector):
     """Detector of thin lines.
 
     Attributes

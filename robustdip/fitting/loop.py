@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -83,11 +84,17 @@ class Step:
 
         None if the model of s does not give one.
         """
-        return None if self._estimate.uncertainty is None else self._array("uncertainty")
+        return self._array("uncertainty")
 
-    def _array(self, name: str) -> np.ndarray:
+    @overload
+    def _array(self, name: Literal["image", "corruption", "corrupted"]) -> np.ndarray: ...
+    @overload
+    def _array(self, name: Literal["uncertainty"]) -> np.ndarray | None: ...
+    def _array(self, name: str) -> np.ndarray | None:
         with own_modes(self._loss.device), torch.no_grad():
-            padded: Tensor = getattr(self._estimate, name)
+            padded: Tensor | None = getattr(self._estimate, name)
+        if padded is None:
+            return None
         height, width = self._size
         return padded[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 
@@ -163,7 +170,7 @@ def fit(
     if added is not None or kept is not None:
         if known is not None:
             raise ValueError("give mask without add_mask and protect: it decides every element")
-        if not getattr(recipe.corruption_model, "takes_certain", False):
+        if not recipe.corruption_model.takes_certain:
             raise ValueError(f"recipe {recipe.name!r} takes no add_mask and no protect")
     unread = added if known is None else known
     check_floats(image, "image", unread=unread)

@@ -39,7 +39,7 @@ def detect(
     found = np.zeros(values.shape, bool)
     local: list[Detector] = []
     for detector in detectors:
-        if getattr(detector, "whole_picture", False):
+        if detector.whole_picture:
             found |= _found(detector, values)
         else:
             local.append(detector)

@@ -91,7 +91,7 @@ def core_side(given: Given, recipe: Recipe) -> int | None:
     int or None
         See `robustdip.tiling.plan.plan`; None for the usual ones.
     """
-    if not _keeps_clean(recipe):
+    if not recipe.corruption_model.keeps_clean:
         return None
     marked = given.add_mask if given.mask is None else given.mask
     if marked is not None and math.prod(marked.shape[:2]) > ALWAYS_FITTED:
@@ -157,21 +157,21 @@ def survey(
         _require_clean(marked, fits)
         return Survey(recipe, fits, filled=filled)
     recipe = _told_papers(given, recipe)
-    if not _keeps_clean(recipe):
+    if not recipe.corruption_model.keeps_clean:
         return Survey(recipe, tiles)
-    model: Any = recipe.corruption_model
+    model = recipe.corruption_model
     windows = plan(given.values.shape[:2], side=_LOOK)
     filled = None
     if given.add_mask is not None and not every_tile:
         filled = fill(given.values, given.add_mask)
         if filled is not None:
             given = replace(given, values=filled.applied(given.values))
-    found = detect(given.values, windows, getattr(model, "detectors", ()))
+    found = detect(given.values, windows, model.detectors)
     if given.protect is not None:
         found &= ~given.protect
     # A file that has kept exact colours has no approximate ones.
     inexact = [look for look in windows if not found[look.window].any()]
-    shapes = ShapeOdds(given.values, inexact, getattr(model, "shapes", ()))
+    shapes = ShapeOdds(given.values, inexact, model.shapes)
     if every_tile:
         return Survey(recipe, tiles, found, shapes)
     wrong = _of_pixels(found)
@@ -197,14 +197,10 @@ def survey(
     return Survey(recipe, fits, found, shapes, filled)
 
 
-def _keeps_clean(recipe: Recipe) -> bool:
-    return getattr(recipe.corruption_model, "keeps_clean", False)
-
-
 def _told_papers(given: Given, recipe: Recipe) -> Recipe:
     """The recipe, with the papers of the whole picture if its model of s asks for them."""
-    model: Any = recipe.corruption_model
-    if getattr(model, "pages", None) is None:
+    model: Any = recipe.corruption_model  # the protocol does not say that it is a dataclass
+    if model.pages is None:
         return recipe
     pages = replace(model.pages, papers=papers_of(luma_of(given.values)))
     return replace(recipe, corruption_model=replace(model, pages=pages))

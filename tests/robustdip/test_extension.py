@@ -4,14 +4,13 @@ Each toy below uses public names only, and is one class or function and one entr
 """
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from robustdip import Method, corrupt, denoise, fit, register
-from robustdip.corruption.base import data_loss
+from robustdip.corruption.base import CorruptionSettings, data_loss
 from robustdip.kinds import KINDS, Kind
 from robustdip.methods import METHODS, check_method
 from robustdip.recipes import RECIPES
@@ -21,11 +20,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
+class Threshold(CorruptionSettings):
     """A toy model of s: every residual above a fixed size."""
-
-    squared_loss_only: ClassVar[bool] = False
-    one_network_only: ClassVar[bool] = False
 
     size: float = 0.3
 

@@ -1,19 +1,37 @@
 """What a caller says about the damage changes the priors of detectors, and nothing else."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from robustdip import RECIPES, denoise
+from robustdip.corruption.base import ShapeDetector
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.corruption.streaks import Streaks
 from robustdip.told import DAMAGE, Told
-from tests.helpers.images import array, corrupted, model_of, scene, small, tensor
+from tests.helpers.images import array, corrupted, model_of, scene, small, tensor, with_mixture
 
 DEFAULT = RECIPES["default"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(ShapeDetector):
+    """Calibrated odds of a square."""
+
+    prior: float = 1.0
+    only: str | None = None
+    max_width: float = 9.0
+
+    def shape_odds(self, y, valid):
+        odds = torch.zeros_like(y[:, :1])
+        odds[..., 10:18, 10:18] = self.prior
+        return odds
+
+
 RAMP = np.add.outer(np.linspace(0.2, 0.5, 16), np.linspace(0.0, 0.3, 16))
 
 
@@ -46,6 +64,27 @@ def test_strength_side_and_size_reach_the_detectors():
         assert (shape.only, shape.max_width) == ("dark", 4)
 
 
+@pytest.mark.parametrize("strength", [-0.5, 0.25])
+def test_strength_counts_once_in_a_shape_and_outside(strength):
+    """By Bayes' rule, 4 times the strength is added to the log odds of the posterior."""
+    noisy, guess = scene()
+    noisy = (noisy + np.random.default_rng(3).normal(0, 0.02, noisy.shape)).clip(0, 1)
+    with_shape = with_mixture(DEFAULT, shapes=(Square(),), detail=None, scratches=None, onset=0)
+    log_odds = []
+    for told in (Told(), Told(strength=strength)):
+        model = model_of(tensor(noisy), recipe=told.applied(with_shape))
+        # One expectation: π, β and p_c, which follow from it, are still those of the start.
+        model.reestimate(tensor(guess), sweeps=1)
+        posterior = model.posterior[0].double()
+        log_odds.append((posterior[-1] / posterior[0]).log())
+    moved = log_odds[1] - log_odds[0]
+    certain = log_odds[0].abs() < 12  # beyond, float32 has no such posterior
+    for place in (np.s_[10:18, 10:18], np.s_[30:50, 30:50]):
+        here = moved[place][certain[place]]
+        assert len(here) > 20
+        np.testing.assert_allclose(here, 4 * strength, atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("told", "words"),
     [
@@ -76,6 +115,8 @@ def test_methods_that_do_not_judge_are_told_nothing():
         denoise(RAMP, method=RECIPES["dip-l1"], strength=0.5)
     with pytest.raises(ValueError, match="a mask says where the damage is"):
         denoise(RAMP, mask=RAMP > 0.7, damage="text")
+    with pytest.raises(ValueError, match="a mask says where the damage is"):
+        denoise(RAMP, method=DEFAULT, mask=RAMP > 0.7, damage="text")
 
 
 def noisy_scene() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from robustdip.corruption.base import odds_of_shapes
+from robustdip.corruption.base import ShapeDetector, odds_of_shapes
 from tests.helpers.images import RECIPE, corrupted, model_of, problem, scene, tensor, with_mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)
-class TwoSquares:
+class TwoSquares(ShapeDetector):
     """Odds of two squares, whatever the picture."""
 
     prior: float = 8.0
@@ -93,6 +93,18 @@ def test_no_shape_found_is_as_if_nobody_looked():
 
 class Hidden(TwoSquares):
     hidden = True
+
+
+def test_what_shapes_hide_is_no_part_of_what_is_counted_clean():
+    """With little else wrong, nearly nothing is expected to be: not less than nothing."""
+    clean, guess = scene()
+    wide = TwoSquares(prior=3.0)
+    model = model_of(tensor(clean), recipe=with_mixture(RECIPE, shapes=(wide,), onset=10))
+    x = tensor(guess)
+    for number in range(1, 3 * model.refresh + 1):
+        model.step(x, tensor(clean + 0.5 * (guess - clean)), number)
+    assert model.expected_cost is not None
+    assert 0 <= float(model.expected_cost.min()) <= float(model.expected_cost.max()) < 0.01
 
 
 def test_what_is_hidden_stays_so_when_the_network_explains_it():
