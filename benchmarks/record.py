@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -128,27 +128,38 @@ def is_current(line: Line) -> bool:
     if found is None:
         return False
     group = found["group"]
-    up_to = _same_up_to(group, code_hash(group)).get(found["hash"])
-    if up_to is None or up_to == math.inf:
-        return up_to is not None
+    same = _same_code(group, code_hash(group)).get(found["hash"])
+    if same is None or (not same.processed and (line.get("then") or line.get("jpeg"))):
+        return False
+    if same.up_to == math.inf:
+        return True
     settings = line.get("settings")  # in records of labels they are a text
     side = settings.get("side") if isinstance(settings, dict) else line.get("side")
-    return side is not None and side <= up_to
+    return side is not None and side <= same.up_to
+
+
+class _Same(NamedTuple):
+    """Of which pictures the results are known to be the same."""
+
+    up_to: float  # the largest side
+    processed: bool  # also of those that were compressed or changed in size after the damage
+
+    def before(self, change: Line) -> "_Same":
+        """The same, if a change of code came between."""
+        up_to = min(self.up_to, change["up_to"] or math.inf)
+        return _Same(up_to, self.processed and not change.get("differ"))
 
 
 @cache
-def _same_up_to(group: str, present: str) -> dict[str, float]:
-    """The present hash of a group's code, and those before it up to the last change of results.
-
-    Each with the largest side of a picture for which results are known to be the same.
-    """
+def _same_code(group: str, present: str) -> dict[str, _Same]:
+    """The present hash of a group's code, and those before it up to the last change of results."""
     changes = [line for line in SAME.lines() if line["code"]["group"] == group]
-    found: dict[str, float] = {}
-    left = {present: math.inf}
+    found: dict[str, _Same] = {}
+    left = {present: _Same(math.inf, processed=True)}
     while left:
         found |= left
         left = {
-            line["before"]: min(left[after], line["up_to"] or math.inf)
+            line["before"]: left[after].before(line)
             for line in changes
             if (after := line["code"]["hash"]) in left and line["before"] not in found
         }

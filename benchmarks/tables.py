@@ -438,12 +438,14 @@ def same_results(lines: list[Line]) -> str:
             line["before"],
             line["code"]["hash"],
             str(len(line["cases"])),
+            ", ".join(name.strip() for name in line.get("differ", ())),
             "any" if line["up_to"] is None else f"{line['up_to']}x{line['up_to']}",
             str(line["commit"]),
         ]
         for line in lines
     ]
-    return table(["results", "code before", "code after", "cases", "sizes up to", "commit"], rows)
+    head = ["results", "code before", "code after", "cases", "but not", "sizes up to", "commit"]
+    return table(head, rows)
 
 
 def memory(lines: list[Line]) -> str:

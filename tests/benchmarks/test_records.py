@@ -225,7 +225,10 @@ def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
     for before, after, up_to in (("a", "b", 256), ("b", now, 512), ("x", "y", None)):
         made = {"code": {"group": "images", "hash": after}, "before": before, "up_to": up_to}
         record.SAME.append(made)
-    record._same_up_to.cache_clear()
+    # Code before b whose pictures that were compressed after the damage came out otherwise.
+    made = {"code": {"group": "images", "hash": "b"}, "before": "c", "up_to": 256}
+    record.SAME.append({**made, "differ": ["text 0.1 jpeg:85"]})
+    record._same_code.cache_clear()
 
     def current(name: str, **settings) -> bool:
         return record.is_current({"code": {"group": "images", "hash": name}, **settings})
@@ -236,6 +239,10 @@ def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
     assert not current("a", side=257)
     assert not current("b", side=513)
     assert not current("b")  # of any size
+    assert current("b", side=64, then="jpeg:85")
+    assert not current("c", side=64, then="jpeg:85")
+    assert not current("c", side=64, jpeg=85)
+    assert current("c", side=64, then="", jpeg=0)
     assert not current("b", settings="epochs=3")
     assert current(now, settings="epochs=3")
     assert not current("x", side=1)
@@ -245,7 +252,7 @@ def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
     log.append({"side": 64, "code": {"group": "images", "hash": "a"}})
     assert log.has({"side": 64, "code": {"group": "images", "hash": now}})
     assert not log.has({"side": 64, "code": {"group": "images", "hash": "x"}})
-    record._same_up_to.cache_clear()
+    record._same_code.cache_clear()
 
 
 # Circumstances.

@@ -56,3 +56,16 @@ def test_equal_code_needs_no_record(before, monkeypatch):
         same_results.main()
     assert stopped.value.code == 0
     assert same_results.SAME.lines() == []
+
+
+def test_what_differs_after_a_compression_alone_is_recorded_as_such(before, monkeypatch):
+    name = min(same_results.PROCESSED)
+    (_, nothing), (_, steps) = same_results.CASES["named-damage"]()
+    cases = {"images": lambda: iter([("a", nothing), (name, steps)])}
+    monkeypatch.setattr(same_results, "CASES", cases)
+    monkeypatch.setattr("sys.argv", ["same_results", str(before), "--groups", "images"])
+    with pytest.raises(SystemExit) as stopped:
+        same_results.main()
+    assert stopped.value.code == 1
+    (line,) = same_results.SAME.lines()
+    assert (line["cases"], line["differ"]) == (["a"], [name])
