@@ -23,6 +23,7 @@ _FIT = (
     *_SHARED,
     "robustdip/recipes.py",
     "robustdip/recovery.py",
+    "robustdip/inputs.py",
     "robustdip/fitting/**/*.py",
     "robustdip/corruption/**/*.py",
 )

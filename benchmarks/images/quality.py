@@ -61,6 +61,8 @@ INTERPOLATED: dict[str, Literal["linear", "biharmonic"]] = {
     "known-mask-biharmonic": "biharmonic",
 }
 ORACLE = "oracle-mask"
+SMALLEST_IN_TILES = 384
+"""Side from which on dense damage is fitted in tiles, so that their code decides the result too."""
 TOLD = (*INTERPOLATED, ORACLE)
 ORDER = (*RECIPES, *METHODS, *TOLD)
 
@@ -150,7 +152,8 @@ def measure_all(
     failed = 0
     for path, case in cases(args):
         recipe = recipe_of(case["method"], args.steps)
-        group = "classical" if recipe is None else "images"
+        fitted = "images" if args.side < SMALLEST_IN_TILES else "large"
+        group = "classical" if recipe is None else fitted
         decided = {"steps": None} if recipe is None else {"recipe": plain(recipe)}
         decided = {**decided, "code": code(group)}
         if log.has(case | decided):
