@@ -1,12 +1,34 @@
 """Which device to compute on, and in which precision."""
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-__all__ = ["fastest_precision", "pick_device"]
+__all__ = ["autocast", "fastest_precision", "pick_device"]
 
 _NAMES = "auto, cpu, cuda, cuda:N or mps"
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Make a context in which networks compute in a precision.
+
+    The cache of converted weights is off: it lives as long as the outermost context, which may be
+    the caller's, and would hold the weights of an earlier step.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+        float32 leaves everything as it is.
+
+    Returns
+    -------
+    context manager
+    """
+    if dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype, cache_enabled=False)
 
 
 def fastest_precision(device: torch.device) -> torch.dtype:

@@ -9,8 +9,8 @@ Gradient descent on (u, v) turns a gradient g = ∂L/∂s into the multiplicativ
 From a tiny start u = v = γ, an element whose gradient is steadily −r grows like γ²·exp(4ηrt). For
 about log(1/γ) / (2ηr) steps s stays near 0; then it quickly reaches the value that explains the
 residual. Elements with small residuals stay near γ². So a run of T steps has a soft threshold near
-log(1/γ) / (2ηT), and the ratio of this rate to the network's is the only parameter (You, Zhu, Qu
-and Ma, NeurIPS 2020, arXiv 2006.08857, section 2).
+log(1/γ) / (2ηT). Of its two parameters the ratio of this rate to the network's is the one that
+matters: γ enters by its logarithm (You, Zhu, Qu and Ma, NeurIPS 2020, arXiv 2006.08857, section 2).
 
 Rates here are *per element*: they multiply ∂L/∂s of a loss that is *summed* over elements, so an
 image of any size follows the same trajectory. A mean over N elements, as in the published script,
@@ -42,7 +42,8 @@ class SparseCorruption(nn.Module):
     init : float
         γ > 0, the size of u and v at the start; the default is the paper's. With a `generator`, u
         and v are drawn from N(0, γ²), as in the paper's experiments; without one both are exactly
-        γ, as its theory assumes. The difference shifts log|u| and log|v| by a few units at most.
+        γ, as its theory assumes. The draw shifts log|u| and log|v| by −0.6 on average, and the
+        smallest of N by about −log N: single elements grow much later.
     generator : torch.Generator, optional
         Source of the random start.
     device, dtype
@@ -74,7 +75,8 @@ class SparseCorruption(nn.Module):
             if generator is None:
                 return nn.Parameter(torch.full(tuple(shape), init, device=device, dtype=dtype))
             # Drawn on the generator's device, then moved: a seed gives the same s on all devices.
-            draw = torch.randn(*shape, generator=generator, device=generator.device, dtype=dtype)
+            size = tuple(shape)
+            draw = torch.randn(size, generator=generator, device=generator.device, dtype=dtype)
             return nn.Parameter(draw.mul_(init).to(device))
 
         self.u, self.v = start(), start()
@@ -173,7 +175,7 @@ def activation_steps(residual: float, *, lr: float, init: float = 1e-5) -> float
     ValueError
         If the residual is 0, a rate is not positive, or a number is not finite.
     """
-    r = abs(residual)
+    r = abs(check_real("residual", residual))
     for name, value in {"size of the residual": r, "lr": lr, "init": init}.items():
         check_real(name, value, above=0)
     return max(0.0, math.log(math.sqrt(r / 2) / init) / math.log1p(2 * lr * r))

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from overparam.devices import autocast
 from overparam.modes import own_modes
 from robustdip.corruption.base import CorruptionModel, Estimate, Problem
 from robustdip.corruption.channels import BLOCK
 from robustdip.fitting.early_stopping import EarlyStopping
 from robustdip.fitting.network import FixedInput, SkipUNet
-from robustdip.fitting.optimizers import Rates, autocast, optimizers_for, precision
+from robustdip.fitting.optimizers import Rates, optimizers_for, precision
 from robustdip.inputs import check_certain, check_floats, check_mask, fill_unread, require_array
 from robustdip.recipes import Recipe
 

@@ -1,7 +1,6 @@
 """Optimizers of the network, their learning rates over the steps, and the precision of a step."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
@@ -14,7 +13,7 @@ from overparam.checks import check_count, check_real
 from overparam.devices import fastest_precision
 from overparam.muon import ConvolutionMuon
 
-__all__ = ["ConstantRate", "DecayingRate", "Rates", "autocast", "optimizers_for", "precision"]
+__all__ = ["ConstantRate", "DecayingRate", "Rates", "optimizers_for", "precision"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,23 +158,3 @@ def precision(device: torch.device, *, published: bool) -> torch.dtype:
     torch.dtype
     """
     return torch.float32 if published else fastest_precision(device)
-
-
-def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager:
-    """Make a context in which the network computes in `dtype`.
-
-    The cache of converted weights is off: inside a caller's own autocast it would still be in use
-    after a step has changed the weights.
-
-    Parameters
-    ----------
-    device : torch.device
-    dtype : torch.dtype
-
-    Returns
-    -------
-    context manager
-    """
-    if dtype == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, dtype, cache_enabled=False)

@@ -14,7 +14,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from overparam.checks import LARGEST_SEED, check_count, check_type
-from overparam.devices import fastest_precision, pick_device
+from overparam.devices import autocast, fastest_precision, pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError, is_out_of_memory
 from overparam.modes import own_modes, seeded
 from sop_classify.data.image_data import ImageData, channel_statistics
@@ -649,11 +649,7 @@ class TrainingLoop:
 
     def autocast(self) -> AbstractContextManager:
         """The context in which networks compute in `precision`."""
-        if self.precision == torch.float32:
-            return nullcontext()
-        # Without the cache of converted weights: it lives as long as the outermost context, which
-        # may be the caller's, and would hold the weights of an earlier step.
-        return torch.autocast(self.device.type, self.precision, cache_enabled=False)
+        return autocast(self.device, self.precision)
 
     @contextmanager
     def _dropout(self) -> Generator[None, None, None]:

@@ -169,3 +169,14 @@ def test_state_dict_round_trip():
 def test_bad_arguments_say_so(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_one_number_may_have_a_random_start():
+    s = SparseCorruption((), generator=torch.Generator().manual_seed(0))
+    assert s().shape == ()
+    assert s.u.item() != s.v.item()
+
+
+def test_a_residual_that_is_no_number_is_named():
+    with pytest.raises(TypeError, match="residual is 'x'"):
+        activation_steps("x", lr=0.1)
