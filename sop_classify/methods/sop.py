@@ -17,9 +17,9 @@ other label with the same probability (Bayes):
     r_c ∝ p_c for c ≠ y,     r_y ∝ (C − 1) p_y,     Σ_c r_c = 1.
 
 A label that is nearly as probable as the network's own choice is hardly doubted: where r_y is near
-1, V stays small. s ends at y − r, the part of the label that the prediction does not support. That
-spares right labels that are hard to learn; in a long training on few examples it gives way as wrong
-ones are memorised.
+1, V stays small. V ends at r, the part of the label that the prediction does not support; U ends
+above 1 − r_y, because the cross entropy raises it too. That spares right labels that are hard to
+learn; in a long training on few examples it gives way as wrong ones are memorised.
 
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
@@ -65,6 +65,8 @@ __all__ = [
 
 FORMS: tuple[SOPForm, ...] = get_args(SOPForm)
 
+# Above it a step overflows float32.
+_LARGEST = 1e30
 # ε of the released code: a label of lower probability than this gets no gradient from L_CE.
 _EPSILON = 1e-4
 
@@ -133,11 +135,10 @@ class SOPLoss(Loss):
         super().__init__()
         num_examples = check_count("num_examples", num_examples, least=1)
         num_classes = check_count("num_classes", num_classes, least=2)
-        # Above 1e30 a step overflows float32.
-        self.alpha_u = check_real("alpha_u", alpha_u, least=0, most=1e30)
-        self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=1e30)
-        self.balance = check_real("balance", balance, least=0, most=1e30)
-        self.consistency = check_real("consistency", consistency, least=0, most=1e30)
+        self.alpha_u = check_real("alpha_u", alpha_u, least=0, most=_LARGEST)
+        self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=_LARGEST)
+        self.balance = check_real("balance", balance, least=0, most=_LARGEST)
+        self.consistency = check_real("consistency", consistency, least=0, most=_LARGEST)
         self.form = check_choice("form", form, FORMS)
         init = check_real("init", init, above=0, below=1)
         if generator is not None:
@@ -309,6 +310,9 @@ class SOPLoss(Loss):
         ∂balance/∂U = (Σ_c m_c q_c/q̄_c − m_y/q̄_y) / (B C Z), m the entries that no clamp holds.
         """
         size = len(index) if batch is None else batch
+        # A row of logits that are not finite has no gradient, and no part in a mean. A GradScaler
+        # skips such a step of the network, which recovers; a NaN in u or v would stay.
+        finite = raw.isfinite().all(1, keepdim=True)
         total = raw.sum(1, keepdim=True)
         raw_y = (raw * label).sum(1, keepdim=True)
         scaled_y = (scaled * label).sum(1, keepdim=True)
@@ -318,15 +322,15 @@ class SOPLoss(Loss):
             grad_up += 2 * (misfit * label).sum(1, keepdim=True)
             if self.balance:
                 held = (scaled <= _EPSILON) | (raw_y <= _EPSILON)
-                corrected = scaled.clamp(min=_EPSILON)
-                mean = corrected.mean(0) if batch is None else _whole_mean(corrected, batch)
-                weight = torch.where(held, 0, 1 / mean)
+                corrected = torch.where(finite, scaled.clamp(min=_EPSILON), 0)
+                mean, share = (
+                    each.mean(0) if batch is None else _whole_mean(each, batch)
+                    for each in (corrected, finite.to(corrected))
+                )
+                weight = torch.where(held, 0, share / mean)
                 pull = (weight * (scaled - label)).sum(1, keepdim=True)
                 grad_up += self.balance * pull / (scaled.shape[1] * total)
         grad_down = -2 * misfit * (1 - label)
-        # A row of logits that are not finite has no gradient. A GradScaler skips such a step of the
-        # network, which recovers; a NaN in u or v would stay.
-        finite = raw.isfinite().all(1, keepdim=True)
         grad_up, grad_down = (torch.where(finite, grad, 0) for grad in (grad_up, grad_down))
         if self.form == "released":  # a clamp at 1 passes no gradient back
             grad_up = torch.where(u * u > 1, 0, grad_up)
@@ -386,8 +390,8 @@ def even_odds(probability: Tensor, label: Tensor) -> Tensor:
 def class_balance(probability: Tensor) -> Tensor:
     """KL(uniform ‖ mean prediction) up to a constant: −(1/C) Σ_c log mean_i p_ic.
 
-    It prevents that the network ignores some classes under heavy noise. It assumes that all classes
-    have the same number of examples.
+    It prevents the network from ignoring some classes under heavy noise. It assumes that all
+    classes have the same number of examples.
 
     Parameters
     ----------
@@ -468,7 +472,13 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
             f"activation_epochs is {epochs:g}; from init={init:g} it must be at least {least:.2g}"
         )
     batch = check_count("batch_size", batch_size, least=1)
-    return batch / 4 * math.expm1(-math.log(init) / epochs)
+    alpha = batch / 4 * math.expm1(-math.log(init) / epochs)
+    if alpha > _LARGEST:
+        raise ValueError(
+            f"batch_size is {batch} and activation_epochs {epochs:g}, which need a step size of "
+            f"{alpha:.2g}; at most {_LARGEST:g} is possible"
+        )
+    return alpha
 
 
 def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
@@ -479,9 +489,9 @@ def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> f
 def alpha_ratio(num_examples: int) -> float:
     """α_u/α_v of the recipes `cpu` and `fast`: 0.1 √(50,000/N), between 0.1 and 1.
 
-    A slow u spares labels that are right but hard to learn. A fast u prevents that a long training
-    on few examples memorises more labels: the fewer there are, the sooner a network has learned a
-    wrong one by heart. The values for 50,000 and 5,000 examples are measured on CIFAR-10, with 20
+    A slow u spares labels that are right but hard to learn. A fast u prevents a long training on
+    few examples from memorising more labels: the fewer there are, the sooner a network has learned
+    a wrong one by heart. The values for 50,000 and 5,000 examples are measured on CIFAR-10, with 20
     and 40 % wrong labels (docs/benchmarks.md); the root joins them.
 
     Parameters

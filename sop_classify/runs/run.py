@@ -34,7 +34,6 @@ from numpy.typing import ArrayLike, NDArray
 
 import overparam
 from overparam.checks import LARGEST_SEED, check_choice, check_count, check_type
-from overparam.errors import DivergedError
 from overparam.files import (
     FileError,
     MovedError,
@@ -412,7 +411,6 @@ class Run:
         try:
             self._write(status="running", results={})
             for epoch in self._evaluator.epochs(self.training, on_batch=on_batch):
-                self._require_finite()
                 self.history.append(epoch)
                 # Before the checkpoint: what is killed between the two repeats the epoch.
                 if self.job.select == "holdout" and best_epoch(self.history) == epoch.epoch:
@@ -442,15 +440,6 @@ class Run:
             raise
         finally:
             self._lock.release()
-
-    def _require_finite(self) -> None:
-        """Raise DivergedError if a weight is not finite: the last step may have done it, unseen."""
-        weights = self.training.network.state_dict().values()
-        if not all(bool(torch.isfinite(each).all()) for each in weights):
-            raise DivergedError(
-                f"the weights are not finite after epoch {self.training.epoch}; a lower lr than "
-                f"{self.training.recipe.lr} may help"
-            )
 
     def restore(self) -> None:
         """Load the checkpoint of a run that an earlier process completed, to predict with it.

@@ -380,7 +380,8 @@ class TrainingLoop:
         Raises
         ------
         DivergedError
-            If the loss is not finite at the end of an epoch.
+            If the loss is not finite at the end of an epoch, or a weight: the last step may have
+            spoiled it, and its loss is that before the step.
         NotEnoughMemoryError
             If the memory of the device does not suffice.
         """
@@ -407,6 +408,14 @@ class TrainingLoop:
                 raise DivergedError(
                     f"the loss is {loss} in epoch {self.epoch}; a lower lr than {self.recipe.lr} "
                     "may help"
+                )
+            tensors = chain.from_iterable(
+                module.state_dict().values() for module in self.modules().values()
+            )
+            if not all(bool(each.isfinite().all()) for each in tensors):
+                raise DivergedError(
+                    f"the weights are not finite after epoch {self.epoch}; a lower lr than "
+                    f"{self.recipe.lr} may help"
                 )
             yield TrainedEpoch(
                 epoch=self.epoch,
@@ -507,12 +516,13 @@ class TrainingLoop:
         for name, value in own.items():
             if name not in state or state[name].shape != value.shape:
                 raise ValueError(f"the state has no {name!r} of shape {tuple(value.shape)}")
-        load_tensors(state, self.modules(), self._every_optimizer())
+        epoch = int(state["epoch"])
+        load_tensors(state, self.modules(), self._every_optimizer(), trained=epoch > 0)
         self.probability.copy_(state["probability"])
         self.disagreements.copy_(state["disagreements"])
         self.viewer.mirrored.copy_(state["mirrored"])
         self.generator.set_state(state["generator"].cpu())
-        self.epoch = int(state["epoch"])
+        self.epoch = epoch
 
     # --- building blocks -----------------------------------------------------------------------
 
@@ -657,7 +667,9 @@ class TrainingLoop:
 
         Each process draws its own numbers: dropout is the one thing that depends on their number.
         """
-        with seeded((self._seed + self.epoch + (self.processes.rank << 32)) % 2**63, self.device):
+        place = (self.epoch, self.processes.rank)
+        state = np.random.SeedSequence(self._seed, spawn_key=place).generate_state(1, np.uint64)
+        with seeded(int(state[0]) & LARGEST_SEED, self.device):
             yield
 
     def _every_optimizer(self) -> list[torch.optim.Optimizer]:

@@ -39,6 +39,8 @@ def load_tensors(
     state: Mapping[str, Tensor],
     modules: Mapping[str, nn.Module],
     optimizers: Sequence[Optimizer],
+    *,
+    trained: bool,
 ) -> None:
     """Load what `tensors_of` of the same modules and optimizers returned; others are ignored.
 
@@ -47,6 +49,14 @@ def load_tensors(
     state : mapping of str to Tensor
     modules : mapping of str to Module
     optimizers : sequence of Optimizer
+    trained : bool
+        Whether they have made steps.
+
+    Raises
+    ------
+    ValueError
+        If an optimizer that remembers its steps has nothing to remember, or a tensor of it belongs
+        to a weight of another size.
     """
     for prefix, module in modules.items():
         module.load_state_dict(_with_prefix(f"{prefix}.", state))
@@ -55,6 +65,17 @@ def load_tensors(
         for name, value in _with_prefix(f"optimizer.{i}.", state).items():
             j, _, key = name.partition(".")
             saved.setdefault(int(j), {})[key] = value
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        remembers = any(optimizer.defaults.get(name) for name in ("momentum", "betas"))
+        if trained and remembers and not saved:
+            raise ValueError(f"the state has nothing of optimizer {i}")
+        for j, values in saved.items():
+            for name, value in values.items():
+                if value.numel() not in (1, weights[j].numel()):
+                    raise ValueError(
+                        f"the state has 'optimizer.{i}.{j}.{name}' of shape {tuple(value.shape)}, "
+                        f"for a weight of {tuple(weights[j].shape)}"
+                    )
         optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
 
 

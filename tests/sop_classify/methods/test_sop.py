@@ -380,6 +380,11 @@ def test_alpha_for_sets_the_epoch_of_activation(epochs, batch, form):
         assert down[epochs // 2 - 1] <= 1.001e-8  # contradicted half as long: invisible
 
 
+def test_alpha_for_refuses_what_the_loss_would():
+    with pytest.raises(ValueError, match=r"need a step size of .*e\+30; at most 1e\+30"):
+        alpha_for(0.3071, batch_size=100_000)
+
+
 def test_alpha_for_by_hand():
     assert activation_epochs(alpha_for(20, batch_size=128), batch_size=128) == pytest.approx(20)
     assert alpha_for(20, batch_size=128) == pytest.approx(32 * (1e8**0.05 - 1), rel=1e-12)

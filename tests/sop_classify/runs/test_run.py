@@ -693,15 +693,15 @@ if __name__ == "__main__":
 def test_weights_that_the_last_step_of_an_epoch_spoiled_are_not_kept(tmp_path, monkeypatch):
     """Its loss is that before the step, so it does not tell."""
     run = Run(job(), tmp_path / "run")
-    epochs = run.training.epochs
+    train_once = run.training.train_once
 
-    def spoiled(**options):
-        for epoch in epochs(**options):
-            if epoch.epoch == 2:
-                next(run.training.network.parameters()).data.fill_(torch.nan)
-            yield epoch
+    def spoiled(on_batch):
+        trained = train_once(on_batch)
+        if run.training.epoch == 1:  # which are done
+            next(run.training.network.parameters()).data.fill_(torch.nan)
+        return trained
 
-    monkeypatch.setattr(run.training, "epochs", spoiled)
+    monkeypatch.setattr(run.training, "train_once", spoiled)
     run.start()
     kept = run.epochs()
     assert next(kept).epoch == 1

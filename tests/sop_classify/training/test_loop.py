@@ -146,6 +146,14 @@ def test_a_state_of_another_training_is_refused():
         training.load_state_dict({k: v for k, v in state.items() if k != "loss.u"})
     with pytest.raises(ValueError, match=r"no 'probability' of shape \(96, 3\)"):
         training.load_state_dict(state | {"probability": torch.zeros(95, 3)})
+    next(training.epochs())
+    state = training.state_dict()
+    forgotten = {k: v for k, v in state.items() if not k.startswith("optimizer.1.")}
+    with pytest.raises(ValueError, match=r"the state has nothing of optimizer 1"):
+        training.load_state_dict(forgotten)
+    key = next(k for k, v in state.items() if k.startswith("optimizer.0.") and v.numel() > 3)
+    with pytest.raises(ValueError, match=r"'optimizer\.0\..*' of shape \(3,\), for a weight of"):
+        training.load_state_dict(state | {key: torch.zeros(3)})
 
 
 @pytest.mark.parametrize("colour", ["grey", "two channels"])
@@ -235,6 +243,28 @@ def test_divergence_is_an_error_that_names_the_rate():
     with pytest.raises(DivergedError, match=r"epoch 1; a lower lr than 1e\+30"):
         list(training.epochs())
     assert sop_classify.DivergedError is DivergedError
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("ce", "network"), ("ce", "ema"), ("coteaching+", "network2"), ("elr+", "teacher2")],
+)
+def test_a_weight_that_the_last_step_spoiled_is_an_error(monkeypatch, method, name):
+    """Its loss is that before the step, so it does not tell."""
+    data = small_data()
+    settings = {"ce": ("ema=0.9",), "coteaching+": ("noise_rate=0.2",)}.get(method, ())
+    recipe = small_recipe(method, "epochs=1", *settings)
+    training = training_for(data, noisy(data.train_labels, 20), recipe, device="cpu")
+    train_once = training.train_once
+
+    def spoiled(on_batch):
+        trained = train_once(on_batch)
+        next(training.modules()[name].parameters()).data.fill_(torch.nan)
+        return trained
+
+    monkeypatch.setattr(training, "train_once", spoiled)
+    with pytest.raises(DivergedError, match="weights are not finite after epoch 1; a lower lr"):
+        list(training.epochs())
 
 
 @pytest.mark.parametrize(
@@ -444,10 +474,14 @@ def test_all_that_a_balanced_training_predicts_has_the_shares(method):
 class Random(nn.Module):
     """A network with dropout, which draws from torch's global generator."""
 
-    def __init__(self):
+    def __init__(self, dropout=0.5):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(8, 3)
+            nn.Conv2d(3, 8, 3),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(8, 3),
         )
 
     def forward(self, x):
@@ -475,6 +509,27 @@ def test_dropout_depends_on_the_seed_and_leaves_the_callers_numbers_alone():
         return found
 
     assert losses(0, noise=1) == losses(0, noise=2)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_each_seed_drops_other_features_in_each_epoch(dropout):
+    """In batches of all examples without views, so that nothing else depends on the seed."""
+    data = small_data()
+    settings = ("optimizer=sgd", "lr=1e-6", "batch_size=96", "pad=0", "cutout=0")
+    settings += ("flip=none", "flips=false")
+    recipe = small_recipe("ce", *settings)
+    torch.manual_seed(5)
+    network = Random(dropout)
+
+    def losses(seed):
+        training = training_for(
+            data, data.train_labels, recipe, network=copy.deepcopy(network), seed=seed, device="cpu"
+        )
+        return [epoch.loss for epoch in training.epochs()]
+
+    found = [*losses(0), *losses(1)]  # seed + epoch is 1 in two of them
+    apart = [abs(a - b) > 1e-4 for i, a in enumerate(found) for b in found[:i]]
+    assert apart == [dropout > 0] * 6
 
 
 def test_large_images_need_no_more_floats_than_small_ones():
