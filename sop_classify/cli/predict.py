@@ -82,7 +82,7 @@ def predict(
             for start in range(0, len(files), _TOGETHER):
                 show(start, len(files))
                 paths, pixels = [], []
-                for path, read in _read(files[start : start + _TOGETHER], model.image_size):
+                for path, read in _read(files[start : start + _TOGETHER], model):
                     if isinstance(read, str):
                         failed += 1
                         typer.echo(f"error: {read}", err=True)
@@ -136,7 +136,7 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def _read(
-    files: Sequence[Path], size: tuple[int, int]
+    files: Sequence[Path], model: "Model"
 ) -> "Iterator[tuple[Path, NDArray[np.uint8] | str]]":
     """Every file with its pixels, or with the reason why there are none."""
     from overparam.files import FileError, file_errors
@@ -145,7 +145,7 @@ def _read(
     for file in files:
         try:
             with file_errors("read", file):
-                yield file, decode(file, *size)
+                yield file, decode(file, *model.image_size, bits=model.sample_bits)
         except FileError as error:
             yield file, str(error)
 

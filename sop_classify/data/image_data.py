@@ -47,6 +47,10 @@ class ImageData:
     train_files : tuple of str
         N paths of the training images below the folder that they were read from; empty for data
         from elsewhere.
+    sample_bits : int or None
+        Bits in use of the files of 16 bits that the images were read from
+        (`sop_classify.data.pixels.bits_in_use`), so that others can be read alike; None if there
+        were none.
 
     Raises
     ------
@@ -64,6 +68,7 @@ class ImageData:
     name: str
     label_sets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     train_files: tuple[str, ...] = ()
+    sample_bits: int | None = None
 
     def __post_init__(self) -> None:
         names = tuple(check_type("a class name", name, str) for name in self.class_names)

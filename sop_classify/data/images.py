@@ -66,6 +66,8 @@ class LabelledImages:
         The fraction of the training images that was made "val"; None if the data had a "val".
     cache : Path or None
         Where the pixels are kept.
+    sample_bits : int or None
+        See `sop_classify.data.image_data.ImageData`.
     """
 
     name: str
@@ -79,6 +81,7 @@ class LabelledImages:
     lost: tuple[str, ...] = ()
     holdout: float | None = None
     cache: Path | None = None
+    sample_bits: int | None = None
 
     def index(self, *splits: str) -> NDArray[np.int64]:
         """Positions of the images of these splits, increasing."""
@@ -101,6 +104,7 @@ class LabelledImages:
             self.class_names,
             self.name,
             train_files=tuple(self.paths[i] for i in train),
+            sample_bits=self.sample_bits,
         )
 
 
@@ -242,6 +246,7 @@ def read_files(
         skipped=tuple(skipped),
         lost=tuple(natural_order([label for label in unread if label not in names])),
         cache=pixels.path,
+        sample_bits=pixels.bits,
     )
 
 

@@ -137,6 +137,7 @@ def _of_files(path: Path, image_size: int | None) -> ImageData:
         read.class_names,
         read.name,
         train_files=tuple(read.paths[at] for at in train),
+        sample_bits=read.sample_bits,
     )
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "LARGEST",
     "SMALLEST",
     "Pixels",
+    "bits_in_use",
     "cache_folder",
     "common_side",
     "decode",
@@ -44,11 +45,17 @@ SMALLEST, LARGEST = 16, 224
 _USUAL, _LARGEST_KEPT = 32, 64
 _LOOKED_AT = 100  # files, to see whether all have one size
 _IN_MEMORY = 2**30  # bytes that may be copied in memory
-_VERSION = 3  # of what `decode` does
-_PIXELS, _UNREADABLE = "pixels", "unreadable.json"
+_VERSION = 4  # of what `decode` does
+# Of 16-bit samples, so many may be larger than the bits in use hold: a hot pixel in a thousand.
+_STRAY = 0.001
+_PIXELS, _FACTS = "pixels", "facts.json"
 # Pillow's modes of 16 bits; those of 8 bits or less.
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _EIGHT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")
+
+
+Bits = int | Callable[[], int | None] | None
+"""Bits in use of 16: their number, who knows it, or None for those of each image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +71,14 @@ class Pixels:
         Position of each file that could not be read, and why.
     path : Path
         The file in the cache.
+    bits : int or None
+        In use in files of 16 bits, see `bits_in_use`; None if there are none.
     """
 
     images: NDArray[np.uint8]
     unreadable: Mapping[int, str]
     path: Path
+    bits: int | None = None
 
 
 def cache_folder() -> Path:
@@ -105,7 +115,9 @@ def common_side(files: Sequence[Path]) -> int:
     return max(width, SMALLEST) if width == height <= _LARGEST_KEPT else _USUAL
 
 
-def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint8]:
+def decode(
+    file: Path, height: int, width: int | None = None, *, bits: Bits = None
+) -> NDArray[np.uint8]:
     """Read an image as `upright` does, the short side resized, the rest cut off.
 
     Parameters
@@ -113,6 +125,8 @@ def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint
     file : Path
     height, width : int
         In pixels; by default a square.
+    bits : int or callable, optional
+        See `upright`.
 
     Returns
     -------
@@ -124,17 +138,25 @@ def decode(file: Path, height: int, width: int | None = None) -> NDArray[np.uint
         If it is no image, damaged, or has other samples than 8 or 16 bits.
     """
     width = height if width is None else width
-    picture = upright(file, max(height, width))
+    picture = upright(file, max(height, width), bits=bits)
     fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted)
 
 
-def upright(file: Path, side: int) -> Image.Image:
+def upright(file: Path, side: int, *, bits: Bits = None) -> Image.Image:
     """Read an image as RGB: upright by its EXIF tag; a large JPEG reduced, not below twice `side`.
 
-    Transparent parts become white. Of 16 bits the upper eight are kept; where all samples fit 12
-    bits, as those of a sensor do, the upper eight of these. Of an animation the first frame is
-    read.
+    Transparent parts become white. Of an animation the first frame is read.
+
+    Parameters
+    ----------
+    file : Path
+    side : int
+        In pixels.
+    bits : int or callable, optional
+        Bits in use of samples of 16 bits, of which the upper eight are kept, or a function that
+        tells it, which is called for such a file only. By default those of this image; but images
+        that are compared must not differ in scale.
 
     Raises
     ------
@@ -146,11 +168,11 @@ def upright(file: Path, side: int) -> Image.Image:
         # the filter.
         image.draft(None, (2 * side, 2 * side))
         picture: Image.Image = ImageOps.exif_transpose(image)
-        if picture.mode in _SIXTEEN or picture.mode == "I":
-            values = np.asarray(picture)
-            if values.min() < 0 or values.max() > 65535:
-                raise FileError("its samples have more than 16 bits; save it with 8 or 16")
-            picture = Image.fromarray((values >> _unused(int(values.max()))).astype(np.uint8))
+        if _is_deep(picture):
+            values = _samples(picture)
+            told = bits() if callable(bits) else bits
+            unused = (_bits_of(values) if told is None else told) - 8
+            picture = Image.fromarray((values >> unused).clip(max=255).astype(np.uint8))
         elif picture.mode not in _EIGHT:
             raise FileError(f"its pixels are {picture.mode}; save it with 8 or 16 bits a sample")
         if picture.has_transparency_data:
@@ -159,11 +181,58 @@ def upright(file: Path, side: int) -> Image.Image:
         return picture.convert("RGB")
 
 
-def _unused(largest: int) -> int:
-    """The lower bits of samples that are left out, so that eight remain."""
-    # With 14 used bits 64 levels remain, which is enough: a network sees normalised values. Images
-    # of one folder must not differ in scale, so a dark image of 16 bits should not count as fewer.
-    return next(bits - 8 for bits in (8, 12, 16) if largest < 2**bits)
+def bits_in_use(files: Sequence[Path]) -> int | None:
+    """Bits that the samples of files of 16 bits take up: 8 to 16, the same for all of them.
+
+    A sensor has 10 to 14, which 16 store. One sample in a thousand of an image may be larger.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Those that cannot be read, and those of 8 bits, do not count.
+
+    Returns
+    -------
+    int or None
+        None if no file has 16 bits.
+    """
+    found = None
+    for file in files:
+        with suppress(FileError), open_image(file) as image:
+            if _is_deep(image):
+                found = max(found or 0, _bits_of(_samples(image)))
+    return found
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in _SIXTEEN or image.mode == "I"
+
+
+def _samples(image: Image.Image) -> NDArray[Any]:
+    values = np.asarray(image)
+    if values.min() < 0:
+        raise FileError("it has samples below 0; save it with values from 0 to 65535")
+    if values.max() > 65535:
+        raise FileError("its samples have more than 16 bits; save it with 8 or 16")
+    return values
+
+
+def _bits_of(values: NDArray[Any]) -> int:
+    last = values.size - 1 - int(_STRAY * values.size)
+    return max(8, int(np.partition(values, last, axis=None)[last]).bit_length())
+
+
+class _SharedBits:
+    """`bits_in_use` of files, looked for when the first of 16 bits is read."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.found: int | None = None
+        self._files = files
+
+    def __call__(self) -> int | None:
+        if self.found is None:
+            self.found = bits_in_use(self._files)
+        return self.found
 
 
 def read_pixels(
@@ -277,15 +346,16 @@ def _open(folder: Path, side: int) -> Pixels | None:
     """What the cache holds, unless it is missing or damaged."""
     path = folder / _PIXELS
     try:
-        files, pairs = json.loads((folder / _UNREADABLE).read_text())
+        files, pairs, bits = json.loads((folder / _FACTS).read_text())
+        bits = None if bits is None else int(bits)
         unreadable = {int(at): str(reason) for at, reason in pairs}
         shape = (files - len(unreadable), side, side, 3)
         if path.stat().st_size != math.prod(shape):
             return None
         if not shape[0]:  # an empty file cannot be mapped
-            return Pixels(np.empty(shape, np.uint8), unreadable, path)
+            return Pixels(np.empty(shape, np.uint8), unreadable, path, bits)
         # "c": a tensor can share the memory, and the file stays as it is.
-        return Pixels(np.memmap(path, np.uint8, "c", shape=shape), unreadable, path)
+        return Pixels(np.memmap(path, np.uint8, "c", shape=shape), unreadable, path, bits)
     except (OSError, ValueError, TypeError):
         return None
 
@@ -303,12 +373,14 @@ def _fill(
             "choose a smaller size, or another XDG_CACHE_HOME"
         )
     unreadable: dict[int, str] = {}
+    bits = _SharedBits(files)
     with (folder / _PIXELS).open("xb") as stream:
         for at, file in enumerate(files):
             if on_image is not None:
                 on_image(at, len(files))
             try:
-                stream.write(decode(file, side).tobytes())
+                stream.write(decode(file, side, bits=bits).tobytes())
             except FileError as error:
                 unreadable[at] = str(error)
-    (folder / _UNREADABLE).write_text(json.dumps([len(files), list(unreadable.items())]))
+    facts = [len(files), list(unreadable.items()), bits.found]
+    (folder / _FACTS).write_text(json.dumps(facts))

@@ -207,7 +207,7 @@ def _review(path: Path, findings: Findings) -> None:
         if data.files:
             try:
                 # The whole picture: the network may have seen a small square of it.
-                return np.asarray(upright(data.files[at], _SHOWN))
+                return np.asarray(upright(data.files[at], _SHOWN, bits=data.sample_bits))
             except FileError:  # moved or changed since it was read
                 pass
         return data.images[at]

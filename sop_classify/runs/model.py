@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from overparam.checks import check_count
 from overparam.devices import pick_device
 from overparam.files import FileError, file_errors, one_line
 from overparam.modes import own_modes
+from sop_classify.data.image_data import ImageData
 from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.networks import build_network
@@ -40,6 +42,8 @@ class Model:
         Of each channel, of values in [0, 1].
     epoch : int
         After which the weights were taken, from 1.
+    sample_bits : int or None
+        Bits in use of the files of 16 bits that it was trained on; None if there were none.
     """
 
     network: nn.Module
@@ -49,6 +53,7 @@ class Model:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     epoch: int
+    sample_bits: int | None = None
 
     def predict(self, images: NDArray[np.uint8], *, device: str = "cpu") -> NDArray[np.float32]:
         """Class probabilities, computed in float32.
@@ -88,26 +93,26 @@ class Model:
         return np.concatenate(found)
 
 
-def model_bytes(
-    training: TrainingLoop, *, class_names: tuple[str, ...], epoch: int | None = None
-) -> bytes:
+def model_bytes(training: TrainingLoop, data: ImageData, *, epoch: int | None = None) -> bytes:
     """The file for the first network of a training, as it is now.
 
     Parameters
     ----------
     training : TrainingLoop
-    class_names : tuple of str
+    data : ImageData
+        What it trains on.
     epoch : int, optional
         After which epoch; by default the training's.
     """
     height, width = training.images.shape[1:3]
     says = {
         "network": training.recipe.network,
-        "class_names": list(class_names),
+        "class_names": list(data.class_names),
         "image_size": [height, width],
         "mean": training.mean.tolist(),
         "std": training.std.tolist(),
         "epoch": training.epoch if epoch is None else epoch,
+        "sample_bits": data.sample_bits,
     }
     return checkpoint_bytes(training.network.state_dict(), {"model": says})
 
@@ -148,9 +153,16 @@ def read_model(folder: Path) -> Model:
                 mean=tuple(map(float, says["mean"])),
                 std=tuple(map(float, says["std"])),
                 epoch=int(says["epoch"]),
+                sample_bits=_bits(says.get("sample_bits")),
             )
         except Exception as error:  # tensors that do not fit make torch raise nearly anything
             raise FileError(f"it does not fit its network ({one_line(error)})") from error
+
+
+def _bits(said: Any) -> int | None:
+    if said is None:  # no such files, or an earlier version
+        return None
+    return check_count("sample_bits", said, least=8, most=16)
 
 
 def _network(says: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:

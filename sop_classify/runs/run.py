@@ -468,7 +468,7 @@ class Run:
         replace_file(folder / _LABELS, buffer.getvalue())
 
     def _write_model(self) -> None:
-        model = model_bytes(self.training, class_names=self.job.data.class_names)
+        model = model_bytes(self.training, self.job.data)
         replace_file(self.folder / MODEL, model)
 
     def _write_state(self, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,21 @@ def test_other_sizes_and_modes_are_resized_as_for_the_training(trained, data, tm
     result = done("predict", trained.folder, *images.values(), "--json")
     sizes = [len(line["classes"]) for line in json.loads(result.stdout)]
     assert sizes == [3, 3, 3]
+
+
+def test_images_of_16_bits_are_scaled_as_for_the_training(data, tmp_path, one_thread):
+    """Alone, this picture would count as one of 12 bits, and be twice as bright."""
+    recipe = with_settings(recipe_for("cpu", "ce"), ["epochs=1", "batch_size=32"])
+    job = Job(replace(data, sample_bits=13), data.train_labels, recipe, device="cpu")
+    started = Run(job, tmp_path / "run")
+    started.start()
+    list(started.epochs())
+    samples = np.random.default_rng(0).integers(0, 4096, (16, 16), dtype=np.uint16)
+    Image.fromarray(samples).save(tmp_path / "x.png")
+    (found,) = json.loads(done("predict", tmp_path / "run", tmp_path / "x.png", "--json").stdout)
+    seen = np.repeat((samples >> 5).astype(np.uint8)[None, ..., None], 3, axis=3)
+    expected = started.training.predict(seen).numpy()[0]
+    assert found["probabilities"][0] == pytest.approx(expected.max(), abs=2e-3)
 
 
 def test_a_bad_file_costs_a_line_and_the_status(trained, pictures, tmp_path):

@@ -14,7 +14,7 @@ from sop_classify.cli.own_images import cache_of
 from sop_classify.data import pixels
 from sop_classify.data.images import hold_out, read_images, split_csv
 from sop_classify.data.listing import list_images
-from sop_classify.data.pixels import decode, read_pixels, rows
+from sop_classify.data.pixels import bits_in_use, decode, read_pixels, rows
 from tests.helpers.command_line import ROOT, measured
 
 
@@ -207,12 +207,16 @@ def test_damaged_tables(tmp_path, text, message):
 
 def test_pixels_of_all_modes(tmp_path):
     file = tmp_path / "x.png"
-    Image.fromarray(np.full((40, 30), 51 * 257, np.uint16)).save(file)
-    assert (decode(file, 16) == 51).all()
+    Image.fromarray(np.full((40, 30), 51 * 257, np.uint16)).save(file)  # 14 bits
+    assert (decode(file, 16, bits=16) == 51).all()
+    assert (decode(file, 16) == 4 * 51).all()
     sensor = np.full((40, 30), 816, np.uint16)  # 12 bits, of which the upper eight are 51
     sensor[:20] = 4080
+    sensor[0, 0] = 65535  # a hot pixel of 1,200 does not count
     Image.fromarray(sensor).save(file)
-    assert set(np.unique(decode(file, 16))) >= {51, 255}
+    assert decode(file, 16)[0].max() == 255
+    for bits, seen in ((None, 51), (12, 51), (13, 25), (16, 3)):
+        assert (decode(file, 16, bits=bits)[15] == seen).all()
     Image.new("L", (16, 16), 7).save(file)
     assert (decode(file, 16) == 7).all()
     Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(file)  # all transparent: white
@@ -348,3 +352,28 @@ def test_rows_are_those_of_the_index(tmp_path, monkeypatch):
             part = rows(mapped, index)
             np.testing.assert_array_equal(part, images[index])
             assert np.shares_memory(part, mapped) == (index[1] - index[0] == 1)
+
+
+def test_images_of_16_bits_have_one_scale_in_a_folder(tmp_path):
+    """A brighter image does not make the others darker; 8 bits are as they are."""
+    for at, value in enumerate((1800, 1800, 4500, 200)):
+        place = tmp_path / "ab"[at % 2] / f"{at}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((16, 16), value, np.uint16)).save(place)
+    Image.new("L", (16, 16), 90).save(tmp_path / "a" / "8.png")
+    data = read_images(tmp_path)
+    assert data.sample_bits == 13
+    seen = {path: int(image[0, 0, 0]) for path, image in zip(data.paths, data.images, strict=True)}
+    assert seen == {"a/0.png": 56, "b/1.png": 56, "a/2.png": 140, "b/3.png": 6, "a/8.png": 90}
+    assert read_images(tmp_path).sample_bits == 13  # from the cache
+    assert bits_in_use([tmp_path / "a" / "8.png", tmp_path / "none.png"]) is None
+    assert bits_in_use([tmp_path / "b" / "3.png"]) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"), [(-1, "samples below 0"), (70_000, "more than 16 bits")]
+)
+def test_samples_that_are_not_of_16_bits(tmp_path, value, reason):
+    Image.fromarray(np.full((16, 16), value, np.int32)).save(tmp_path / "x.tif")
+    with pytest.raises(FileError, match=reason):
+        decode(tmp_path / "x.tif", 16)
