@@ -126,6 +126,7 @@ def _counts(changes: "Plan") -> dict[str, Any]:
         "relabelled": len(changes.relabelled),
         "dropped": len(changes.dropped),
         "already": changes.already,
+        "by_name": changes.by_name,
         "absent": changes.absent,
         "problems": len(changes.problems),
         "unchanged": len(changes.labelled.entries) - len(changes.relabelled) - len(changes.dropped),
@@ -167,12 +168,14 @@ def _print_changes(changes: "Plan") -> None:
 
 def _report(counts: dict[str, Any], out: Path | None) -> str:
     said = f"{counts['relabelled']} labels changed, {counts['dropped']} images left out"
-    if counts["already"]:
-        said += f", {counts['already']} corrections applied before"
-    if counts["absent"]:
-        said += f", {counts['absent']} images to drop or keep are not in the data"
     if counts["in_test"]:
         said += f" ({counts['in_test']} of them in the test set)"
+    if counts["already"]:
+        said += f", {counts['already']} corrections applied before"
+    if counts["by_name"]:
+        said += f" ({counts['by_name']} of them by the name: the image is moved, or gone)"
+    if counts["absent"]:
+        said += f", {counts['absent']} images to drop or keep are not in the data"
     if counts["too_rare"]:
         said += f"; {counts['too_rare']} suggestions not accepted: their class is too rare to judge"
     if out is None:

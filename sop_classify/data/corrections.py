@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -47,7 +47,9 @@ __all__ = [
 ]
 
 _NUMBER = re.compile(r"-\d+(\.[^./]*)?$")  # what `_places` adds to a name
-_SUGGESTED = ("path", "given", "suggested", "is_label_issue")  # columns of label_issues.csv
+# Columns of the label_issues.csv of find-label-errors; those of train, of the same meaning.
+_SUGGESTED = ("path", "given", "suggested", "is_label_issue", "label_quality")
+_OF_TRAIN = ("file", "given_label", "predicted_label", "is_label_issue", "label_score")
 ACTIONS = ("accept", "relabel", "keep", "drop")
 
 
@@ -102,6 +104,9 @@ class Plan:
         Paths of images to leave out.
     already : int
         Decisions that are fulfilled before anything is done.
+    by_name : int
+        Those of them of which only the name tells: the image is not there, and one of its name is
+        in the folder of the corrected class.
     absent : int
         Decisions to drop or to keep an image that is not there: dropped before, or never there.
     problems : tuple of str
@@ -112,6 +117,7 @@ class Plan:
     relabelled: Mapping[str, str]
     dropped: frozenset[str]
     already: int
+    by_name: int
     absent: int
     problems: tuple[str, ...]
 
@@ -127,12 +133,14 @@ class Plan:
 def read_corrections(table: Path, *, worst: int | None = None) -> list[Correction]:
     """Read a table of corrections, or a label_issues.csv, whose suggestions are then accepted.
 
+    That of `train` is taken too, if it names files.
+
     Parameters
     ----------
     table : Path
     worst : int, optional
         Take only so many suggestions of a label_issues.csv: those of the lowest `label_quality`,
-        in whatever order the rows are.
+        (of `train`: `label_score`), in whatever order the rows are.
 
     Raises
     ------
@@ -142,8 +150,13 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
     """
     with file_errors("read", table):
         columns, rows = read_table(table)
-        if set(_SUGGESTED) <= set(columns):
-            return _suggestions(rows, worst=worst)
+        for names in (_SUGGESTED, _OF_TRAIN):
+            if set(names[:4]) <= set(columns):
+                return _suggestions(rows, names, worst=worst)
+        if set(_OF_TRAIN[1:4]) <= set(columns):
+            raise FileError(
+                "it is a label_issues.csv without names of files; make one by find-label-errors"
+            )
         if worst is not None:
             raise FileError("it is no label_issues.csv; only of those the worst can be taken")
         for name in ("path", "given", "corrected", "action"):
@@ -189,29 +202,30 @@ def count_too_rare(table: Path) -> int:
 
 
 def _suggestions(
-    rows: Iterable[tuple[int, Mapping[str, str]]], *, worst: int | None
+    rows: Iterable[tuple[int, Mapping[str, str]]], names: Sequence[str], *, worst: int | None
 ) -> list[Correction]:
+    """Those of a table whose columns of path, given, suggested, doubt and quality have names."""
     found: list[tuple[float, Correction]] = []
     for line, cells in rows:
-        path, given, suggested = (shown(cells.get(name, "")) for name in _SUGGESTED[:3])
+        path, given, suggested = (shown(cells.get(name, "")) for name in names[:3])
         if _true(line, cells, "is_label_issue") and not _true(line, cells, "too_rare"):
             if not path or not suggested:
                 raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
             # A person may have sorted the table by something else.
-            quality = 0.0 if worst is None else _quality(line, cells)
+            quality = 0.0 if worst is None else _quality(line, cells, names[4])
             found.append((quality, Correction(line, path, given, suggested, "accept")))
     return [each for _, each in sorted(found, key=itemgetter(0))][:worst]
 
 
-def _quality(line: int, cells: Mapping[str, str]) -> float:
-    said = cells.get("label_quality", "")
+def _quality(line: int, cells: Mapping[str, str], name: str) -> float:
+    said = cells.get(name, "")
     try:
         quality = float(said)
     except ValueError:
         quality = math.nan
     if math.isnan(quality):
         raise FileError(
-            f"line {line} has the label_quality {said!r}; to take the worst, a number is needed"
+            f"line {line} has the {name} {said!r}; to take the worst, a number is needed"
         )
     return quality
 
@@ -278,7 +292,7 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
     places = by_path.keys() | {_NUMBER.sub(r"\1", path) for path in by_path}
     relabelled: dict[str, str] = {}
     dropped: set[str] = set()
-    problems, already, absent = [], 0, 0
+    problems, already, by_name, absent = [], 0, 0, 0
     decisions = [_as_in_data(each, labelled, by_path.keys()) for each in corrections]
     lines: dict[str, dict[tuple[str, str], int]] = {}  # of each path, the first of each wish
     for each in decisions:
@@ -299,6 +313,7 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
             absent += 1
         elif entry is None and _moved(labelled, each) in places:
             already += 1
+            by_name += 1
         elif entry is None:
             example = next(iter(by_path), "")
             problems.append(f"{where}: it is not in the data, where paths are like {example!r}")
@@ -314,7 +329,7 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
             relabelled[entry.path] = each.corrected
         else:
             dropped.add(entry.path)
-    return Plan(labelled, relabelled, frozenset(dropped), already, absent, tuple(problems))
+    return Plan(labelled, relabelled, frozenset(dropped), already, by_name, absent, tuple(problems))
 
 
 def _as_in_data(correction: Correction, labelled: Labelled, paths: Collection[str]) -> Correction:
@@ -360,6 +375,14 @@ def _moved(labelled: Labelled, correction: Correction) -> str:
 # --- what is written -------------------------------------------------------------------------
 
 
+def _place_of(file: Path, listing: Listing) -> Path:
+    """Where an image is, by its own name: of links that lead to one file, each is an image."""
+    root = listing.place if listing.place.is_dir() else listing.place.parent
+    if file.is_relative_to(root):
+        return root.resolve() / file.relative_to(root)
+    return Path(os.path.abspath(file))
+
+
 def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     """Write a new table path,label,split; paths are those of the old files, from the new table.
 
@@ -385,7 +408,7 @@ def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     rows: list[tuple[str, ...]] = []
     for at, entry in changes.kept():
         cells = {name.lower(): cell for name, cell in entry.others}
-        path = os.path.relpath(listing.files[at].resolve(), folder)
+        path = os.path.relpath(_place_of(listing.files[at], listing), folder)
         rows.append((path, entry.label, entry.split, *(cells.get(name, "") for name in others)))
     write_new(target, csv_bytes(rows, header=("path", "label", "split", *others.values())))
     return {

@@ -180,8 +180,9 @@ def hold_out(data: LabelledImages, fraction: float, *, seed: int) -> LabelledIma
     ----------
     data : LabelledImages
     fraction : float
-        In (0, 1). Of a class with fewer than five training images none is taken. One image is
-        always taken, and one always stays.
+        In (0, 1). Of a class with fewer than five training images none is taken, unless less than
+        half of the fraction of all would be: then single images of random classes are taken too.
+        One image is always taken, and one of every class stays.
     seed : int
     """
     rng = np.random.default_rng(seed)
@@ -192,12 +193,20 @@ def hold_out(data: LabelledImages, fraction: float, *, seed: int) -> LabelledIma
         of_class = train[given == label]
         number = round(fraction * of_class.size) if of_class.size >= _LEAST_TO_SHARE else 0
         splits[rng.choice(of_class, min(number, of_class.size - 1), replace=False)] = "val"
-    if not (splits == "val").any():
-        largest = np.bincount(given).argmax()
-        of_class = train[given == largest]
-        if of_class.size < 2:
-            raise FileError("no class has two images; more are needed")
-        splits[rng.choice(of_class)] = "val"
+    sizes = np.bincount(given)
+    if sizes.max() < 2:
+        raise FileError("no class has two images; more are needed")
+    wanted = max(1, round(fraction * int(sizes[sizes > 1].sum())))
+    held = int((splits[train] == "val").sum())
+    if held < wanted / 2:
+        # A class that has given none, and can, gives one.
+        lacking = [
+            each
+            for each in np.flatnonzero(sizes > 1)
+            if not (splits[train[given == each]] == "val").any()
+        ]
+        for label in rng.permutation(np.array(lacking, np.int64))[: wanted - held]:
+            splits[rng.choice(train[given == label])] = "val"
     changes: dict[str, Any] = {"splits": tuple(splits.tolist()), "holdout": fraction}
     return LabelledImages(**{**vars(data), **changes})
 

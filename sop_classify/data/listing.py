@@ -35,7 +35,7 @@ _SYNONYMS = {
 }
 _METADATA = "metadata.csv"
 # Names of columns, the first that is there counts. Those of Hugging Face and of pandas' examples.
-_PATHS = ("path", "file_name", "filename", "file", "filepath", "image")
+_PATHS = ("path", "file_name", "filename", "file", "filepath", "image", "image_path")
 _LABELS = ("label", "class", "category", "class_name", "target")
 _SPLIT_NAMES = ("split", "set", "subset")
 
@@ -113,6 +113,7 @@ def list_images(place: Path) -> Listing:
     -------
     Listing
         Every visible file in a class folder is an entry: whether it is an image is not known yet.
+        Of a folder with a ``metadata.csv`` the files that it does not name are skipped.
 
     Raises
     ------
@@ -125,12 +126,14 @@ def list_images(place: Path) -> Listing:
         found.add_table(place)
     elif (place / _METADATA).is_file():
         found.add_table(place / _METADATA)
+        found.skip_unlisted(place)
     elif splits := _splits(place):
         for split in SPLITS:
             if split not in splits:
                 continue
             if (splits[split] / _METADATA).is_file():
                 found.add_table(splits[split] / _METADATA, split=split)
+                found.skip_unlisted(splits[split])
             else:
                 found.add_classes(splits[split], split=split)
         found.skip_others(place, splits.values())
@@ -215,6 +218,13 @@ class _Found:
             for file in files:
                 self._add(file, entry.name, split)
 
+    def skip_unlisted(self, folder: Path) -> None:
+        """Skip the files of a folder, at any depth, that its metadata.csv does not name."""
+        named = {*self.entries, *(each.path for each in self.skipped)}
+        for file in self._files(folder, set()):
+            if file != folder / _METADATA and self._name(file) not in named:
+                self.skip(file, f"no row of {_METADATA} names it")
+
     def skip_others(self, folder: Path, known: Iterable[Path]) -> None:
         chosen = set(known)
         for entry in self._visible(folder):
@@ -261,9 +271,11 @@ class _Found:
         columns, rows = read_table(table)
         for names in (_PATHS, _LABELS):
             if not set(names) & set(columns):
+                is_metadata = table.name == _METADATA
                 raise FileError(
                     f"{table.name} has no column {names[0]!r} (nor {', '.join(names[1:])}); it has "
                     f"{', '.join(list(columns)[:8])}"
+                    + ("; rename it if the folders are the classes" if is_metadata else "")
                 )
         # Another column with a class would contradict a label that is corrected.
         read = {"", *_LABELS, *(_first(names, columns) for names in (_PATHS, _SPLIT_NAMES))}

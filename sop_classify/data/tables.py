@@ -42,7 +42,10 @@ def read_table(table: Path) -> tuple[dict[str, str], Iterator[tuple[int, dict[st
     try:
         text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{table.name} is no table, or not in UTF-8 ({one_line(error)})") from error
+        raise FileError(
+            f"{table.name} is no table, or not in UTF-8 ({one_line(error)}); spreadsheets save it "
+            "as CSV UTF-8"
+        ) from error
     rows = _rows(table.name, text)
     header = next(rows, None)
     if header is None:

@@ -350,3 +350,15 @@ def test_as_a_program(folder, tmp_path):
     assert ", hold-out accuracy " in result.stderr
     assert "test accuracy" not in result.stderr
     assert result.stdout.splitlines()[-1] == str(tmp_path / "run")
+
+
+def test_names_that_are_probably_one_class_are_told(tmp_path):
+    for at, name in enumerate(("cat", "Cat", "dog ", "nan")):
+        for i in range(6):
+            place = tmp_path / "data" / name / f"{i}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), 60 * at + i).save(place)
+    lines = done("train", tmp_path / "data", "--out", tmp_path / "run", *SMALL).stderr.splitlines()
+    assert "note: 'Cat' and 'cat' are different classes" in lines
+    assert "note: 'nan' is a class; is it a label that is missing?" in lines
+    assert not any("'dog " in line for line in lines if line.startswith("note"))

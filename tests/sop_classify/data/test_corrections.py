@@ -140,6 +140,15 @@ def test_an_image_is_not_taken_for_another_that_had_its_name(folder, tmp_path, r
     assert again.already + again.absent == 2
 
 
+def test_what_only_a_name_says_is_counted_apart(folder, tmp_path):
+    """The image may be gone, and the one that has its name another one."""
+    (folder / "cat" / "1.png").unlink()
+    changes = planned(folder, HEADER + "cat/1.png,,cat,dog,accept\n", tmp_path)
+    assert (changes.already, changes.by_name, changes.problems) == (1, 1, ())
+    changes = planned(folder, HEADER + "dog/1.png,,cat,dog,accept\n", tmp_path)
+    assert (changes.already, changes.by_name, changes.problems) == (1, 0, ())
+
+
 def test_an_image_to_drop_that_is_not_there_is_counted_apart(folder, tmp_path):
     """It may have been dropped before, or its path may be mistyped."""
     text = HEADER + "cat/1.pgn,,cat,,drop\ndog/9.png,,dog,,keep\ncat/2.png,,cat,,drop\n"
@@ -202,6 +211,19 @@ def test_links(folder, tmp_path):
     link = tmp_path / "new" / "cat" / "0.png"
     assert link.is_symlink()
     assert link.resolve() == (folder / "cat" / "0.png").resolve()
+
+
+def test_links_to_one_file_are_images_of_their_own_in_a_new_table(folder, tmp_path):
+    (tmp_path / "links").mkdir()
+    for name, number in (("cat", 0), ("cat", 1), ("dog", 2)):
+        place = tmp_path / "links" / name / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(folder / "cat" / "0.png")
+    text = HEADER + "cat/1.png,,cat,dog,accept\n"
+    places = write_csv(tmp_path / "new.csv", planned(tmp_path / "links", text, tmp_path))
+    labels = {e.path: e.label for e in read_labels(tmp_path / "new.csv").entries}
+    assert labels == {"links/cat/0.png": "cat", "links/cat/1.png": "dog", "links/dog/2.png": "dog"}
+    assert list(places.values()) == list(labels)
 
 
 def test_a_new_table_is_data_again(folder, tmp_path):
@@ -400,6 +422,19 @@ def test_suggestions_can_be_accepted_unseen(tmp_path):
     assert count_too_rare(table) == 1
     assert [each.path for each in read_corrections(table)] == ["a", "c"]
     assert [each.path for each in read_corrections(table, worst=1)] == ["a"]
+
+
+def test_the_table_of_a_training_is_taken_if_it_names_files(tmp_path):
+    table = tmp_path / "label_issues.csv"
+    header = "index,is_label_issue,label_score,given_label,predicted_label"
+    table.write_text(f'{header},file\n4,True,.2,"x","y","b"\n9,True,.1,"x","z","a"\n')
+    (first, second) = read_corrections(table)
+    assert (first.path, first.given, first.corrected, first.action) == ("b", "x", "y", "accept")
+    assert second.path == "a"
+    assert [each.path for each in read_corrections(table, worst=1)] == ["a"]
+    table.write_text(f'{header}\n4,True,.2,"x","y"\n')
+    with pytest.raises(FileError, match="without names of files; make one by find-label-errors"):
+        read_corrections(table)
 
 
 def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path):

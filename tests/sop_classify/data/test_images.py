@@ -246,6 +246,16 @@ def test_the_default_size(tmp_path):
             read_images(tmp_path / "small", size=at)
 
 
+@pytest.mark.parametrize(("classes", "size"), [(60, 4), (60, 5), (400, 3)])
+def test_of_many_small_classes_some_give_one_image(tmp_path, classes, size):
+    labels = np.arange(classes).repeat(size)
+    images = np.zeros((labels.size, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels)
+    data = read_images(tmp_path / "x.npz", holdout=0.1)
+    held = data.labels[data.index("val")]
+    assert len(held) == round(0.1 * labels.size) == len(set(held.tolist()))
+
+
 def test_the_hold_out_is_stratified_and_seeded(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [100, 40, 3])
@@ -377,3 +387,15 @@ def test_samples_that_are_not_of_16_bits(tmp_path, value, reason):
     Image.fromarray(np.full((16, 16), value, np.int32)).save(tmp_path / "x.tif")
     with pytest.raises(FileError, match=reason):
         decode(tmp_path / "x.tif", 16)
+
+
+def test_images_that_metadata_does_not_name_are_skipped(tmp_path):
+    classes(tmp_path, number=2)
+    (tmp_path / "metadata.csv").write_text("file_name,label\na/0.png,x\nb/1.png,y\n")
+    listing = list_images(tmp_path)
+    assert [entry.path for entry in listing.entries] == ["a/0.png", "b/1.png"]
+    reasons = {each.path: each.reason for each in listing.skipped}
+    assert reasons == dict.fromkeys(["a/1.png", "b/0.png"], "no row of metadata.csv names it")
+    (tmp_path / "metadata.csv").write_text("id,url\n1,x\n")
+    with pytest.raises(FileError, match="it has id, url; rename it if the folders are the classes"):
+        list_images(tmp_path)
