@@ -32,9 +32,10 @@ class PenalisedLoss(Loss):
     """mean_i −log φ(p_i + s_i)_y + λ‖s_i‖₁ over network and s, φ(z) = z/Σz from ε on.
 
     Signs and bounds of s are those of SOP, in [0, 1] at the given label, in [−1, 0] elsewhere, and
-    so is the class balance: the only difference is what keeps s small. Each call takes one proximal
-    gradient step on its rows: a gradient step on the first term, soft thresholding for the second,
-    then the bounds.
+    so is the class balance. Two things differ: what keeps s small, and that every entry of s
+    descends the first term, while v of SOP descends the squared error of a hard prediction. Each
+    call takes one proximal gradient step on its rows: a gradient step on the first term, soft
+    thresholding for the second, then the bounds.
 
     Parameters
     ----------

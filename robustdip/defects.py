@@ -14,8 +14,9 @@ the median of r_f with weights 1/β_f, whatever happens in a few frames. With a 
 
     Λ = Σ_f (|r_f| − |r_f − m|) / β_f  +  log(√(2π) / 2) − ½ log Σ_f 1/β_f²,
 
-by Laplace's approximation. The fraction π of defects is estimated by expectation maximisation, and
-the probability of a defect is 1 / (1 + exp(−Λ) (1 − π)/π).
+as in Laplace's approximation, with the Fisher information of m, Σ_f 1/β_f², in place of the second
+derivative, which is 0 almost everywhere. The fraction π of defects is estimated by expectation
+maximisation, and the probability of a defect is 1 / (1 + exp(−Λ) (1 − π)/π).
 
 Larger defects are looked for in frames reduced by 2, 4 and so on, because a defect that fills the
 window of the median does not differ from it.

@@ -91,7 +91,7 @@ METHODS: dict[str, Method] = {
     for method in (
         _separation("default", "deep image prior plus s, estimated from the image"),
         _separation("fast", "default in half of the steps"),
-        _separation("best", "default with two networks and more steps, in four times the time"),
+        _separation("best", "default with two networks and more steps, over three times the work"),
         _fit("paper", "the published deep image prior plus s, 150,000 steps"),
         _fit("dip-l1", "deep image prior without s, absolute loss", takes_mask=True),
         _fit("dip-l2", "deep image prior without s, squared loss", takes_mask=True),

@@ -161,8 +161,8 @@ def denoise(
         `damage`, `strength`, `only` and `max_size` change prior odds of the default model of s, so
         they are taken by the same methods as `add_mask`, without `mask`.
     steps : int, optional
-        Number of gradient steps, instead of the recipe's. There is no best moment to stop: with
-        more steps the result is never much worse.
+        Number of gradient steps, instead of the recipe's. There is no best moment to stop: where
+        the damage is found, more steps do no harm.
     seed : int
         The same seed gives the same result on the same machine: exactly on a CPU with the same
         number of threads, up to the order of summation on a GPU.

@@ -23,11 +23,14 @@ Which λ
 Let N = −∫R dt. Then g = γ exp(αN) and h = γ exp(−αN), so S = 2γ² sinh(2αN), entrywise. If the
 residuals of all times commute and share their singular vectors, U₀ = γI gives in the first case
 X = γ² exp(2N), and U₀ = γI, V₀ = 0 in the second X = ½γ² sinh(2N), as matrix functions (of the
-singular values). Let ν = N / log(1/γ). As γ → 0 with R → 0, a limit needs ‖ν‖ ≤ 1, with
-1 in the directions of X, and |ν_ij| ≤ 1/α, with ±1/α on the support of S: the optimality conditions
-of (1), ν ∈ ∂‖X‖_* ∩ λ∂‖S‖₁, for
+singular values). Let ν = N / log(1/γ). As γ → 0 with R → 0, a limit needs that no singular value of
+ν (for X = UUᵀ: no eigenvalue) is above 1, with 1 in the directions of X, and |ν_ij| ≤ 1/α, with
+±1/α on the support of S: the optimality conditions of (1), ν ∈ ∂f(X) ∩ λ∂‖S‖₁, for
 
-    λ = 1/α                                      (X ⪰ 0 is a constraint of (1) in the first case.)
+    λ = 1/α
+
+and f the nuclear norm. For X = UUᵀ (1) has the constraint X ⪰ 0, which is a part of f, so
+eigenvalues of ν may be far below −1.
 
 For UVᵀ this requires half the rate for g and h, because U and V each carry half of the growth.
 

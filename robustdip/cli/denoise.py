@@ -265,7 +265,7 @@ def denoise(
             metavar="PIXELS",
             help="Largest side of what is fitted at once. Larger pictures are fitted in tiles that "
             "overlap, and those in which nothing wrong is seen are kept as they are.",
-            show_default="512 above a megapixel, 290 with dense damage",
+            show_default="512 above a megapixel, about 290 with dense damage",
         ),
     ] = None,
     every_tile: Annotated[

@@ -356,7 +356,7 @@ def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
 
 
 def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture]":
-    """With a range, shared by all pages, that what is known to be damaged has no part in."""
+    """Set one range for all pages, from the values that are not known to be damaged."""
     import numpy as np
 
     from robustdip.images.units import units_of

@@ -52,7 +52,8 @@ explain. Before the onset most of what looks corrupted may be detail, so the net
 
 The same mixture gives the uncertainty. A corrupted element gets the network's value, whose mean
 square error is (C + 1)β², the variance of a channel under the density above; a clean one keeps y.
-The element is returned as x + (1 − b)r, so its expected square error is
+Where channels of the pixel are clean, the value is predicted from these too and the error smaller,
+which is left out. So the expected square error is, at the most,
 
     b · (C + 1)β²  +  b(1 − b) · r².
 """

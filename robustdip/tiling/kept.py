@@ -74,7 +74,7 @@ class KeptTiles:
             return None
 
     def put(self, key: str, result: TileResult) -> None:
-        """Keep a result: at most 13 bytes a sample. If the folder takes it not, nothing is kept."""
+        """Keep a result, at most 13 bytes a sample, if the folder can be written."""
         if self._folder is None:
             return
         arrays: dict[str, NDArray[Any]] = {

@@ -1,4 +1,4 @@
-"""What is looked at once on the whole of a picture in tiles: what is certain, which are wrong.
+"""One look at a whole picture before its tiles: what is certainly damaged, which need a fit.
 
 The network is by far the most expensive part of a fit, so tiles in which there is nothing to mend
 are left out.
@@ -126,8 +126,8 @@ def survey(
     Parameters
     ----------
     given : Given
-        The picture. With a mask that is wrong which it marks; else what `add_mask` marks, what a
-        detector has found, and what looks wrong.
+        The picture. If there is a mask, the elements that it marks are wrong; else those that
+        `add_mask` marks, that a detector has found, and that look wrong.
     tiles : list of Tile
     recipe : Recipe
         Only a model of s that leaves clean elements as they are can leave out a tile.

@@ -10,9 +10,9 @@ all mistakes are about equally frequent, or it would take classes that the netwo
 wrong labels.
 
 There are two such fits. That of the training images hardly varies, and is too low as far as wrong
-labels were memorised, which is the more the more there are. That of held-out images is a little too
-high, because a network is too sure of what it has not seen, and varies with the few images that
-there are. They are weighted by what each may be wrong by.
+labels were memorised, and more are memorised when more are wrong. That of held-out images is a
+little too high, because a network is too sure of what it has not seen, and varies with the few
+images that there are. They are weighted by what each may be wrong by.
 
 A network that is trained for a short time on few images is less sure than it could be, and both
 fits are too low. Then it hardly changes its mind, either, which bounds the rate from below: labels

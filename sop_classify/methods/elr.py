@@ -9,8 +9,8 @@ and the loss asks the network to stay with it,
 
     L = CE(p, y) + λ mean_i log(1 − ⟨p_i, t_i⟩),
 
-whose second term falls without bound as p aligns with t: its gradient outweighs that of the cross
-entropy on labels that contradict the target.
+whose second term falls steeply as p aligns with t, down to what the clamp leaves: its gradient
+outweighs that of the cross entropy on labels that contradict the target.
 """
 
 from typing import Self

@@ -7,7 +7,7 @@ with them.
 
 If `torch.distributed` has been initialised, the processes train together, see
 `sop_classify.training.processes`. All of them make the training and take its epochs; after each the
-first process has what one alone would have, to what the order of sums leaves.
+first process holds what a single process would, up to rounding in the sums.
 """
 
 import hashlib

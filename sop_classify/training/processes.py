@@ -7,7 +7,7 @@ writes the checkpoint, and collects them at the end of each epoch.
 
 All processes draw the same random numbers, so that a batch is the same whatever R is. Each takes
 those of the batch that belong to it: none twice, and none is added to make the parts equal.
-What is added up, is added up in float32 or in integers and divided by the size of the whole batch:
+Sums are taken in float32 or integers or in integers and divided by the size of the whole batch:
 gloo has no bfloat16, and its AVG is not to be relied on (pytorch/pytorch#162338).
 
 Without PyTorch until there are several processes, so that a command line can ask.
@@ -65,7 +65,7 @@ class Processes:
         return index if self.is_first else index // self.number
 
     def take(self, rows: "Tensor") -> "Tensor":
-        """Of one row for every example those that this process keeps."""
+        """Select this process's rows of an array with one row for each example."""
         return rows if self.is_first else rows[self.rank :: self.number].clone()
 
     def add(self, tensors: Iterable["Tensor"]) -> None:
