@@ -38,6 +38,7 @@ _TRAINING = (
     *_SHARED,
     "sop_classify/recipes.py",
     "sop_classify/data/image_data.py",
+    "sop_classify/data/label_arrays.py",
     "sop_classify/labels/**/*.py",
     "sop_classify/methods/**/*.py",
     "sop_classify/training/**/*.py",

@@ -20,8 +20,8 @@ from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
 from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import read_recipe
 from sop_classify.methods.sop import SOPLoss
-from sop_classify.runs.checkpoint import CHECKPOINT, read_checkpoint
-from sop_classify.runs.record import read_record
+from sop_classify.records.checkpoint import CHECKPOINT, read_checkpoint
+from sop_classify.records.record import read_record
 from sop_classify.training.single import Training
 
 

@@ -18,8 +18,8 @@ from benchmarks.code_hash import ROOT
 from benchmarks.logs import METHOD_COMPARISON
 from benchmarks.record import Line, circumstances, code, stamp
 from sop_classify.methods.catalogue import METHODS
+from sop_classify.records.record import read_record
 from sop_classify.reports.comparison import read_runs
-from sop_classify.runs.record import read_record
 
 # Settings of a run that depend on its length.
 _OWN = ("epochs", "warmup", "activation_epochs", "unlabelled", "teacher_ramp", "drop_ramp")

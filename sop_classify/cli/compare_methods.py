@@ -184,7 +184,7 @@ def compare_methods(
 def _require_runs(folder: Path) -> None:
     """Raise FileError if a folder holds no runs: no table is written into it then."""
     from overparam.files import FileError, file_errors
-    from sop_classify.runs.record import has_record
+    from sop_classify.records.record import has_record
 
     with file_errors("read", folder):
         if not any(has_record(path) for path in folder.iterdir()):

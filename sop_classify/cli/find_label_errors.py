@@ -105,9 +105,9 @@ def find_label_errors(
             recipe = for_network(recipe, asked["network"])
         recipe = with_settings(recipe, wishes)
 
+        from sop_classify.records.record import has_record
         from sop_classify.reports.label_errors import write_findings
         from sop_classify.runs.label_errors import judge
-        from sop_classify.runs.record import has_record
         from sop_classify.runs.run import Job, Run
 
         arguments = {"data": images.name, "holdout": images.holdout}

@@ -76,7 +76,7 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
         Only the first one looks, and not after a restart: what it would find may be its own.
     """
     from overparam.files import FileError, file_errors
-    from sop_classify.runs.record import has_record
+    from sop_classify.records.record import has_record
     from sop_classify.runs.run import require_new
 
     with file_errors("read", data):

@@ -266,7 +266,7 @@ def _run(
     """A run that has started or goes on, with split.csv in its folder."""
     from overparam.files import replace_file
     from sop_classify.data.images import split_csv
-    from sop_classify.runs.record import has_record
+    from sop_classify.records.record import has_record
     from sop_classify.runs.run import Job, Run
 
     pair = images.image_data()

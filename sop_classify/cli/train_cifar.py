@@ -159,7 +159,7 @@ def train_cifar(
 
         from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
-        from sop_classify.runs.record import has_record
+        from sop_classify.records.record import has_record
         from sop_classify.runs.run import Run, require_new
 
         if out is not None and data is not None:

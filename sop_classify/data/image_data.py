@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_count, check_type
-from sop_classify.labels.arrays import check_labels, not_masked
+from sop_classify.data.label_arrays import check_labels, not_masked
 
 __all__ = [
     "ImageData",

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_type
 from overparam.files import FileError, file_errors, require_regular_file
+from sop_classify.data.label_arrays import check_labels, not_masked
 from sop_classify.data.npz import read_arrays
-from sop_classify.labels.arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import HUMAN_NOISE
 
 __all__ = ["read_human_labels"]

@@ -12,7 +12,7 @@ The shares of the given labels would not do: of a rare class they are mostly wro
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sop_classify.labels.arrays import check_labels
+from sop_classify.data.label_arrays import check_labels
 from sop_classify.labels.issues import check_probabilities
 
 __all__ = ["class_weights", "weighted"]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_choice
-from sop_classify.labels.arrays import check_labels, not_masked, transition_matrix
+from sop_classify.data.label_arrays import check_labels, not_masked, transition_matrix
 
 __all__ = [
     "SCORES",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from overparam.checks import check_count, check_type
 from sop_classify.data.image_data import ImageData, subset
-from sop_classify.labels.arrays import noise_rate
+from sop_classify.data.label_arrays import noise_rate
 from sop_classify.labels.cifar_n import read_human_labels
 from sop_classify.labels.label_noise import HUMAN_NOISE, LabelNoise
 from sop_classify.labels.synthetic import asymmetric_noise, instance_noise, symmetric_noise

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sop_classify.labels.arrays import check_labels
+from sop_classify.data.label_arrays import check_labels
 from sop_classify.labels.class_weights import class_weights, weighted
 from sop_classify.labels.issues import check_probabilities
 

@@ -2,8 +2,8 @@
 
 Labels are integers of shape (N,) in [0, C). The functions return new int64 labels and do not change
 those that they are given. `rate` is a fraction in [0, 1). Papers define it differently, so the
-fraction of labels that become wrong depends on the kind; `sop_classify.labels.arrays.noise_rate`
-measures it.
+fraction of labels that become wrong depends on the kind;
+`sop_classify.data.label_arrays.noise_rate` measures it.
 
 All functions raise TypeError if the labels are not integers or another parameter has another type,
 and ValueError if there are no labels, if the shape is another, if a label is outside [0, C), if
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from overparam.checks import check_real, check_type
 from sop_classify.data.image_data import channel_statistics
-from sop_classify.labels.arrays import check_labels, not_masked
+from sop_classify.data.label_arrays import check_labels, not_masked
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, check_mapping
 
 __all__ = ["asymmetric_noise", "instance_noise", "second_choice_noise", "symmetric_noise"]

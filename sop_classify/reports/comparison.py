@@ -13,8 +13,8 @@ from overparam.figures import write_figure
 from overparam.files import FileError, file_errors, one_line, replace_file
 from sop_classify.labels.label_noise import LabelNoise
 from sop_classify.methods.catalogue import METHODS
+from sop_classify.records.record import RECORD, RunRecord, read_metrics, read_record
 from sop_classify.reports.comparison_report import ShownRun, comparison_page, shown_run
-from sop_classify.runs.record import RECORD, RunRecord, read_metrics, read_record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from overparam.files import FileError, file_errors, one_line
 from overparam.pages.page import html_page
+from sop_classify.records.record import RunRecord, read_metrics
 from sop_classify.reports.confusion import CONFUSION
 from sop_classify.reports.training_report import REPORT, charts_of, matrix_of, settings_of
-from sop_classify.runs.record import RunRecord, read_metrics
 
 __all__ = ["ShownRun", "comparison_page", "shown_run"]
 

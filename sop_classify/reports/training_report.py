@@ -12,7 +12,7 @@ from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.issues import LabelIssues
-from sop_classify.runs.record import RunRecord
+from sop_classify.records.record import RunRecord
 from sop_classify.training.evaluation import Epoch
 
 __all__ = ["REPORT", "charts_of", "matrix_of", "most_confused", "settings_of", "training_page"]

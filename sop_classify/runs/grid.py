@@ -6,8 +6,8 @@ from pathlib import Path
 
 from overparam.errors import DivergedError, NotEnoughMemoryError
 from overparam.files import FileError
+from sop_classify.records.record import has_record
 from sop_classify.reports.comparison import write_comparison
-from sop_classify.runs.record import has_record
 from sop_classify.runs.run import Job, Run
 from sop_classify.training.evaluation import Epoch
 

@@ -15,7 +15,7 @@ from overparam.devices import pick_device
 from overparam.files import FileError, file_errors, one_line
 from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
-from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
+from sop_classify.records.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.networks import build_network
 from sop_classify.training.views import as_tensor, normalise

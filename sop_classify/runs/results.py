@@ -14,6 +14,7 @@ from sop_classify.data.image_data import ImageData
 from sop_classify.labels.issues import auroc, f1, label_issues
 from sop_classify.labels.rate import estimate_noise_rate
 from sop_classify.methods.catalogue import SOPRecipe
+from sop_classify.records.record import RunRecord
 from sop_classify.reports.confusion import (
     CONFUSION,
     balanced_accuracy,
@@ -24,7 +25,6 @@ from sop_classify.reports.curves import CURVES, draw_curves
 from sop_classify.reports.issues_table import issues_csv, transitions_csv
 from sop_classify.reports.training_report import REPORT, training_page
 from sop_classify.runs.model import Model
-from sop_classify.runs.record import RunRecord
 from sop_classify.training.evaluation import Epoch
 from sop_classify.training.loop import TrainingLoop
 

@@ -13,7 +13,7 @@ Each file is written whole or not at all. run.json is the first, with the status
 all others are there: such a folder can be resumed, from the first epoch on, and started again.
 metrics.csv is written before the checkpoint. The table may therefore be one row ahead of the
 checkpoint, which a resumed run repeats; it never lacks a row. While a process trains, it has the
-folder locked, see `sop_classify.runs.lock`.
+folder locked, see `sop_classify.records.lock`.
 """
 
 import dataclasses
@@ -47,13 +47,12 @@ from overparam.files import (
 )
 from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
-from sop_classify.labels.arrays import check_labels, noise_rate
+from sop_classify.data.label_arrays import check_labels, noise_rate
 from sop_classify.methods.build import training_for
 from sop_classify.recipes import Recipe
-from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
-from sop_classify.runs.lock import LOCK, FolderLock
-from sop_classify.runs.model import MODEL, model_bytes, read_model
-from sop_classify.runs.record import (
+from sop_classify.records.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
+from sop_classify.records.lock import LOCK, FolderLock
+from sop_classify.records.record import (
     METRICS,
     RECORD,
     RunRecord,
@@ -64,6 +63,7 @@ from sop_classify.runs.record import (
     write_metrics,
     write_record,
 )
+from sop_classify.runs.model import MODEL, model_bytes, read_model
 from sop_classify.runs.results import best_epoch, write_results
 from sop_classify.training.evaluation import Epoch, Evaluator
 from sop_classify.training.loop import TrainingLoop

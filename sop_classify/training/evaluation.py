@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from overparam.checks import check_type
 from sop_classify.data.image_data import ImageData
-from sop_classify.labels.arrays import check_labels
+from sop_classify.data.label_arrays import check_labels
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -30,7 +30,7 @@ from overparam.devices import autocast, fastest_precision, pick_device
 from overparam.errors import DivergedError, NotEnoughMemoryError, is_out_of_memory
 from overparam.modes import own_modes, seeded
 from sop_classify.data.image_data import ImageData, channel_statistics
-from sop_classify.labels.arrays import check_labels
+from sop_classify.data.label_arrays import check_labels
 from sop_classify.recipes import Recipe
 from sop_classify.training.batch_norm import share_batch_norm
 from sop_classify.training.networks import build_network

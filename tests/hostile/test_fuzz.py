@@ -36,9 +36,9 @@ elif reader == "npz":
             read_npz(path)
     name = "x.npz"
 elif reader == "checkpoint":
-    from sop_classify.runs.checkpoint import CHECKPOINT as name, read_checkpoint as read
+    from sop_classify.records.checkpoint import CHECKPOINT as name, read_checkpoint as read
 else:
-    from sop_classify.runs.record import read_metrics, read_record
+    from sop_classify.records.record import read_metrics, read_record
     def read(path):
         (read_metrics if reader == "metrics.csv" else read_record)(path.parent)
     name = reader

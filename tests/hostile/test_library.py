@@ -21,7 +21,7 @@ from robustdip import METHODS, denoise
 from robustdip.quality import psnr, ssim
 from robustdip.synthetic import corrupt
 from sop_classify import LabelNoise, asymmetric_noise, label_issues, noisy_labels, symmetric_noise
-from sop_classify.labels.arrays import check_labels
+from sop_classify.data.label_arrays import check_labels
 from tests.helpers.images import small
 from tests.helpers.labels import small_data
 from tests.hostile.tally import held, some_slow

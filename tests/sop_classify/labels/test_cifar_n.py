@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy._core.multiarray import _reconstruct  # what a pickled array names
 
 from overparam.files import FileError
-from sop_classify.labels.arrays import noise_rate, transition_matrix
+from sop_classify.data.label_arrays import noise_rate, transition_matrix
 from sop_classify.labels.cifar_n import read_human_labels
 from sop_classify.labels.label_noise import HUMAN_NOISE
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import mannwhitneyu
 
-from sop_classify.labels.arrays import noise_rate, transition_matrix
+from sop_classify.data.label_arrays import noise_rate, transition_matrix
 from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
 from sop_classify.labels.synthetic import asymmetric_noise, symmetric_noise
 from sop_classify.reports.issues_table import issues_csv

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import softmax
 
-from sop_classify.labels.arrays import check_labels, noise_rate, transition_matrix
+from sop_classify.data.label_arrays import check_labels, noise_rate, transition_matrix
 from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, SYNTHETIC_NOISE
 from sop_classify.labels.synthetic import asymmetric_noise, instance_noise, symmetric_noise
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from overparam.files import FileError, MovedError, discard_unfinished
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import NETWORKS, with_settings
+from sop_classify.records.lock import LOCK
 from sop_classify.runs import results
 from sop_classify.runs import run as runs
 from sop_classify.runs.grid import train_grid
-from sop_classify.runs.lock import LOCK
 from sop_classify.runs.run import Job, Run, require_new
 from tests.helpers.command_line import ROOT
 from tests.helpers.labels import TINY_NETWORK, noisy, small_data

@@ -30,9 +30,9 @@ from sop_classify.data.image_data import ImageData
 from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import NETWORKS
+from sop_classify.records.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.runs import results
 from sop_classify.runs import run as runs
-from sop_classify.runs.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.runs.model import read_model
 from sop_classify.runs.run import Job, Run, train
 from sop_classify.training.evaluation import Epoch

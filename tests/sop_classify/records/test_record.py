@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from overparam.files import FileError
 from sop_classify.methods.catalogue import read_recipe, recipe_for
 from sop_classify.recipes import NETWORKS, with_settings
+from sop_classify.records.checkpoint import CHECKPOINT, checkpoint_bytes
+from sop_classify.records.record import differences, read_metrics, read_record, write_record
 from sop_classify.reports.comparison import read_runs, write_comparison
-from sop_classify.runs.checkpoint import CHECKPOINT, checkpoint_bytes
-from sop_classify.runs.record import differences, read_metrics, read_record, write_record
 from sop_classify.runs.run import Job, Run
 from tests.helpers.labels import TINY_NETWORK, noisy, small_data
 
