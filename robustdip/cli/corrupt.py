@@ -127,6 +127,15 @@ def corrupt(
         from robustdip.synthetic import Damaged, damage
 
         steps = [parse_step(step) for step in then or []]
+        bad = None if source.numbers is None else source.numbers.bad
+        if source.numbers is not None and bad is not None:
+            if steps:
+                raise ValueError(
+                    f"{int(bad.sum())} values of {str(image)!r} are missing (NaN), which --then "
+                    "would spread; fill them first"
+                )
+            numbers = dataclasses.replace(source.numbers, keeps_bad=True)
+            source = dataclasses.replace(source, numbers=numbers)
         white = source.white
         exact = damage(
             to_float(source.pixels, white=white),
@@ -151,15 +160,16 @@ def corrupt(
         # The truth about the files, whose samples are rounded.
         damaged, whole = (to_float(made.pixels, white=white) for made in (noisy, clean))
         truth = Damaged(damaged, whole, exact.threshold)
-        mask = truth.mask
+        mask = truth.mask if bad is None else truth.mask & ~bad
+        difference = truth.difference if bad is None else np.where(bad, 0, truth.difference)
         files = [(output, image_bytes(output, noisy))]
         if save_clean is not None:
             files.append((save_clean, image_bytes(save_clean, clean)))
         if save_mask is not None:
             files.append((save_mask, image_bytes(save_mask, mask.astype(np.uint8) * 255)))
         if save_difference is not None:
-            size = from_float(np.abs(truth.difference), np.uint8)
-            data = map_bytes(save_difference, "difference", source.unit * truth.difference, size)
+            size = from_float(np.abs(difference), np.uint8)
+            data = map_bytes(save_difference, "difference", source.unit * difference, size)
             files.append((save_difference, data))
         (written, *_), failures = save_all(files, force=force, source=image)
         record = {"output": str(written), "kind": kind, "amount": amount, "then": then or []}

@@ -21,12 +21,14 @@ from robustdip.cli.job import (
     MaskFiles,
     Task,
     default_path,
+    nothing_missing,
     read_job,
     record_of,
     recovered,
     require_file,
     without_earlier_results,
 )
+from robustdip.cli.manifest import results_in
 from robustdip.cli.options import (
     Extension,
     Force,
@@ -394,7 +396,8 @@ def denoise(
             Outputs(result, *extras, report=page if many else report)
             for result, page in zip(results, pages, strict=True)
         ]
-        jobs = list(without_earlier_results(paths, outputs))
+        earlier = results_in(out_dir) if out_dir is not None and found.collected else ()
+        jobs = list(without_earlier_results(paths, outputs, earlier=earlier))
         mapped = shared_mask or defects is not None
         # A method that judges the other samples is told of the map; others take it as their mask.
         exact = mask is not None or not METHODS[task.method].takes_certain
@@ -456,6 +459,8 @@ def denoise(
             job = read_job(
                 image, made, task, masks, inputs=inputs, force=force, reference=reference
             )
+            if nothing_missing(job, task):
+                remarks.append(f"{WARNING}no value of {str(image)!r} is {task.no_data:g}")
             _say(remarks, quiet=quiet)
             _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 

@@ -3,7 +3,7 @@
 import os
 import shlex
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ __all__ = [
     "Masks",
     "Task",
     "default_path",
+    "nothing_missing",
     "pages_from",
     "read_job",
     "record_of",
@@ -161,16 +162,33 @@ def default_path(image: Path, folder: Path | None) -> Path:
 
 
 def without_earlier_results(
-    images: list[Path], outputs: list[Outputs]
+    images: list[Path], outputs: list[Outputs], *, earlier: Collection[str] = ()
 ) -> Iterator[tuple[Path, Outputs]]:
-    """Leave out each image that is the default result of another: ``denoise *.png`` once more."""
+    """Leave out each image that is the default result of another: ``denoise *.png`` once more.
+
+    Parameters
+    ----------
+    images : list of Path
+    outputs : list of Outputs
+    earlier : collection of str
+        Absolute paths of results of earlier runs, which are left out too.
+    """
     sources = {place_of(made.result): image for image, made in zip(images, outputs, strict=True)}
     for image, made in zip(images, outputs, strict=True):
         source = sources.get(place_of(image))
-        if source is None or source == image:
-            yield image, made
-        else:
+        if source is not None and source != image:
             typer.echo(f"skipped {str(image)!r}: it is the result of {str(source)!r}", err=True)
+        elif os.path.abspath(image) in earlier:
+            typer.echo(f"skipped {str(image)!r}: it is a result of an earlier run", err=True)
+        else:
+            yield image, made
+
+
+def nothing_missing(job: "Job", task: Task) -> bool:
+    """Whether there is a value that stands for missing data, and no sample has it."""
+    return task.no_data is not None and all(
+        _missing(page, task.no_data) is None for page in job.pages
+    )
 
 
 def require_file(image: Path) -> None:
@@ -233,7 +251,7 @@ def read_job(
     outputs.check(inputs, force=force, pages=pages)
     if reference is not None and len(pages) > 1:
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
-    fitted = [_with_bad(masks.fitted_to(page), page, task) for page in pages]
+    fitted = _with_missing([masks.fitted_to(page) for page in pages], pages, task)
     pages = _in_clean_units(pages, fitted)
     clean = None
     if reference is not None:
@@ -292,6 +310,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
     samples = sum(result.mask.size for result in results)
     disagreements = [made.disagreement for made in results if made.disagreement is not None]
     record = {
+        "source": str(job.source),
         "output": str(written),
         "status": last.status,
         "steps": sum(result.steps for result in results),
@@ -333,17 +352,40 @@ def _without_data(page: "Picture", no_data: float | None) -> "Picture":
     return replace(page, numbers=replace(page.numbers, no_data=no_data))
 
 
-def _with_bad(masks: Masks, picture: "Picture", task: Task) -> Masks:
-    """What is missing or not finite is known to be damaged."""
-    from robustdip.images.units import missing
+def _with_missing(masks: list[Masks], pages: "list[Picture]", task: Task) -> list[Masks]:
+    """The masks of the pages, with what is missing or not finite, which is known to be damaged."""
+    import numpy as np
+
     from robustdip.methods import METHODS
 
-    if picture.numbers is not None:
-        bad = picture.numbers.bad
-    else:
-        bad = None if task.no_data is None else missing(picture.pixels, task.no_data)
-    if bad is None or not bad.any():
-        return masks
+    bad = [_missing(page, task.no_data) for page in pages]
+    if METHODS[task.method].needs_mask and (
+        task.no_data is not None or any(each is not None for each in bad)
+    ):
+        # A page without anything missing, of a file or a folder that has others, is as it is.
+        bad = [
+            np.zeros(page.pixels.shape, bool) if each is None and known.mask is None else each
+            for page, each, known in zip(pages, bad, masks, strict=True)
+        ]
+    return [
+        known if each is None else _with_bad(known, each, task)
+        for known, each in zip(masks, bad, strict=True)
+    ]
+
+
+def _missing(page: "Picture", no_data: float | None) -> "np.ndarray | None":
+    """Where values are missing or not finite; None if none is."""
+    from robustdip.images.units import missing
+
+    if page.numbers is not None:
+        return page.numbers.bad
+    bad = None if no_data is None else missing(page.pixels, no_data)
+    return bad if bad is not None and bad.any() else None
+
+
+def _with_bad(masks: Masks, bad: "np.ndarray", task: Task) -> Masks:
+    from robustdip.methods import METHODS
+
     method = METHODS[task.method]
     if not method.takes_mask:
         raise ValueError(

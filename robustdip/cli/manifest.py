@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows, where two runs in one folder are not told of each other
     fcntl = None
 
-__all__ = ["NAME", "Manifest", "settings_hash"]
+__all__ = ["NAME", "Manifest", "results_in", "settings_hash"]
 
 NAME = ".robustdip.jsonl"
 
@@ -107,8 +107,12 @@ class Manifest:
     def _entry(self, source: Path, result: Path) -> Record | None:
         """The last entry of a result, if it is of this picture, these masks and settings."""
         entry = self._entries.get(self._name(result))
+        if entry is None:
+            return None
+        if entry.get("source") == os.path.abspath(source):  # as earlier versions entered it
+            entry = {**entry, "source": self._name(source)}
         with suppress(OSError):
-            if entry is not None and entry.items() >= self._inputs(source).items():
+            if entry.items() >= self._inputs(source).items():
                 return entry
         return None
 
@@ -127,14 +131,15 @@ class Manifest:
     def _inputs(self, source: Path) -> Record:
         found = source.stat()
         return {
-            "source": os.path.abspath(source),
+            # From the folder of the results, so that both can be moved together.
+            "source": self._name(source),
             "source_size": found.st_size,
             "source_mtime_ns": found.st_mtime_ns,
             "settings": self._settings,
         }
 
-    def _name(self, result: Path) -> str:
-        return os.path.relpath(result, self._folder)
+    def _name(self, path: Path) -> str:
+        return os.path.relpath(os.path.abspath(path), os.path.abspath(self._folder))
 
     def _read(self) -> dict[str, Record]:
         self._stream.seek(0)
@@ -150,6 +155,21 @@ class Manifest:
                 elif isinstance(entry, dict) and isinstance(entry.get("page"), str):
                     self._pages.add(entry["page"])
         return entries
+
+
+def results_in(folder: Path) -> set[str]:
+    """The results of earlier runs that are entered in a folder, as absolute paths."""
+    try:
+        lines = (folder / NAME).read_bytes().splitlines()
+    except OSError:
+        return set()
+    found: set[str] = set()
+    for line in lines:
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.get("state") == "finished":
+                found.add(os.path.abspath(folder / str(entry.get("result"))))
+    return found
 
 
 def settings_hash(task: Task, masks: MaskFiles) -> str:

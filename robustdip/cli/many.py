@@ -286,6 +286,10 @@ class _Run:
             if report.record is not None and (self.as_json or not report.skipped):
                 shown = json.dumps(report.record) if self.as_json else self._shown(report)
                 typer.echo(shown, file=self.stdout)
+            elif self.as_json and report.record is None:
+                source, _ = self.pictures[self.printed - 1]
+                failure = {"source": str(source), "status": "failed", "error": report.errors[0]}
+                typer.echo(json.dumps(failure), file=self.stdout)
             for error in report.errors:
                 typer.echo(f"error: {error}", err=True)
 

@@ -106,7 +106,8 @@ def find_sources(
         if not os.path.lexists(path) and glob.has_magic(str(path)):
             found.collected = True
             base = _fixed_part(path)
-            matches = sorted(map(Path, glob.glob(str(path), recursive=True)))
+            pattern = os.path.join(glob.escape(str(base)), path.relative_to(base))
+            matches = sorted(map(Path, glob.glob(pattern, recursive=True)))
             files = [match for match in matches if not os.path.isdir(match)]
             if not files:
                 raise FileError(f"no file matches {str(path)!r}")
@@ -203,10 +204,10 @@ def _raise(error: OSError) -> None:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder of a pattern up to the first part with a special character."""
+    """The folder of a pattern up to the first part with a special character, if it is none."""
     fixed = Path()
     for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
+        if glob.has_magic(part) and not os.path.isdir(fixed / part):  # a folder "scans [3]"
             break
         fixed /= part
     return fixed

@@ -1,7 +1,7 @@
 """What is kept of an image file, and its samples: to floats in [0, 1] and back, and strips."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ __all__ = [
     "Picture",
     "eight_bit",
     "from_float",
+    "resolution",
     "side_by_side",
     "to_float",
     "upright",
@@ -34,6 +35,7 @@ _UPRIGHT = {
 }
 
 
+_MOST_DPI = 1e6  # a microscope has 254,000 at 0.1 µm a pixel
 _MOST_BITS = 14  # of a picture that uses a part of 16
 _MARK, _MOST_MARKS = 65535, 0.1  # the sample that means "saturated" or "no data", its largest share
 
@@ -52,6 +54,8 @@ class Picture:
         The embedded colour profile. The pixels are never converted with it.
     path : Path or None
         Where it was read from.
+    dpi : tuple of float, or None
+        Pixels an inch, across and down.
     numbers : Numbers or None
         The values in the units of the file, of which float pixels are a linear map. `pixels` may be
         newer.
@@ -69,6 +73,7 @@ class Picture:
     icc_profile: bytes | None = None
     path: Path | None = None
     numbers: Numbers | None = None
+    dpi: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.pixels, np.ndarray):  # a Denoised, say, whose image is meant
@@ -102,6 +107,21 @@ class Picture:
         if self.numbers is None:
             return 1.0
         return self.numbers.units.span if self.measured else float(self.white)
+
+    @property
+    def bad(self) -> NDArray[np.bool_] | None:
+        """Where values are missing or not finite, in the shape of `pixels`; None if none is."""
+        return None if self.numbers is None else self.numbers.bad
+
+    def with_pixels(self, pixels: NDArray[Any]) -> "Picture":
+        """The picture with other pixels: what a result is written with, as the file was.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            As `pixels`; the size may be another if there is no alpha.
+        """
+        return replace(self, pixels=pixels)
 
     @property
     def white(self) -> int:
@@ -218,6 +238,25 @@ def from_float(array: ArrayLike, dtype: DTypeLike, *, white: int | None = None) 
     values = values.astype(np.promote_types(values.dtype, np.float32))
     values = values.clip(0, 1)
     return (values if scale == 1 else np.rint(values * scale)).astype(dtype)
+
+
+def resolution(across: Any, down: Any, *, orientation: Any = None) -> tuple[float, float] | None:
+    """Pixels an inch of a picture that was turned upright; None if a file says nonsense.
+
+    Parameters
+    ----------
+    across, down : number
+        As in the file.
+    orientation
+        As in `upright`.
+    """
+    try:
+        x, y = float(across), float(down)
+    except (TypeError, ValueError, ZeroDivisionError):  # a rational with 0 below the line
+        return None
+    if not (0 < x < _MOST_DPI and 0 < y < _MOST_DPI):
+        return None
+    return (y, x) if _UPRIGHT.get(orientation, (False,))[0] else (x, y)
 
 
 def upright(samples: NDArray[Any], orientation: Any) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """Image file to `Picture`s: grey or RGB of any depth, with alpha, colour profile and units.
 
-Everything else a file may carry (EXIF with its GPS position, XMP, comments) is dropped.
+The resolution is kept too. Everything else a file may carry (EXIF with its GPS position, XMP,
+comments) is dropped.
 """
 
 import os
@@ -15,7 +16,7 @@ from overparam.files import FileError, file_errors, require_regular_file
 from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
-from robustdip.images.picture import Picture, upright
+from robustdip.images.picture import Picture, resolution, upright
 from robustdip.images.tiff_pages import has_pages, read_tiff
 
 __all__ = ["read_image", "read_pages"]
@@ -26,6 +27,8 @@ _GREY_SCALES = {"L;2": 85, "L;4": 17}
 _GREY16_MODES = ("I;16", "I;16B", "I;16L")
 
 _ORIENTATION = 274  # tag of EXIF
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".fz", ".z")
+_KNOWN_BY_NAME = {b"SIMPLE  =": ".fits", b"\x93NUMPY": ".npy"}
 
 
 def read_image(path: str | os.PathLike[str], *, extension: int | str | None = None) -> Picture:
@@ -88,9 +91,21 @@ def read_pages(
             raise FileError("it is no FITS file, which alone has extensions")
         if suffix in NPY:
             return read_npy(source)
+        _refuse_other_names(source, suffix)
         if has_pages(source):
             return read_tiff(source)
         return [_read_by_pillow(source)]
+
+
+def _refuse_other_names(source: Path, suffix: str) -> None:
+    """Say of files that are known by their names what is to be done with another one."""
+    if suffix in _COMPRESSED:
+        raise FileError(f"it is compressed ({suffix}); unpack it first")
+    with source.open("rb") as stream:
+        head = stream.read(max(map(len, _KNOWN_BY_NAME)))
+    for signature, name in _KNOWN_BY_NAME.items():
+        if head.startswith(signature):
+            raise FileError(f"it is a {name} file by another name; let its name end in {name}")
 
 
 def _read_by_pillow(source: Path) -> Picture:
@@ -104,12 +119,14 @@ def _read_by_pillow(source: Path) -> Picture:
         elif largest < 65535:
             samples = np.rint(samples * (largest / 65535)).astype(np.uint16)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
-        samples = upright(samples, image.getexif().get(_ORIENTATION))
+        orientation = image.getexif().get(_ORIENTATION)
+        samples = upright(samples, orientation)
         icc_profile = image.info.get("icc_profile") or None
+        dpi = resolution(*image.info.get("dpi", (None, None)), orientation=orientation)
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])
     alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None
-    return Picture(pixels[..., 0] if colours == 1 else pixels, alpha, icc_profile, source)
+    return Picture(pixels[..., 0] if colours == 1 else pixels, alpha, icc_profile, source, dpi=dpi)
 
 
 def _refuse_unsupported(image: ImageFile.ImageFile) -> None:

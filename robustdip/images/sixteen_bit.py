@@ -130,7 +130,12 @@ def inverted(samples: NDArray[np.uint16]) -> NDArray[np.uint16]:
 # --- writing -------------------------------------------------------------------------------
 
 
-def png_bytes(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
+def png_bytes(
+    samples: NDArray[np.uint16],
+    icc_profile: bytes | None,
+    *,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
     """A PNG file of (H, W, 1 to 4) samples; Pillow writes 16 bits for grey only."""
     height, width, bands = samples.shape
     colour_type = (0, 4, 2, 6)[bands - 1]
@@ -140,6 +145,8 @@ def png_bytes(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
     if icc_profile is not None:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc_profile)))
+    if dpi is not None:
+        chunks.append((b"pHYs", struct.pack(">IIB", *(round(each / 0.0254) for each in dpi), 1)))
     chunks += [(b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -147,7 +154,12 @@ def png_bytes(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
     )
 
 
-def tiff_bytes(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
+def tiff_bytes(
+    samples: NDArray[np.uint16],
+    icc_profile: bytes | None,
+    *,
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
     """A TIFF file of (H, W, 1, 3 or 4) samples, compressed without loss."""
     import tifffile  # takes a quarter of a second to import, and nothing else needs it
 
@@ -160,6 +172,8 @@ def tiff_bytes(samples: NDArray[np.uint16], icc_profile: bytes | None) -> bytes:
         extrasamples=["unassalpha"] if bands == 4 else None,
         compression="zlib",
         iccprofile=icc_profile,
+        resolution=dpi,
+        resolutionunit=None if dpi is None else "INCH",
         metadata=None,
     )
     return buffer.getvalue()

@@ -18,7 +18,7 @@ from PIL import Image
 from overparam.files import FileError, one_line
 from overparam.image_files import open_image
 from robustdip.images.numeric import pictures_of
-from robustdip.images.picture import Picture, upright
+from robustdip.images.picture import Picture, resolution, upright
 from robustdip.images.sixteen_bit import inverted
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["has_pages", "read_tiff", "tiff_bytes"]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2  # photometric interpretations
+# Photometric interpretations.
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
+_RESOLUTION, _UNIT = (282, 283), 296  # tags
 _ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 274, 339, 34675
 _SIGNED = 2  # a sample format
 
@@ -73,7 +75,7 @@ def _holds_numbers(path: Path) -> bool:
 
 
 def read_tiff(path: Path) -> list[Picture]:
-    """Read all pages, without reduced copies of others.
+    """Read all pages, without reduced copies and masks of others.
 
     Raises
     ------
@@ -85,14 +87,19 @@ def read_tiff(path: Path) -> list[Picture]:
     try:
         with _without_log(), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
-            pages = [page for page in pages if not page.is_reduced]
+            # Nor what is the mask of another page.
+            pages = [page for page in pages if not (page.is_reduced or page.is_mask)]
             for page in pages:
                 _refuse(page)
             # The pixels of all of them, because all are held at once.
             _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
             arrays = [_upright(page, path) for page in pages]
             profiles = [_tag(page, _PROFILE) for page in pages]
-            white_is_zero = [page.photometric == _WHITE_IS_ZERO for page in pages]
+            # Pillow turns white that is zero in pages of few bits.
+            white_is_zero = [
+                page.photometric == _WHITE_IS_ZERO and not _is_small(page) for page in pages
+            ]
+            dpi = [_resolution(page) for page in pages]
     except FileError:
         raise
     except Exception as error:  # damaged bytes make the decoders raise nearly anything
@@ -102,16 +109,18 @@ def read_tiff(path: Path) -> list[Picture]:
     dtypes = {array.dtype.newbyteorder("=") for array in arrays}
     if dtypes <= {np.dtype(np.uint8), np.dtype(np.uint16)}:
         return [
-            _picture(_black_at_zero(array) if white else array, profile, path)
-            for array, profile, white in zip(arrays, profiles, white_is_zero, strict=True)
+            replace(_picture(_black_at_zero(array) if white else array, profile, path), dpi=each)
+            for array, profile, white, each in zip(
+                arrays, profiles, white_is_zero, dpi, strict=True
+            )
         ]
     if len(dtypes) > 1 or any(array.shape[2] not in (1, 3) for array in arrays):
         raise FileError("its pages have alpha or differ in their kind of numbers; save them apart")
     values = [array[..., 0] if array.shape[2] == 1 else array for array in arrays]
     pictures = pictures_of(values, path, shape=(len(values), *values[0].shape))
     return [
-        replace(picture, icc_profile=profile or None)
-        for picture, profile in zip(pictures, profiles, strict=True)
+        replace(picture, icc_profile=profile or None, dpi=each)
+        for picture, profile, each in zip(pictures, profiles, dpi, strict=True)
     ]
 
 
@@ -135,12 +144,32 @@ def tiff_bytes(pages: Sequence[Picture]) -> bytes:
                 extrasamples=None if page.alpha is None else ["unassalpha"],
                 compression="zlib",
                 iccprofile=page.icc_profile,
+                resolution=page.dpi,
+                resolutionunit=None if page.dpi is None else "INCH",
                 metadata=None,
             )
     return buffer.getvalue()
 
 
+def _is_small(page: "TiffPage") -> bool:
+    """Whether a page has samples of less than 8 bits, or numbers of colours."""
+    return page.bitspersample < 8 or page.photometric == _PALETTE
+
+
+def _resolution(page: "TiffPage") -> tuple[float, float] | None:
+    inches = {2: 1.0, 3: 1 / 2.54}.get(_tag(page, _UNIT))  # of the unit: inch, centimetre
+    across, down = (_tag(page, number) for number in _RESOLUTION)
+    if inches is None or not (isinstance(across, tuple) and isinstance(down, tuple)):
+        return None
+    if not across[1] or not down[1]:
+        return None
+    sides = (number / below / inches for number, below in (across, down))
+    return resolution(*sides, orientation=_tag(page, _ORIENTATION))
+
+
 def _refuse(page: "TiffPage") -> None:
+    if _is_small(page) and page.samplesperpixel == 1 and page.imagedepth == 1:
+        return
     if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         name = getattr(page.photometric, "name", page.photometric)
         raise FileError(f"a page has {name} colours; save it as grey or RGB")
@@ -159,6 +188,8 @@ def _refuse_bomb(pixels: int) -> None:
 
 def _upright(page: "TiffPage", path: Path) -> NDArray[Any]:
     """The samples of a page as (H, W, 1 to 4)."""
+    if _is_small(page):
+        return _in_eight_bits(page, path)
     if not _is_decoded(page):
         return np.atleast_3d(_by_pillow(page, path))  # turned by Pillow
     samples = page.asarray()
@@ -167,6 +198,14 @@ def _upright(page: "TiffPage", path: Path) -> NDArray[Any]:
     elif page.planarconfig == 2:  # one plane a colour
         samples = np.moveaxis(samples, 0, 2)
     return np.ascontiguousarray(upright(samples, _tag(page, _ORIENTATION)))
+
+
+def _in_eight_bits(page: "TiffPage", path: Path) -> NDArray[np.uint8]:
+    """Bilevel and grey pages of few bits as grey, palettes as RGB, turned upright by Pillow."""
+    with open_image(path) as image:
+        image.seek(page.index)
+        bands = "RGB" if page.photometric == _PALETTE else "L"
+        return np.atleast_3d(np.asarray(image.convert(bands)))
 
 
 def _is_decoded(page: "TiffPage") -> bool:

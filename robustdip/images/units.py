@@ -71,6 +71,8 @@ class Numbers:
         Of a FITS file: the first header, and that of the extension if it is another.
     no_data : float or None
         The value that stands for missing data.
+    keeps_bad : bool
+        Whether what is bad stays so in `restored`; otherwise it gets the value of its pixel.
     """
 
     values: NDArray[Any]
@@ -78,6 +80,7 @@ class Numbers:
     shape: tuple[int, ...]
     headers: tuple[Any, ...] = ()
     no_data: float | None = None
+    keeps_bad: bool = False
 
     @property
     def bad(self) -> NDArray[np.bool_] | None:
@@ -111,8 +114,8 @@ class Numbers:
         if pixels.shape != self.values.shape:
             return made
         kept = pixels == self.pixels()
-        if self.bad is not None:
-            kept &= ~self.bad
+        if (bad := self.bad) is not None:
+            kept = kept | bad if self.keeps_bad else kept & ~bad
         return np.where(kept, self.values, made).astype(self.values.dtype)
 
 

@@ -79,8 +79,8 @@ SUFFIXES = (*_FORMATS, ".pgm", ".pbm")
 def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:
     """Write an image in the format its suffix names, replacing what is there, or leave no trace.
 
-    The bit depth, alpha and colour profile are kept. JPEG is saved at quality 95; WebP, which
-    has no grey, is lossless RGB; all others are lossless.
+    The bit depth, alpha, colour profile and resolution are kept. JPEG is saved at quality 95; WebP,
+    which has no grey, is lossless RGB; all others are lossless.
 
     Parameters
     ----------
@@ -199,8 +199,10 @@ def _encode(picture: Picture, form: _Format) -> bytes:
     samples = np.dstack(bands)  # (H, W, 1 to 4)
     if samples.dtype == np.uint16:
         encode = sixteen_bit.png_bytes if form.name == "PNG" else sixteen_bit.tiff_bytes
-        return encode(samples, picture.icc_profile)
+        return encode(samples, picture.icc_profile, dpi=picture.dpi)
     options = dict(form.options)
+    if picture.dpi is not None:  # formats without it ignore it
+        options["dpi"] = picture.dpi
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
     buffer = io.BytesIO()
