@@ -254,7 +254,7 @@ def resolution(across: Any, down: Any, *, orientation: Any = None) -> tuple[floa
         x, y = float(across), float(down)
     except (TypeError, ValueError, ZeroDivisionError):  # a rational with 0 below the line
         return None
-    if not (0 < x < _MOST_DPI and 0 < y < _MOST_DPI):
+    if not (1 < x < _MOST_DPI and 1 < y < _MOST_DPI):  # 1 stands for none
         return None
     return (y, x) if _UPRIGHT.get(orientation, (False,))[0] else (x, y)
 

@@ -112,6 +112,7 @@ def _read_by_pillow(source: Path) -> Picture:
     with open_image(source) as image:
         _refuse_unsupported(image)
         layout, largest = sixteen_bit.sample_layout(image), sixteen_bit.largest_sample(image)
+        turned = image.getexif().get(_ORIENTATION)
         image.load()
         samples = sixteen_bit.read_samples(image, layout, source)
         if samples is None:
@@ -119,10 +120,9 @@ def _read_by_pillow(source: Path) -> Picture:
         elif largest < 65535:
             samples = np.rint(samples * (largest / 65535)).astype(np.uint16)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
-        orientation = image.getexif().get(_ORIENTATION)
-        samples = upright(samples, orientation)
+        samples = upright(samples, image.getexif().get(_ORIENTATION))
         icc_profile = image.info.get("icc_profile") or None
-        dpi = resolution(*image.info.get("dpi", (None, None)), orientation=orientation)
+        dpi = resolution(*image.info.get("dpi", (None, None)), orientation=turned)
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])
     alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None

@@ -25,7 +25,7 @@ from robustdip import RECIPES, Picture, read_image, write_image
 from tests.helpers.command_line import LONG, ROOT, done, is_quicker_than, python, refused, run
 from tests.helpers.images import small
 
-KEYS = ["output", "status", "steps", "seconds", "psnr", "ssim", "method", "recipe"]
+KEYS = ["source", "output", "status", "steps", "seconds", "psnr", "ssim", "method", "recipe"]
 KEYS += ["seed", "device", "threads", "changed", "corrupted_fraction", "tiles", "fitted_tiles"]
 KEYS += ["filled_pixels", "disagreement"]
 KINDS = ["salt-and-pepper", "random-valued", "text", "scratches", "missing-lines"]
@@ -251,10 +251,17 @@ def test_one_bad_input_does_not_stop_the_others(image, tmp_path):
     result = run("denoise", image, bad, tmp_path / "none.png", last, "--steps", 2, "-q", "--json")
     assert result.exit_code == 1
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [Path(record["output"]).name for record in records] == [
+    assert [Path(record.get("output", "none")).name for record in records] == [
         "in_denoised.png",
+        "none",
+        "none",
         "last_denoised.png",
     ]
+    assert [Path(record["source"]).name for record in records] == [
+        "in.png", "bad.png", "none.png", "last.png"
+    ]  # fmt: skip
+    assert records[2]["status"] == "failed"
+    assert "none.png" in records[2]["error"]
     errors = result.stderr.splitlines()
     assert [error.split(":")[0] for error in errors] == ["error"] * 2
     assert "bad.png" in errors[0]

@@ -342,3 +342,67 @@ def test_fits_with_header_extension_and_bad_values(tmp_path):
     done("denoise", tmp_path / "x.fits", *reference, *MEDIAN)
     line = refused("denoise", tmp_path / "x.fits", "--extension", "7", *MEDIAN, "--force")
     assert "no image in extension 7; there is 1, 2 SCI" in line
+
+
+def test_a_page_or_a_file_without_anything_missing_stays_as_it_is(tmp_path):
+    """Beside one that has a hole, or where it is said what a hole would be."""
+    whole = np.add.outer(np.linspace(0, 30, 24), np.linspace(0, 50, 20)).astype("f4")
+    holed = whole.copy()
+    holed[3:6, 4:7] = np.nan
+    tifffile.imwrite(tmp_path / "two.tif", np.stack([holed, whole]), photometric="minisblack")
+    done("denoise", tmp_path / "two.tif", "-o", tmp_path / "o.tif", "--method", "biharmonic")
+    filled, same = tifffile.imread(tmp_path / "o.tif")
+    assert np.isfinite(filled).all()
+    np.testing.assert_array_equal(same, whole)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, values in (("a", np.nan_to_num(holed, nan=-9999)), ("b", whole)):
+        np.save(folder / f"{name}.npy", values)
+    out = ("--out-dir", tmp_path / "out", "--no-data", -9999, "--method", "linear", "--workers", 1)
+    done("denoise", folder, *out)
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "b_denoised.npy"), whole)
+    line = refused("denoise", folder / "b.npy", "--method", "linear")
+    assert "fills the elements of a mask; give one" in line
+
+
+def test_a_value_that_no_sample_has_is_probably_a_mistake(tmp_path):
+    np.save(tmp_path / "x.npy", scene())
+    result = done("denoise", tmp_path / "x.npy", *FIT, "--no-data", -32768)
+    assert result.stderr == f"warning: no value of '{tmp_path / 'x.npy'}' is -32768\n"
+
+
+def test_what_is_missing_stays_so_when_a_file_is_corrupted(tmp_path):
+    values = scene()
+    values[2, 3] = values[7] = np.nan
+    np.save(tmp_path / "x.npy", values)
+    names = {name: tmp_path / f"{name}.npy" for name in ("bad", "clean", "difference")}
+    mask = tmp_path / "mask.png"
+    saved = ("--save-clean", names["clean"], "--save-difference", names["difference"])
+    done(
+        *("corrupt", tmp_path / "x.npy", "-o", names["bad"], *saved, "--save-mask", mask),
+        *("--kind", "random-valued", "--amount", 0.3),
+    )
+    bad, clean, difference = (np.load(path) for path in names.values())
+    np.testing.assert_array_equal(clean, values)
+    missing = np.isnan(values)
+    np.testing.assert_array_equal(np.isnan(bad), missing)
+    assert 0.1 < (bad != values)[~missing].mean() < 0.5
+    assert not difference[missing].any()
+    assert not read_image(mask).pixels[missing].any()
+    line = refused("corrupt", tmp_path / "x.npy", "-o", tmp_path / "y.npy", "--then", "blur:1")
+    assert "21 values" in line
+    assert "fill them first" in line
+
+
+@pytest.mark.parametrize("suffix", [".fits.gz", ".npy.gz"])
+def test_compressed_files_are_to_be_unpacked(tmp_path, suffix):
+    (tmp_path / f"x{suffix}").write_bytes(b"\x1f\x8b")
+    line = refused("denoise", tmp_path / f"x{suffix}", "-o", tmp_path / "o.npy", *MEDIAN)
+    assert "it is compressed (.gz); unpack it first" in line
+
+
+def test_numbers_by_another_name(tmp_path):
+    with (tmp_path / "x.png").open("wb") as stream:
+        np.save(stream, scene())
+    line = refused("denoise", tmp_path / "x.png", *MEDIAN)
+    assert "it is a .npy file by another name; let its name end in .npy" in line

@@ -62,6 +62,16 @@ NAMES = ["a_denoised.png", "sub/b_denoised.png", "sub/deep/c_denoised.png"]
 # --- what is found -------------------------------------------------------------------------
 
 
+def test_a_pattern_in_a_folder_with_brackets(tmp_path):
+    folder = tmp_path / "scans [box 3]"
+    folder.mkdir()
+    write_image(folder / "x.png", noise())
+    assert [each.path for each in find_sources([folder / "*.png"]).pictures] == [folder / "x.png"]
+    assert [each.path for each in find_sources([tmp_path / "scans*" / "*.png"]).pictures] == [
+        folder / "x.png"
+    ]
+
+
 def test_a_folder_is_taken_whole_without_what_is_hidden_or_no_picture(folder, tmp_path):
     found = find_sources([folder], out_dir=tmp_path / "out")
     assert [str(source.path.relative_to(folder)) for source in found.pictures] == [
@@ -198,6 +208,36 @@ def test_one_bad_file_does_not_stop_a_folder_and_a_second_run_skips_the_rest(fol
     ]  # fmt: skip
     kept = {name: (out / name).stat().st_mtime_ns for name in NAMES}
     assert [kept[name] == before[name] for name in NAMES] == [True, False, True]
+
+
+def test_a_folder_and_its_results_may_be_moved_together(folder, tmp_path):
+    done("denoise", folder, "--out-dir", tmp_path / "out", *MEDIAN, "--workers", 1)
+    box = tmp_path / "box"
+    box.mkdir()
+    for name in ("in", "out"):
+        (tmp_path / name).rename(box / name)
+    again = ("denoise", box / "in", "--out-dir", box / "out", *MEDIAN)
+    assert "0 done, 3 skipped" in done(*again).stderr
+    # An entry of earlier versions has the whole path.
+    manifest = box / "out" / ".robustdip.jsonl"
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for entry in entries:
+        entry["source"] = os.path.normpath(box / "out" / entry["source"])
+    manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    assert "0 done, 3 skipped" in done(*again).stderr
+
+
+def test_results_beside_the_pictures_are_no_pictures(tmp_path):
+    """Also where the picture of a result is gone, or shares its name with another now."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, noise())
+    here = ("denoise", tmp_path, "--out-dir", tmp_path, *MEDIAN, "--workers", 1)
+    done(*here)
+    (tmp_path / "b.png").unlink()
+    write_image(tmp_path / "a.tif", noise(seed=1))
+    result = done(*here)
+    assert result.stderr.count("it is a result of an earlier run") == 2
+    assert not list(tmp_path.glob("*_denoised_denoised*"))
 
 
 def test_other_settings_masks_or_pictures_are_no_earlier_result(folder, tmp_path):

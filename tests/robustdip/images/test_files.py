@@ -21,6 +21,7 @@ from robustdip.images import (
     Picture,
     check_output,
     read_image,
+    read_pages,
     write_image,
 )
 
@@ -480,3 +481,48 @@ def test_picture_refuses_other_arrays():
         Picture(noise(2, 2), noise(2, 3))
     with pytest.raises(TypeError, match="alpha"):
         Picture(noise(2, 2), noise(2, 2, dtype=np.uint16))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("x.png", np.uint8), ("x.jpg", np.uint8), ("x.tif", np.uint8), ("y.png", np.uint16),
+     ("y.tif", np.uint16)],
+)  # fmt: skip
+def test_the_resolution_is_kept(tmp_path, name, dtype, turned):
+    pixels = noise(8, 9, dtype=dtype)
+    write_image(tmp_path / name, Picture(pixels, dpi=(1200.0, 600.0)))
+    picture = read_image(tmp_path / name)
+    assert picture.dpi == pytest.approx((1200, 600), rel=1e-3)
+    with Image.open(tmp_path / name) as image:
+        assert image.info["dpi"] == pytest.approx((1200, 600), rel=1e-3)
+        if turned and dtype == np.uint8:
+            exif = Image.Exif()
+            exif[274] = 6
+            image.save(tmp_path / f"t{name}", exif=exif, dpi=(1200, 600))
+            assert read_image(tmp_path / f"t{name}").dpi == pytest.approx((600, 1200), rel=1e-3)
+    made = picture.with_pixels(np.zeros_like(pixels))
+    assert made.dpi == picture.dpi
+    write_image(tmp_path / name, Picture(pixels))
+    assert read_image(tmp_path / name).dpi is None
+
+
+def test_pages_of_few_bits_are_read_as_single_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    bilevel = Image.fromarray(rng.random((20, 31)) < 0.5)
+    palette = Image.fromarray(noise(20, 31)).convert("P")
+    palette.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
+    for image, options in ((bilevel, {"compression": "group4"}), (bilevel, {}), (palette, {})):
+        image.save(tmp_path / "one.tif", **options)
+        image.save(tmp_path / "two.tif", save_all=True, append_images=[image], **options)
+        expected = read_image(tmp_path / "one.tif").pixels
+        pages = read_pages(tmp_path / "two.tif")
+        assert len(pages) == 2
+        for page in pages:
+            np.testing.assert_array_equal(page.pixels, expected)
+    values = rng.random((9, 8), np.float32)
+    with tifffile.TiffWriter(tmp_path / "masked.tif") as file:
+        file.write(values)
+        file.write(np.ones((9, 8), bool), subfiletype=4, photometric="mask")
+    (page,) = read_pages(tmp_path / "masked.tif")
+    np.testing.assert_array_equal(page.pixels, values)
