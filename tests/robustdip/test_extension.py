@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from robustdip import Method, corrupt, denoise, fit, register
-from robustdip.corruption.base import CorruptionSettings, data_loss
+from robustdip.corruption.base import CorruptionSettings, Detector, data_loss
 from robustdip.kinds import KINDS, Kind
 from robustdip.methods import METHODS, check_method
 from robustdip.recipes import RECIPES
@@ -63,7 +63,7 @@ class ThresholdEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corner:
+class Corner(Detector):
     """A toy detector: the corner of every image is corrupted."""
 
     side: int = 3

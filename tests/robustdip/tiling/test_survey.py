@@ -10,6 +10,7 @@ from skimage import data
 
 from benchmarks.images.harmless import PICTURES
 from robustdip import RECIPES, damage, denoise
+from robustdip.corruption.base import ShapeDetector
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.mixture import Mixture
 from robustdip.inputs import check_image
@@ -19,7 +20,7 @@ from robustdip.tiling.survey import core_side, survey
 
 
 @dataclass(frozen=True)
-class Marked:
+class Marked(ShapeDetector):
     """What is exactly half is damage, for this detector."""
 
     asked: ClassVar[list[tuple[int, ...]]] = []
