@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = ["denoise"]
 
 _DEFECT_SIZE = 3.0
+_COPIES = 2  # of each frame of --shared-mask in memory: itself, and room for what reads it
 
 
 def _known_method(name: str | None) -> str | None:
@@ -429,7 +430,13 @@ def denoise(
             elif not found.collected:  # else it is made, and says what an earlier run has finished
                 _require_folder(out_dir)
             frames = [image for image, _ in jobs]
-            shared = _shared_defects(frames, task, max_size=defect_size or _DEFECT_SIZE)
+            fitting = _that_fit(frames, task)
+            if len(fitting) < len(frames):
+                remarks.append(
+                    f"the map is of {len(fitting)} of the {len(frames)} images: more do not fit "
+                    "into memory at once"
+                )
+            shared = _shared_defects(fitting, task, max_size=defect_size or _DEFECT_SIZE)
             remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             _save_defects(shared, path, wanted=save_defects, force=force)
@@ -472,6 +479,22 @@ def _demand(kept: object, message: str) -> None:
     """Refuse a command whose options contradict each other: wrong usage, exit status 2."""
     if not kept:
         raise typer.BadParameter(message)
+
+
+def _that_fit(images: list[Path], task: Task) -> list[Path]:
+    """As many images as memory holds at once, evenly spaced; all if nothing is known of it."""
+    from overparam.memory import memory_free
+    from robustdip.defects import FEWEST
+
+    free = memory_free()
+    if free is None or len(images) <= FEWEST:
+        return images
+    require_file(images[0])
+    one = picture_from(images[0], extension=task.fits_extension).pixels.nbytes
+    number = max(FEWEST, int(free / (_COPIES * one)))
+    if number >= len(images):
+        return images
+    return [images[at * len(images) // number] for at in range(number)]
 
 
 def _shared_defects(images: list[Path], task: Task, *, max_size: float) -> "np.ndarray":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from overparam import memory
 from robustdip import RECIPES
 from robustdip.images import from_float, read_defects, read_image, to_float, write_image
 from robustdip.synthetic import damage
@@ -146,3 +147,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(frames, tmp_path):
         assert result.exit_code == 2
         assert message in result.stderr
     assert not list(tmp_path.glob("*_denoised.png"))
+
+
+def test_of_more_frames_than_memory_holds_some_make_the_map(frames, tmp_path, monkeypatch):
+    four = [frames[at] for at in (0, 1, 3, 4)]
+    options = ("--shared-mask", "--method", "linear", "--force", "--save-defects")
+    untold = done("denoise", *four, *options, tmp_path / "four.npy").stderr
+    size = read_image(frames[0]).pixels.nbytes
+    monkeypatch.setattr(memory, "memory_free", lambda: 2 * 4 * size + 1)
+    told = done("denoise", *frames, *options, tmp_path / "all.npy").stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), np.load(tmp_path / "four.npy"))
+    assert "the map is of 4 of the 6 images: more do not fit into memory at once" in told
+    assert "the map is of" not in untold
