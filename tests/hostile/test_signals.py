@@ -141,10 +141,12 @@ def test_any_moment_of_corrupt(warm, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ce", "sop"])
-def test_any_moment_of_a_training(warm, tmp_path, npz, method):
-    """The run can be started again, or resumed to the result of an undisturbed run."""
-    arguments = ("train-cifar", "--data", npz, "--noise", "0.2", "--method", method, *TRAIN[:-2])
+def test_any_moment_of_a_training(warm, tmp_path, npz):
+    """The run can be started again, or resumed to the result of an undisturbed run.
+
+    SOP has all the state that others have, and u and v.
+    """
+    arguments = ("train-cifar", "--data", npz, "--noise", "0.2", "--method", "sop", *TRAIN[:-2])
     seconds = seconds_of(warm, *arguments, "--out", "whole", cwd=tmp_path)
     whole = (tmp_path / "whole" / "metrics.csv").read_text().splitlines()
     accuracies = [row.split(",")[1:3] for row in whole]

@@ -39,13 +39,19 @@ def curve(clean: np.ndarray, kind: str, *, recipe: str = "default", times: int =
     ]
 
 
-@pytest.mark.parametrize("kind", ["salt-and-pepper", "random-valued"])
-def test_the_last_step_is_as_good_as_any_and_longer_is_no_worse(clean, kind):
-    once, thrice = curve(clean, kind), curve(clean, kind, times=3)
+def test_the_last_step_is_as_good_as_any(clean):
+    values = curve(clean, "salt-and-pepper")
+    assert values[-1] >= max(values) - 0.3
+    assert values[-1] > FLOOR["salt-and-pepper"]
+
+
+def test_the_last_step_is_as_good_as_any_and_longer_is_no_worse(clean):
+    """With random values, which are the harder ones to tell from detail."""
+    once, thrice = curve(clean, "random-valued"), curve(clean, "random-valued", times=3)
     assert once[-1] >= max(once) - 0.3
     assert thrice[-1] >= max(thrice) - 0.3
     assert thrice[-1] >= once[-1] - 0.3
-    assert once[-1] > FLOOR[kind]
+    assert once[-1] > FLOOR["random-valued"]
 
 
 @pytest.mark.parametrize("recipe", ["dip-l1", "dip-l2"])
