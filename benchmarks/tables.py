@@ -311,15 +311,24 @@ def shared_defects(lines: list[Line]) -> str:
     return table([*head, "false of 10,000", "n"], rows)
 
 
+_DAMAGED = ("kind", "then", "side", "image")
+
+
 def damage(lines: list[Line]) -> str:
     """Gain by what a picture suffered, told nothing, told in one word, and with the true mask."""
     rows = []
-    for (kind, then, side, image), used in _groups(lines, ("kind", "then", "side", "image")):
+    # Each way apart: a change of a detector concerns what is named alone.
+    ways = [
+        dict(_groups([line for line in lines if line["way"] == way], _DAMAGED))
+        for way in ("auto", "named", "known")
+    ]
+    for case in sorted({case for of_way in ways for case in of_way}, key=_order):
+        kind, then, side, image = case
+        measured = [of_way.get(case, []) for of_way in ways]
+        used = [line for each in measured for line in each]
         row: list[str | Cell] = [kind, then, f"{image}, {side}x{side}"]
-        row.append(Cell(f"{_average(used, 'input_psnr'):.2f}", used))
-        for way in ("auto", "named", "known"):
-            restored = [line for line in used if line["way"] == way]
-            row.append(Cell(f"{_average(restored, 'psnr'):.2f}" if restored else "", restored))
+        row.append(f"{_average(used, 'input_psnr'):.2f}")
+        row += [Cell(f"{_average(each, 'psnr'):.2f}" if each else "", each) for each in measured]
         rows.append([*row, str(len({line["seed"] for line in used}))])
     head = ["damage", "then", "picture", "damaged", "auto", "named", "true mask", "n"]
     return table(head, rows)
