@@ -151,20 +151,23 @@ class ShapeDetector(Protocol):
 
     hidden: ClassVar[bool] = False
 
-    @property
-    def prior(self) -> float:
-        """Log odds that what has such a shape is damage."""
-        ...
+    # To read: at run time a property would stand in the way of a field.
+    if TYPE_CHECKING:
 
-    @property
-    def only(self) -> Literal["bright", "dark"] | None:
-        """Find only what is brighter, or only what is darker, than its surroundings."""
-        ...
+        @property
+        def prior(self) -> float:
+            """Log odds that what has such a shape is damage."""
+            ...
 
-    @property
-    def max_width(self) -> float:
-        """Width in pixels of the widest shape."""
-        ...
+        @property
+        def only(self) -> Literal["bright", "dark"] | None:
+            """Find only what is brighter, or only what is darker, than its surroundings."""
+            ...
+
+        @property
+        def max_width(self) -> float:
+            """Width in pixels of the widest shape."""
+            ...
 
     def shape_odds(self, y: Tensor, valid: Tensor) -> Tensor | None:
         """Estimate log odds of damage.
@@ -204,20 +207,25 @@ class CorruptionSettings(Protocol):
     takes_certain: ClassVar[bool] = False
     keeps_clean: ClassVar[bool] = False
 
-    @property
-    def detectors(self) -> tuple[Detector, ...]:
-        """They find elements that are certainly corrupted."""
-        return ()
+    if TYPE_CHECKING:
 
-    @property
-    def shapes(self) -> tuple[ShapeDetector, ...]:
-        """They find what is probably corrupted, by its shape."""
-        return ()
+        @property
+        def detectors(self) -> tuple[Detector, ...]:
+            """They find elements that are certainly corrupted."""
+            return ()
 
-    @property
-    def pages(self) -> "Pages | None":
-        """What tells a page from a photograph; None if the model does not ask."""
-        return None
+        @property
+        def shapes(self) -> tuple[ShapeDetector, ...]:
+            """They find what is probably corrupted, by its shape."""
+            return ()
+
+        @property
+        def pages(self) -> "Pages | None":
+            """What tells a page from a photograph; None if the model does not ask."""
+            return None
+
+    else:
+        detectors, shapes, pages = (), (), None
 
     def start(self, problem: "Problem") -> CorruptionModel:
         """Make the model for one image, before the first step.

@@ -409,10 +409,8 @@ class TrainingLoop:
                     f"the loss is {loss} in epoch {self.epoch}; a lower lr than {self.recipe.lr} "
                     "may help"
                 )
-            tensors = chain.from_iterable(
-                module.state_dict().values() for module in self.modules().values()
-            )
-            if not all(bool(each.isfinite().all()) for each in tensors):
+            weights = chain.from_iterable(each.parameters() for each in self.modules().values())
+            if not all(bool(each.isfinite().all()) for each in weights):
                 raise DivergedError(
                     f"the weights are not finite after epoch {self.epoch}; a lower lr than "
                     f"{self.recipe.lr} may help"

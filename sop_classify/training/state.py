@@ -58,25 +58,36 @@ def load_tensors(
         If an optimizer that remembers its steps has nothing to remember, or a tensor of it belongs
         to a weight of another size.
     """
-    for prefix, module in modules.items():
-        module.load_state_dict(_with_prefix(f"{prefix}.", state))
-    for i, optimizer in enumerate(optimizers):
-        saved: dict[int, dict[str, Tensor]] = {}
-        for name, value in _with_prefix(f"optimizer.{i}.", state).items():
-            j, _, key = name.partition(".")
-            saved.setdefault(int(j), {})[key] = value
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    # All is checked before anything is loaded.
+    found = [_of_optimizer(i, optimizer, state) for i, optimizer in enumerate(optimizers)]
+    for i, (optimizer, saved) in enumerate(zip(optimizers, found, strict=True)):
         remembers = any(optimizer.defaults.get(name) for name in ("momentum", "betas"))
         if trained and remembers and not saved:
             raise ValueError(f"the state has nothing of optimizer {i}")
-        for j, values in saved.items():
-            for name, value in values.items():
-                if value.numel() not in (1, weights[j].numel()):
-                    raise ValueError(
-                        f"the state has 'optimizer.{i}.{j}.{name}' of shape {tuple(value.shape)}, "
-                        f"for a weight of {tuple(weights[j].shape)}"
-                    )
+    for prefix, module in modules.items():
+        module.load_state_dict(_with_prefix(f"{prefix}.", state))
+    for optimizer, saved in zip(optimizers, found, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": saved})
+
+
+def _of_optimizer(
+    i: int, optimizer: Optimizer, state: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """What the state has of an optimizer, by the number of the weight and by name."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    saved: dict[int, dict[str, Tensor]] = {}
+    for name, value in _with_prefix(f"optimizer.{i}.", state).items():
+        number, _, key = name.partition(".")
+        j = int(number) if number.isdigit() else len(weights)
+        if j >= len(weights):
+            raise ValueError(f"the state has 'optimizer.{i}.{name}', and there is no such weight")
+        if value.numel() not in (1, weights[j].numel()):
+            raise ValueError(
+                f"the state has 'optimizer.{i}.{name}' of shape {tuple(value.shape)}, "
+                f"for a weight of {tuple(weights[j].shape)}"
+            )
+        saved.setdefault(j, {})[key] = value
+    return saved
 
 
 def _with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

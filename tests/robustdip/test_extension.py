@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from robustdip import Method, corrupt, denoise, fit, register
-from robustdip.corruption.base import CorruptionSettings, Detector, data_loss
+from robustdip.corruption.base import CorruptionSettings, Detector, ShapeDetector, data_loss
 from robustdip.kinds import KINDS, Kind
 from robustdip.methods import METHODS, check_method
 from robustdip.recipes import RECIPES
@@ -154,3 +154,26 @@ def test_the_catalogue_says_what_is_true(name):
 
 def test_every_recipe_is_a_method():
     assert [name for name, method in METHODS.items() if method.kind == "fit"] == list(RECIPES)
+
+
+def test_fields_of_a_detector_need_no_default():
+    @dataclass(frozen=True)
+    class Mine(ShapeDetector):
+        prior: float
+        only: None
+        max_width: float
+
+        def shape_odds(self, y, valid):
+            return None
+
+    @dataclass(frozen=True)
+    class Settings(CorruptionSettings):
+        detectors: tuple
+
+        def start(self, problem):
+            return ThresholdModel(0.3, problem)
+
+    assert Mine(1.0, None, 3.0).prior == 1
+    assert not Mine(1.0, None, 3.0).hidden
+    made = Settings((Corner(),))
+    assert (made.detectors, made.shapes, made.pages) == ((Corner(),), (), None)

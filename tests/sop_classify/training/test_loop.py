@@ -153,6 +153,8 @@ def test_a_state_of_another_training_is_refused():
     key = next(k for k, v in state.items() if k.startswith("optimizer.0.") and v.numel() > 3)
     with pytest.raises(ValueError, match=r"'optimizer\.0\..*' of shape \(3,\), for a weight of"):
         training.load_state_dict(state | {key: torch.zeros(3)})
+    with pytest.raises(ValueError, match=r"'optimizer\.0\.99\.x', and there is no such weight"):
+        training.load_state_dict(state | {"optimizer.0.99.x": torch.zeros(3)})
 
 
 @pytest.mark.parametrize("colour", ["grey", "two channels"])
@@ -232,6 +234,23 @@ def test_bad_labels():
             training_for(data, labels, small_recipe(), device="cpu")
         with pytest.raises(kind, match=f"true_labels {message}"):
             Evaluator(data, true_labels=labels)
+
+
+def test_a_network_may_keep_what_is_not_finite():
+    """A mask of attention, say: it is no weight."""
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Flatten(), nn.Linear(16 * 16 * 3, 3))
+            self.register_buffer("mask", torch.full((2, 2), -torch.inf))
+
+        def forward(self, x):
+            return self.layers(x)
+
+    data, recipe = small_data(), small_recipe("ce", "optimizer=sgd", "lr=0.01")
+    training = training_for(data, data.train_labels, recipe, network=Masked(), device="cpu")
+    assert len(list(training.epochs())) == 2
 
 
 def test_divergence_is_an_error_that_names_the_rate():
