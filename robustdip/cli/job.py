@@ -171,14 +171,14 @@ def without_earlier_results(
     images : list of Path
     outputs : list of Outputs
     earlier : collection of str
-        Absolute paths of results of earlier runs, which are left out too.
+        Places (`place_of`) of results of earlier runs, which are left out too.
     """
     sources = {place_of(made.result): image for image, made in zip(images, outputs, strict=True)}
     for image, made in zip(images, outputs, strict=True):
         source = sources.get(place_of(image))
         if source is not None and source != image:
             typer.echo(f"skipped {str(image)!r}: it is the result of {str(source)!r}", err=True)
-        elif os.path.abspath(image) in earlier:
+        elif place_of(image) in earlier:
             typer.echo(f"skipped {str(image)!r}: it is a result of an earlier run", err=True)
         else:
             yield image, made
@@ -186,8 +186,11 @@ def without_earlier_results(
 
 def nothing_missing(job: "Job", task: Task) -> bool:
     """Whether there is a value that stands for missing data, and no sample has it."""
-    return task.no_data is not None and all(
-        _missing(page, task.no_data) is None for page in job.pages
+    from robustdip.images.units import missing
+
+    return task.no_data is not None and not any(
+        missing(page.pixels if page.numbers is None else page.numbers.values, task.no_data).any()
+        for page in job.pages
     )
 
 
@@ -362,7 +365,7 @@ def _with_missing(masks: list[Masks], pages: "list[Picture]", task: Task) -> lis
     if METHODS[task.method].needs_mask and (
         task.no_data is not None or any(each is not None for each in bad)
     ):
-        # A page without anything missing, of a file or a folder that has others, is as it is.
+        # A page without anything missing, beside others of its file or with --no-data, is as it is.
         bad = [
             np.zeros(page.pixels.shape, bool) if each is None and known.mask is None else each
             for page, each, known in zip(pages, bad, masks, strict=True)

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import robustdip
 from robustdip.cli.job import MaskFiles, Task
+from robustdip.cli.outputs import place_of
 
 try:
     import fcntl
@@ -109,15 +110,18 @@ class Manifest:
         entry = self._entries.get(self._name(result))
         if entry is None:
             return None
-        if entry.get("source") == os.path.abspath(source):  # as earlier versions entered it
-            entry = {**entry, "source": self._name(source)}
         with suppress(OSError):
-            if entry.items() >= self._inputs(source).items():
+            here, inputs = self._places(source), self._inputs(source)
+            same_place = any(entry.get(name) == place for name, place in here.items())
+            # As earlier versions entered it.
+            same_place |= entry.get("source") == os.path.abspath(source)
+            if same_place and entry.items() >= inputs.items():
                 return entry
         return None
 
     def _enter(self, source: Path, result: Path, state: Record) -> None:
-        entry = {"result": self._name(result), **self._inputs(source), **state}
+        places = self._places(source)
+        entry = {"result": self._name(result), **places, **self._inputs(source), **state}
         self._write(entry)
         self._entries[entry["result"]] = entry
 
@@ -131,15 +135,21 @@ class Manifest:
     def _inputs(self, source: Path) -> Record:
         found = source.stat()
         return {
-            # From the folder of the results, so that both can be moved together.
-            "source": self._name(source),
             "source_size": found.st_size,
             "source_mtime_ns": found.st_mtime_ns,
             "settings": self._settings,
         }
 
-    def _name(self, path: Path) -> str:
-        return os.path.relpath(os.path.abspath(path), os.path.abspath(self._folder))
+    def _places(self, source: Path) -> Record:
+        """Where a picture is, links to folders followed: either may stay when folders are moved."""
+        place = place_of(source)
+        found = {"source": place}
+        with suppress(ValueError):  # another drive of Windows
+            found["source_from_here"] = os.path.relpath(place, os.path.realpath(self._folder))
+        return found
+
+    def _name(self, result: Path) -> str:
+        return os.path.relpath(result, self._folder)
 
     def _read(self) -> dict[str, Record]:
         self._stream.seek(0)
@@ -158,7 +168,7 @@ class Manifest:
 
 
 def results_in(folder: Path) -> set[str]:
-    """The results of earlier runs that are entered in a folder, as absolute paths."""
+    """The places (`place_of`) of the results of earlier runs that are entered in a folder."""
     try:
         lines = (folder / NAME).read_bytes().splitlines()
     except OSError:
@@ -168,7 +178,7 @@ def results_in(folder: Path) -> set[str]:
         with suppress(ValueError):
             entry = json.loads(line)
             if isinstance(entry, dict) and entry.get("state") == "finished":
-                found.add(os.path.abspath(folder / str(entry.get("result"))))
+                found.add(place_of(folder / str(entry.get("result"))))
     return found
 
 

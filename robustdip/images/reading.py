@@ -26,7 +26,7 @@ _COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
 _GREY_SCALES = {"L;2": 85, "L;4": 17}
 _GREY16_MODES = ("I;16", "I;16B", "I;16L")
 
-_ORIENTATION = 274  # tag of EXIF
+_ORIENTATION, _ACROSS = 274, 282  # tags of EXIF
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".fz", ".z")
 _KNOWN_BY_NAME = {b"SIMPLE  =": ".fits", b"\x93NUMPY": ".npy"}
 
@@ -122,11 +122,20 @@ def _read_by_pillow(source: Path) -> Picture:
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
         samples = upright(samples, image.getexif().get(_ORIENTATION))
         icc_profile = image.info.get("icc_profile") or None
-        dpi = resolution(*image.info.get("dpi", (None, None)), orientation=turned)
+        dpi = resolution(*_said_dpi(image), orientation=turned)
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])
     alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None
     return Picture(pixels[..., 0] if colours == 1 else pixels, alpha, icc_profile, source, dpi=dpi)
+
+
+def _said_dpi(image: ImageFile.ImageFile) -> tuple[Any, Any]:
+    """Pixels an inch as the file says; Pillow makes 72 of a JPEG that says nothing."""
+    jpeg = image.format in ("JPEG", "MPO")
+    if jpeg and image.info.get("jfif_unit") not in (1, 2) and _ACROSS not in image.getexif():
+        return None, None
+    across, down = image.info.get("dpi", (None, None))
+    return across, down
 
 
 def _refuse_unsupported(image: ImageFile.ImageFile) -> None:

@@ -89,6 +89,8 @@ def read_tiff(path: Path) -> list[Picture]:
             pages = [page.aspage() for page in file.pages]
             # Nor what is the mask of another page.
             pages = [page for page in pages if not (page.is_reduced or page.is_mask)]
+            if not pages:
+                raise FileError("all of its pages are reduced copies or masks of others")
             for page in pages:
                 _refuse(page)
             # The pixels of all of them, because all are held at once.

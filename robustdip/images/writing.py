@@ -58,6 +58,7 @@ _WEBP = _Format(
     max_side=16383,
     options=(("lossless", True), ("exact", True)),
 )
+_MOST_DPI_OF_JPEG = 65535  # it has 16 bits for it
 _NPY = _Format("NPY", deep=True, profile=False, measured=True, pages=True)
 _FITS = _Format("FITS", deep=True, profile=False, measured=True, pages=True)
 _FORMATS = {
@@ -79,8 +80,8 @@ SUFFIXES = (*_FORMATS, ".pgm", ".pbm")
 def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:
     """Write an image in the format its suffix names, replacing what is there, or leave no trace.
 
-    The bit depth, alpha, colour profile and resolution are kept. JPEG is saved at quality 95; WebP,
-    which has no grey, is lossless RGB; all others are lossless.
+    The bit depth, alpha and colour profile are kept, and the resolution where the format has one.
+    JPEG is saved at quality 95; WebP, which has no grey, is lossless RGB; all others are lossless.
 
     Parameters
     ----------
@@ -201,8 +202,8 @@ def _encode(picture: Picture, form: _Format) -> bytes:
         encode = sixteen_bit.png_bytes if form.name == "PNG" else sixteen_bit.tiff_bytes
         return encode(samples, picture.icc_profile, dpi=picture.dpi)
     options = dict(form.options)
-    if picture.dpi is not None:  # formats without it ignore it
-        options["dpi"] = picture.dpi
+    if picture.dpi is not None and (form is not _JPEG or max(picture.dpi) <= _MOST_DPI_OF_JPEG):
+        options["dpi"] = picture.dpi  # formats without it ignore it
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
     buffer = io.BytesIO()

@@ -175,7 +175,7 @@ def _doubts(images: "LabelledImages") -> "Iterator[str]":
         if len(names) > 1:
             yield f"{' and '.join(map(repr, names))} are different classes"
     if no_class := [name for name in images.class_names if name.strip().casefold() in _MISSING]:
-        yield f"{', '.join(map(repr, no_class))} is a class; is it a label that is missing?"
+        yield f"class {', '.join(map(repr, no_class))}: are these labels that are missing?"
 
 
 def _describe_read(images: "LabelledImages") -> None:
@@ -189,4 +189,4 @@ def _describe_read(images: "LabelledImages") -> None:
         of_each = f"about {images.holdout:.0%} of each class that is not too small for it"
         typer.echo(f"held out {parts['val']} images, {of_each}: see split.csv", err=True)
     if 0 < parts["val"] < _FEW:
-        typer.echo(f"note: {parts['val']} images are too few for an accuracy", err=True)
+        typer.echo(f"note: the hold-out ({parts['val']}) is too small for an accuracy", err=True)

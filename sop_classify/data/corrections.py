@@ -153,7 +153,7 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
         for names in (_SUGGESTED, _OF_TRAIN):
             if set(names[:4]) <= set(columns):
                 return _suggestions(rows, names, worst=worst)
-        if set(_OF_TRAIN[1:4]) <= set(columns):
+        if set(_OF_TRAIN[1:4]) <= set(columns) and "action" not in columns:
             raise FileError(
                 "it is a label_issues.csv without names of files; make one by find-label-errors"
             )
@@ -377,6 +377,8 @@ def _moved(labelled: Labelled, correction: Correction) -> str:
 
 def _place_of(file: Path, listing: Listing) -> Path:
     """Where an image is, by its own name: of links that lead to one file, each is an image."""
+    if ".." in file.parts:  # behind a link to a folder it leads elsewhere
+        return file.parent.resolve() / file.name
     root = listing.place if listing.place.is_dir() else listing.place.parent
     if file.is_relative_to(root):
         return root.resolve() / file.relative_to(root)

@@ -180,9 +180,9 @@ def hold_out(data: LabelledImages, fraction: float, *, seed: int) -> LabelledIma
     ----------
     data : LabelledImages
     fraction : float
-        In (0, 1). Of a class with fewer than five training images none is taken, unless less than
-        half of the fraction of all would be: then single images of random classes are taken too.
-        One image is always taken, and one of every class stays.
+        In (0, 1). Rounded for each class; of one with fewer than five training images none is
+        taken. If that is less than half of the fraction of all, single images of random classes
+        are taken too. One image is always taken, and one of every class stays.
     seed : int
     """
     rng = np.random.default_rng(seed)

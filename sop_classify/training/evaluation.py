@@ -44,8 +44,8 @@ class Epoch:
         fields describe the first network.
     train_fit : float
         Fraction of the training examples that are predicted as their given label. This and the next
-        two use the predictions made during the epoch: on augmented views, but for DivideMix after
-        its warm-up, and by the teachers of ELR+.
+        two use the predictions made during the epoch, on augmented views. DivideMix makes them on
+        plain images after its warm-up; for ELR+ they are the teachers'.
     memorized, recovered : float or None
         Fractions of the wrongly labelled training examples that are predicted as their given, wrong
         label and as their true label. None if the truth is unknown or no label is wrong.

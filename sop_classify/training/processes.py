@@ -7,7 +7,7 @@ writes the checkpoint, and collects them at the end of each epoch.
 
 All processes draw the same random numbers, so that a batch is the same whatever R is. Each takes
 those of the batch that belong to it: none twice, and none is added to make the parts equal.
-Sums are taken in float32 or integers or in integers and divided by the size of the whole batch:
+Sums are taken in float32 or in integers, and divided by the size of the whole batch:
 gloo has no bfloat16, and its AVG is not to be relied on (pytorch/pytorch#162338).
 
 Without PyTorch until there are several processes, so that a command line can ask.

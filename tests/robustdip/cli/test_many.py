@@ -218,13 +218,23 @@ def test_a_folder_and_its_results_may_be_moved_together(folder, tmp_path):
         (tmp_path / name).rename(box / name)
     again = ("denoise", box / "in", "--out-dir", box / "out", *MEDIAN)
     assert "0 done, 3 skipped" in done(*again).stderr
-    # An entry of earlier versions has the whole path.
-    manifest = box / "out" / ".robustdip.jsonl"
+    # Either alone: the results elsewhere, or the folder by another name.
+    (box / "deep").mkdir()
+    (box / "out").rename(box / "deep" / "out")
+    (tmp_path / "link").symlink_to(box / "deep")
+    for place in (box / "deep" / "out", tmp_path / "link" / "out"):
+        again = ("denoise", tmp_path / "in", "--out-dir", place, *MEDIAN)
+        (box / "in").rename(tmp_path / "in")  # where it was when the results were made
+        assert "0 done, 3 skipped" in done(*again).stderr
+        (tmp_path / "in").rename(box / "in")
+    # An entry of earlier versions has one whole path.
+    manifest = box / "deep" / "out" / ".robustdip.jsonl"
     entries = [json.loads(line) for line in manifest.read_text().splitlines()]
     for entry in entries:
-        entry["source"] = os.path.normpath(box / "out" / entry["source"])
+        entry["source"] = entry["source"].replace(str(tmp_path / "in"), str(box / "in"))
+        del entry["source_from_here"]
     manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    assert "0 done, 3 skipped" in done(*again).stderr
+    assert "0 done, 3 skipped" in done("denoise", box / "in", "--out-dir", place, *MEDIAN).stderr
 
 
 def test_results_beside_the_pictures_are_no_pictures(tmp_path):
@@ -237,6 +247,9 @@ def test_results_beside_the_pictures_are_no_pictures(tmp_path):
     write_image(tmp_path / "a.tif", noise(seed=1))
     result = done(*here)
     assert result.stderr.count("it is a result of an earlier run") == 2
+    (tmp_path.parent / f"{tmp_path.name}-link").symlink_to(tmp_path)
+    linked = tmp_path.parent / f"{tmp_path.name}-link"
+    done("denoise", linked, "--out-dir", linked, *MEDIAN, "--workers", 1)
     assert not list(tmp_path.glob("*_denoised_denoised*"))
 
 

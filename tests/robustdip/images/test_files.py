@@ -507,6 +507,20 @@ def test_the_resolution_is_kept(tmp_path, name, dtype, turned):
     assert read_image(tmp_path / name).dpi is None
 
 
+def test_a_resolution_that_a_file_does_not_say_or_hold_is_none(tmp_path):
+    pixels = noise(8, 9)
+    exif = Image.Exif()
+    exif[271] = "camera"
+    Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=exif)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert image.info["dpi"] == (72, 72)  # which Pillow makes up
+    assert read_image(tmp_path / "x.jpg").dpi is None
+    write_image(tmp_path / "y.jpg", Picture(pixels, dpi=(254_000.0, 254_000.0)))
+    assert read_image(tmp_path / "y.jpg").dpi is None
+    write_image(tmp_path / "y.png", Picture(pixels, dpi=(254_000.0, 254_000.0)))
+    assert read_image(tmp_path / "y.png").dpi == pytest.approx((254_000, 254_000), rel=1e-3)
+
+
 def test_pages_of_few_bits_are_read_as_single_ones(tmp_path):
     rng = np.random.default_rng(0)
     bilevel = Image.fromarray(rng.random((20, 31)) < 0.5)
@@ -526,3 +540,8 @@ def test_pages_of_few_bits_are_read_as_single_ones(tmp_path):
         file.write(np.ones((9, 8), bool), subfiletype=4, photometric="mask")
     (page,) = read_pages(tmp_path / "masked.tif")
     np.testing.assert_array_equal(page.pixels, values)
+    with tifffile.TiffWriter(tmp_path / "reduced.tif") as file:
+        for _ in range(2):
+            file.write(values, subfiletype=1)
+    with pytest.raises(FileError, match="all of its pages are reduced copies or masks"):
+        read_pages(tmp_path / "reduced.tif")

@@ -360,5 +360,5 @@ def test_names_that_are_probably_one_class_are_told(tmp_path):
             Image.new("L", (16, 16), 60 * at + i).save(place)
     lines = done("train", tmp_path / "data", "--out", tmp_path / "run", *SMALL).stderr.splitlines()
     assert "note: 'Cat' and 'cat' are different classes" in lines
-    assert "note: 'nan' is a class; is it a label that is missing?" in lines
+    assert "note: class 'nan': are these labels that are missing?" in lines
     assert not any("'dog " in line for line in lines if line.startswith("note"))

@@ -226,6 +226,16 @@ def test_links_to_one_file_are_images_of_their_own_in_a_new_table(folder, tmp_pa
     assert list(places.values()) == list(labels)
 
 
+def test_a_path_up_from_a_linked_folder_leads_where_it_leads(folder, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(folder / "cat")
+    table = tmp_path / "here" / "table.csv"
+    table.write_text("path,label\nlink/../dog/0.png,dog\nlink/1.png,cat\n")
+    write_csv(tmp_path / "new.csv", planned(table, HEADER, tmp_path))
+    paths = [entry.path for entry in read_labels(tmp_path / "new.csv").entries]
+    assert paths == ["data/dog/0.png", "here/link/1.png"]
+
+
 def test_a_new_table_is_data_again(folder, tmp_path):
     text = HEADER + "cat/1.png,,cat,dog,accept\n"
     changes = planned(folder, text, tmp_path)
@@ -435,6 +445,10 @@ def test_the_table_of_a_training_is_taken_if_it_names_files(tmp_path):
     table.write_text(f'{header}\n4,True,.2,"x","y"\n')
     with pytest.raises(FileError, match="without names of files; make one by find-label-errors"):
         read_corrections(table)
+    # With a person's decisions it is a table of corrections.
+    columns = "path,given,corrected,action"
+    table.write_text(f'{header},{columns}\n4,True,.2,"x","y","b","x","z","accept"\n')
+    assert [each.corrected for each in read_corrections(table)] == ["z"]
 
 
 def test_a_word_that_is_neither_true_nor_false_is_refused(tmp_path):
