@@ -62,8 +62,8 @@ if TYPE_CHECKING:
 __all__ = ["denoise"]
 
 _DEFECT_SIZE = 3.0
-# Memory that a frame of --shared-mask takes, in its own bytes: it, a copy in the range of all, and
-# halved floats; 2.7 for 16 bits. And the share of the free memory that all frames may take.
+# Copies of a frame of --shared-mask that memory must hold: it, one in the range of all, and smaller
+# ones as floats. And the share of the free memory that all frames may take.
 _COPIES, _SHARE = 3, 0.8
 
 

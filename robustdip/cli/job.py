@@ -13,6 +13,7 @@ import typer
 from robustdip.cli.compare import clean_floats, quality_of
 from robustdip.cli.options import fits_extension, picture_from
 from robustdip.cli.outputs import Outputs, place_of
+from robustdip.cli.standard_streams import named_by_user
 from robustdip.told import Told
 
 if TYPE_CHECKING:
@@ -313,7 +314,7 @@ def record_of(job: Job, task: Task, results: "list[Denoised]", written: Path) ->
     samples = sum(result.mask.size for result in results)
     disagreements = [made.disagreement for made in results if made.disagreement is not None]
     record = {
-        "source": str(job.source),
+        "source": str(named_by_user(job.source)),
         "output": str(written),
         "status": last.status,
         "steps": sum(result.steps for result in results),

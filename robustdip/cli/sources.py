@@ -204,7 +204,7 @@ def _raise(error: OSError) -> None:
 
 
 def _fixed_part(pattern: Path) -> Path:
-    """The folder of a pattern up to the first part with a special character, if it is none."""
+    """The folder in which a pattern begins; its name may have brackets too."""
     fixed = Path()
     for part in pattern.parts[:-1]:
         if glob.has_magic(part) and not os.path.isdir(fixed / part):  # a folder "scans [3]"

@@ -8,6 +8,7 @@ from pathlib import Path
 __all__ = [
     "STREAM",
     "by_its_name",
+    "named_by_user",
     "print_file",
     "require_no_terminal",
     "scratch_folder",
@@ -15,6 +16,7 @@ __all__ = [
 ]
 
 STREAM = Path("-")
+_STANDARD_INPUT = "standard-input"
 
 # How formats begin that are known by the suffix of their name; all others by their contents.
 _BEGINNINGS = {
@@ -37,7 +39,7 @@ def scratch_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="robustdip-") as name:
         folder = Path(name)
         # A signal that ends the program at once removes these, a folder only if it is empty.
-        files = [folder / file for file in ("defects.npy", *_names("standard-input"))]
+        files = [folder / file for file in ("defects.npy", *_names(_STANDARD_INPUT))]
         with unfinished(folder, *files):
             yield folder
 
@@ -57,9 +59,14 @@ def standard_input(folder: Path) -> Path:
         if not data:
             raise FileError("standard input is empty")
         suffixes = [suffix for start, suffix in _BEGINNINGS.items() if data.startswith(start)]
-        path = folder / f"standard-input{(suffixes or [''])[0]}"
+        path = folder / f"{_STANDARD_INPUT}{(suffixes or [''])[0]}"
         path.write_bytes(data)
     return path
+
+
+def named_by_user(path: Path) -> Path:
+    """The name that a user gave a file: `-` for that which `standard_input` wrote."""
+    return STREAM if path.stem == _STANDARD_INPUT else path
 
 
 @contextmanager

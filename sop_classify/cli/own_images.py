@@ -167,7 +167,7 @@ def describe(images: "LabelledImages", *, quiet: bool) -> None:
 
 
 def _doubts(images: "LabelledImages") -> "Iterator[str]":
-    """What is probably not meant so."""
+    """Remarks on names of classes that are probably mistakes."""
     alike: dict[str, list[str]] = {}
     for name in images.class_names:
         alike.setdefault(name.strip().casefold(), []).append(name)

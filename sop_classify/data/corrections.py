@@ -204,7 +204,7 @@ def count_too_rare(table: Path) -> int:
 def _suggestions(
     rows: Iterable[tuple[int, Mapping[str, str]]], names: Sequence[str], *, worst: int | None
 ) -> list[Correction]:
-    """Those of a table whose columns of path, given, suggested, doubt and quality have names."""
+    """The suggestions; `names` are the columns of path, given, suggested, doubt and quality."""
     found: list[tuple[float, Correction]] = []
     for line, cells in rows:
         path, given, suggested = (shown(cells.get(name, "")) for name in names[:3])

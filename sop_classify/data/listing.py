@@ -221,7 +221,11 @@ class _Found:
     def skip_unlisted(self, folder: Path) -> None:
         """Skip the files of a folder, at any depth, that its metadata.csv does not name."""
         named = {*self.entries, *(each.path for each in self.skipped)}
-        for file in self._files(folder, set()):
+        begun = len(self.skipped)
+        files = list(self._files(folder, set()))
+        # What a row names is told once.
+        self.skipped[begun:] = [each for each in self.skipped[begun:] if each.path not in named]
+        for file in files:
             if file != folder / _METADATA and self._name(file) not in named:
                 self.skip(file, f"no row of {_METADATA} names it")
 

@@ -55,7 +55,7 @@ _EIGHT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La
 
 
 Bits = int | Callable[[], int | None] | None
-"""Bits in use of 16: their number, who knows it, or None for those of each image."""
+"""Bits in use of 16: their number, a function that tells it, or None for those of each image."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -534,3 +534,12 @@ def test_a_folder_for_single_files_must_be_there(folder, tmp_path):
     assert not (tmp_path / "none").exists()
     line = refused("denoise", *files, "--out-dir", files[0], *MEDIAN)
     assert "a.png' is a file; name a folder" in line
+
+
+def test_the_record_of_standard_input_names_no_scratch_file(tmp_path):
+    write_image(tmp_path / "x.png", noise())
+    program = [sys.executable, str(ROOT / "cli.py"), "denoise", "-", *MEDIAN, "--json"]
+    with (tmp_path / "x.png").open("rb") as stream:
+        made = subprocess.run(program, stdin=stream, capture_output=True, check=True)
+    record = json.loads(made.stderr.splitlines()[-1])
+    assert (record["source"], record["output"]) == ("-", "-")
