@@ -47,7 +47,8 @@ from benchmarks.record import Line, only_current
 from robustdip.corruption.base import Problem
 from robustdip.corruption.channels import BLOCK, ChannelCovariance
 from robustdip.corruption.descent import NoCorruption
-from robustdip.corruption.mixture import Mixture, MixtureEstimate, MixtureModel
+from robustdip.corruption.mixture import Mixture, MixtureModel
+from robustdip.corruption.mixture_estimate import MixtureEstimate
 from robustdip.fitting.optimizers import ConstantRate
 from robustdip.methods import DEFAULT
 from robustdip.recipes import RECIPES, Recipe

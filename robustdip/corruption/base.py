@@ -6,6 +6,7 @@ image from them, which changes from step to step. After a step the model gives a
 later steps do not change.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -28,6 +29,7 @@ __all__ = [
     "data_loss",
     "odds_of_shapes",
     "real_size",
+    "steps_per_side",
 ]
 
 
@@ -339,6 +341,29 @@ def real_size(valid: Tensor) -> tuple[int, int]:
     """
     height, width = (int(valid[0, 0].amax(dim=dim).sum()) for dim in (1, 0))
     return height, width
+
+
+def steps_per_side(per_pixel: float, valid: Tensor, *, at_most: int) -> int:
+    """Number of steps in proportion to the image's side.
+
+    Detail and noise of larger images take more steps to learn.
+
+    Parameters
+    ----------
+    per_pixel : float
+        Steps per pixel of the side.
+    valid : Tensor, shape (1, C, H, W)
+        As in `robustdip.corruption.base.Problem`. The side is the square root of its area, and at
+        least 64.
+    at_most : int
+        Largest number of steps.
+
+    Returns
+    -------
+    int
+    """
+    side = max(64.0, math.sqrt(float(valid[0, 0].sum())))
+    return min(round(per_pixel * side), at_most)
 
 
 def data_loss(residual: Tensor, weight: Tensor, valid: Tensor, penalty: Penalty) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustdip.corruption.base import Problem, data_loss
+from robustdip.corruption.base import Problem, data_loss, steps_per_side
 from robustdip.corruption.channels import ChannelCovariance, ChannelModel, Covariance, LocalScale
-from robustdip.corruption.mixture import MixtureEstimate, steps_per_side
+from robustdip.corruption.mixture_estimate import MixtureEstimate
 
 __all__ = ["KnownMask"]
 

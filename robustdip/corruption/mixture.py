@@ -50,12 +50,9 @@ the network explains the data by now. The network descends on |(1 − b)(y − x
 explain. Before the onset most of what looks corrupted may be detail, so the network descends on
 |y − x| minus the mean cost of corruption (`MixtureModel.expect_cost`).
 
-The same mixture gives the uncertainty. A corrupted element gets the network's value, whose mean
-square error is (C + 1)β², the variance of a channel under the density above; a clean one keeps y.
-Where channels of the pixel are clean, the value is predicted from these too and the error smaller,
-which is left out. So the expected square error is, at the most,
-
-    b · (C + 1)β²  +  b(1 − b) · r².
+The image and its uncertainty follow from the same posterior
+(`robustdip.corruption.mixture_estimate`), p_c from the histogram of corrupted values
+(`robustdip.corruption.value_density`).
 """
 
 import math
@@ -73,6 +70,7 @@ from robustdip.corruption.base import (
     ShapeDetector,
     data_loss,
     odds_of_shapes,
+    steps_per_side,
 )
 from robustdip.corruption.channels import (
     BLOCK,
@@ -81,20 +79,20 @@ from robustdip.corruption.channels import (
     Covariance,
     LocalScale,
     Noise,
-    in_blocks,
 )
 from robustdip.corruption.compression_noise import CompressionNoise, NoiseModel
 from robustdip.corruption.detail import Detail, DetailModel
 from robustdip.corruption.missing_lines import MissingLines
+from robustdip.corruption.mixture_estimate import MixtureEstimate
 from robustdip.corruption.pages import Pages
 from robustdip.corruption.printed_colours import PrintedColours
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.corruption.scratches import Scratches
+from robustdip.corruption.value_density import density_of_values, mean_cost
 
-__all__ = ["Mixture", "MixtureEstimate", "MixtureModel", "steps_per_side"]
+__all__ = ["Mixture", "MixtureModel"]
 
 _EXCLUDED = -1e4  # log density of a value that the caller excludes
-_PARTS = 16  # of the range of values, in which a histogram is even or not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,85 +179,6 @@ class Mixture(CorruptionSettings):
 def _hiding(odds: Tensor) -> Tensor:
     """The weight min(1, e^−ℓ) of a pixel of which a shape says that it is damage."""
     return torch.exp(-odds.clamp(min=0))
-
-
-def steps_per_side(per_pixel: float, valid: Tensor, *, at_most: int) -> int:
-    """Number of steps in proportion to the image's side.
-
-    Detail and noise of larger images take more steps to learn.
-
-    Parameters
-    ----------
-    per_pixel : float
-        Steps per pixel of the side.
-    valid : Tensor, shape (1, C, H, W)
-        As in `robustdip.corruption.base.Problem`. The side is the square root of its area, and at
-        least 64.
-    at_most : int
-        Largest number of steps.
-
-    Returns
-    -------
-    int
-    """
-    side = max(64.0, math.sqrt(float(valid[0, 0].sum())))
-    return min(round(per_pixel * side), at_most)
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureEstimate:
-    """The estimate of a mixture; see `robustdip.corruption.base.Estimate`.
-
-    Attributes
-    ----------
-    y, average : Tensor, shape (1, C, H, W)
-        The corrupted image, and the running average of the network's outputs.
-    posterior : Tensor, shape (1, P, H, W)
-        Probability of each pattern of corrupted channels.
-    gain : Tensor, shape (P, H/BLOCK, W/BLOCK, C, C)
-        See `robustdip.corruption.channels.conditionals`.
-    corrupted_probability : Tensor, shape (1, C, H, W)
-        b.
-    scale : Tensor, shape () or (1, 1, H, W)
-        β.
-    overconfidence : float
-        See `Mixture`.
-    """
-
-    y: Tensor
-    average: Tensor
-    posterior: Tensor
-    gain: Tensor
-    corrupted_probability: Tensor
-    scale: Tensor
-    overconfidence: float
-
-    @property
-    def image(self) -> Tensor:
-        """Clean elements unchanged; the others from the network and the clean channels."""
-        # p pattern; h, w block; a, b pixel in the block; i, j channel.
-        residual = in_blocks(self.y - self.average)
-        guess = torch.einsum("phwij,jhawb->pihawb", self.gain, residual)
-        expected = torch.einsum("phawb,pihawb->ihawb", in_blocks(self.posterior), guess)
-        return self.average + expected.reshape(self.average.shape)
-
-    @property
-    def corruption(self) -> Tensor:
-        """s = y − image."""
-        return self.y - self.image
-
-    @property
-    def corrupted(self) -> Tensor:
-        """The elements whose b is above 1/2."""
-        return self.corrupted_probability > 0.5
-
-    @property
-    def uncertainty(self) -> Tensor:
-        """Square root of the expected square error in the module's docstring."""
-        b = self.corrupted_probability
-        network = (self.y.shape[1] + 1) * self.scale**2
-        doubt = self.overconfidence * (1 - b) * (self.y - self.average) ** 2
-        return (b * (network + doubt)).sqrt()
 
 
 class MixtureModel:
@@ -472,10 +391,8 @@ class MixtureModel:
         weight = spike / density.clamp(min=spike)
         alone = torch.where(self.flat_area, 1, weight[self.level])
         self.weight = torch.maximum(self.weight, self.undecided * alone)
-        levels = self.settings.levels
-        values = torch.linspace(0, 1, levels, device=density.device, dtype=density.dtype)
-        cost = self.problem.penalty(values[:, None] - values) @ (density * weight)
-        self.expected_cost = corrupted_fraction * cost / levels
+        cost = mean_cost(density, weight, penalty=self.problem.penalty)
+        self.expected_cost = corrupted_fraction * cost
 
     def estimate(self, average: Tensor) -> MixtureEstimate:
         """See `robustdip.corruption.base.CorruptionModel.estimate`."""
@@ -631,33 +548,5 @@ class MixtureModel:
         ).clamp(min=self.least_scale)
 
     def density_of(self, counts: Tensor) -> Tensor:
-        """Compute p_c, relative to a uniform density, from a histogram of corrupted values.
-
-        2 % are spread evenly, because an element whose value has not occurred yet may be corrupted.
-        Between the spikes it is the mean if the histogram is nearly even there. What is uneven in
-        it follows the picture, since corrupted elements with values that are frequent in the
-        picture are missed, and would be missed again. A very uneven one is kept: in a picture
-        without damage it is that of the detail that the network has not learned, and if any value
-        could be corrupted, half of a dark picture could be.
-
-        Parameters
-        ----------
-        counts : Tensor, shape (levels,)
-
-        Returns
-        -------
-        Tensor, shape (levels,)
-        """
-        levels = self.settings.levels
-        density = 0.98 * levels * counts / counts.sum().clamp(min=1e-6) + 0.02
-        # There is always a value between spikes, because spikes are above the mean density.
-        spikes = density > self.settings.spike
-        mean = density[~spikes].mean()
-        part = torch.arange(levels, device=counts.device) * _PARTS // levels
-        width, total = density.new_zeros(2, _PARTS)
-        width = width.index_add(0, part, (~spikes).to(density))
-        total = total.index_add(0, part, density.masked_fill(spikes, 0))
-        share = width / width.sum()
-        variance = (share * (total / width.clamp(min=1) - mean) ** 2).sum()
-        even = ~spikes & (variance.sqrt() < self.settings.uneven * mean)
-        return torch.where(even, mean, density)
+        """Compute p_c from a histogram of corrupted values; see `density_of_values`."""
+        return density_of_values(counts, spike=self.settings.spike, uneven=self.settings.uneven)
