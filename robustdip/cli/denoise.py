@@ -1,34 +1,18 @@
-"""The command `denoise`: read, check, restore, save, report; one image after the other."""
+"""The command `denoise`: its options, what contradicts in them, and who does the work."""
 
 import dataclasses
-import json
 import math
-import os
-from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from overparam.program import Interruption, interrupted_status, interruptible
-from overparam.terminal import exit_on_error, known_device, progress
-from robustdip.cli.compare import quality_lines
-from robustdip.cli.found import found_lines
-from robustdip.cli.job import (
-    WARNING,
-    Job,
-    MaskFiles,
-    Task,
-    default_path,
-    nothing_missing,
-    read_job,
-    record_of,
-    recovered,
-    require_file,
-    without_earlier_results,
-)
+from overparam.terminal import exit_on_error, known_device
+from robustdip.cli.job import Task, default_path, read_job, without_earlier_results
 from robustdip.cli.manifest import results_in
+from robustdip.cli.masks import MaskFiles, nothing_missing
+from robustdip.cli.one import restore_one
 from robustdip.cli.options import (
     Extension,
     Force,
@@ -37,16 +21,15 @@ from robustdip.cli.options import (
     Seed,
     path_argument,
     path_option,
-    picture_from,
     refuse_standard_streams,
-    save,
 )
-from robustdip.cli.outputs import Outputs, check_array_or_image, map_bytes, require_distinct
+from robustdip.cli.outputs import Outputs, check_array_or_image, require_distinct
+from robustdip.cli.remarks import WARNING, say
+from robustdip.cli.shared_mask import DEFECT_SIZE, find_shared, frames_that_fit, save_shared
 from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import (
     STREAM,
     by_its_name,
-    print_file,
     require_no_terminal,
     scratch_folder,
     standard_input,
@@ -54,17 +37,7 @@ from robustdip.cli.standard_streams import (
 from robustdip.methods import METHODS, check_method, names
 from robustdip.told import DAMAGE, LARGEST_SIZE, Told
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from robustdip.recovery import Denoised, Step
-
 __all__ = ["denoise"]
-
-_DEFECT_SIZE = 3.0
-# Copies of a frame of --shared-mask that memory must hold: it, one in the range of all, and smaller
-# ones as floats. And the share of the free memory that all frames may take.
-_COPIES, _SHARE = 3, 0.8
 
 
 def _known_method(name: str | None) -> str | None:
@@ -215,7 +188,7 @@ def denoise(
             min=1,
             max=200,
             help="Width in pixels of the largest defects that --shared-mask looks for.",
-            show_default=f"{_DEFECT_SIZE:g}",
+            show_default=f"{DEFECT_SIZE:g}",
         ),
     ] = None,
     no_data: Annotated[
@@ -432,22 +405,24 @@ def denoise(
             elif not found.collected:  # else it is made, and says what an earlier run has finished
                 _require_folder(out_dir)
             frames = [image for image, _ in jobs]
-            fitting = _that_fit(frames, task)
+            fitting = frames_that_fit(frames, extension=task.fits_extension)
             if len(fitting) < len(frames):
                 remarks.append(
                     f"the map is of {len(fitting)} of the {len(frames)} images: more do not fit "
                     "into memory at once"
                 )
-            shared = _shared_defects(fitting, task, max_size=defect_size or _DEFECT_SIZE)
+            shared = find_shared(
+                fitting, extension=task.fits_extension, max_size=defect_size or DEFECT_SIZE
+            )
             remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
             path = stack.enter_context(scratch_folder()) / "defects.npy"
-            _save_defects(shared, path, wanted=save_defects, force=force)
+            save_shared(shared, path, wanted=save_defects, force=force)
             files = dataclasses.replace(files, defects=path)
         if found.collected or len(jobs) > 1:
             # Not before: what starts processes takes a while to import.
             from robustdip.cli.many import restore_many
 
-            _say(remarks, quiet=quiet)
+            say(remarks, quiet=quiet)
             restore_many(
                 jobs,
                 task,
@@ -468,60 +443,16 @@ def denoise(
             job = read_job(
                 image, made, task, masks, inputs=inputs, force=force, reference=reference
             )
-            if nothing_missing(job, task):
+            if nothing_missing(job.pages, task.no_data):
                 remarks.append(f"{WARNING}no value of {str(image)!r} is {task.no_data:g}")
-            _say(remarks, quiet=quiet)
-            _restore_and_save(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
-
-
-# --- before the computation ----------------------------------------------------------------
+            say(remarks, quiet=quiet)
+            restore_one(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 
 
 def _demand(kept: object, message: str) -> None:
     """Refuse a command whose options contradict each other: wrong usage, exit status 2."""
     if not kept:
         raise typer.BadParameter(message)
-
-
-def _that_fit(images: list[Path], task: Task) -> list[Path]:
-    """As many images as memory holds at once, evenly spaced; all if nothing is known of it."""
-    from overparam.memory import memory_free
-    from robustdip.defects import FEWEST
-
-    free = memory_free()
-    if free is None or len(images) <= FEWEST:
-        return images
-    require_file(images[0])
-    one = picture_from(images[0], extension=task.fits_extension).pixels.nbytes
-    number = max(FEWEST, int(_SHARE * free / (_COPIES * one)))
-    if number >= len(images):
-        return images
-    return [images[at * len(images) // number] for at in range(number)]
-
-
-def _shared_defects(images: list[Path], task: Task, *, max_size: float) -> "np.ndarray":
-    """The probabilities of defects that all images share; all are read before one is restored."""
-    from robustdip.defects import shared_defects
-
-    for image in images:
-        require_file(image)
-    frames = [picture_from(image, extension=task.fits_extension).pixels for image in images]
-    for image, frame in zip(images, frames, strict=True):
-        if frame.shape != frames[0].shape:
-            raise ValueError(
-                f"{str(image)!r} has shape {frame.shape}, the first image {frames[0].shape}; "
-                "--shared-mask needs images of one camera or scanner, which agree"
-            )
-    return shared_defects(frames, max_size=max_size)
-
-
-def _save_defects(shared: "np.ndarray", path: Path, *, wanted: Path | None, force: bool) -> None:
-    """Write where defects are to a scratch file, and the map that a person wants to keep."""
-    wrong = shared > 0.5
-    if wanted is not None:
-        white = wrong.astype("uint8") * 255
-        save(wanted, map_bytes(wanted, "defects", shared, white), force=force)
-    path.write_bytes(map_bytes(path, "defects", wrong, shared))
 
 
 def _require_folder(folder: Path) -> None:
@@ -537,62 +468,3 @@ def _mask_may_follow(task: Task, paths: list[Path]) -> bool:
     if not METHODS[task.method].needs_mask:
         return False
     return task.no_data is not None or any(map(may_hold_nan, paths))
-
-
-def _say(remarks: Iterable[str], *, quiet: bool) -> None:
-    for remark in remarks:
-        if not quiet or remark.startswith(WARNING):
-            typer.echo(remark, err=True)
-
-
-# --- the computation -----------------------------------------------------------------------
-
-
-def _restore_and_save(
-    job: Job, task: Task, *, as_json: bool, force: bool, quiet: bool, printed: bool
-) -> None:
-    with interruptible() as interruption:
-        results = _restored(job, task, interruption, quiet=quiet)
-        interruption.hold()
-        written, failures = job.outputs.write(job.pages, results, method=task.method, force=force)
-        if written is not None and printed:
-            print_file(written)
-        if written is not None and (as_json or not printed):
-            record = record_of(job, task, results, STREAM if printed else written)
-            # The result is alone on standard output.
-            typer.echo(json.dumps(record) if as_json else os.fsencode(written), err=printed)
-            _say(found_lines(job, task, results), quiet=quiet)
-            if job.clean is not None and not quiet and not as_json:
-                typer.echo(quality_lines(record), err=True)
-        if failures:
-            raise ValueError("; ".join(failures))
-    last = results[-1]
-    if last.status == "interrupted" and last.recipe is not None:
-        saved = f"step {last.steps} of {last.recipe.steps}"
-        if last.tiles > 1:
-            saved = f"{last.fitted} finished tiles of {last.tiles}, the input elsewhere"
-            saved += "; with --force it goes on from there"
-        typer.echo(f"interrupted: saved {saved}", err=True)
-        raise typer.Exit(interrupted_status())
-    if interruption.received:
-        typer.echo(f"interrupted: {str(written)!r} was finished", err=True)
-        raise typer.Exit(interrupted_status())
-
-
-def _restored(job: Job, task: Task, interruption: Interruption, *, quiet: bool) -> "list[Denoised]":
-    results: list[Denoised] = []
-    with progress(job.source.name, quiet=quiet) as show:
-
-        def on_step(step: "Step") -> None:
-            interruption.check()
-            pages = len(job.pages)
-            show(len(results) * step.total + step.done, pages * step.total)
-            if step.done == step.total and len(results) + 1 == pages:
-                interruption.hold()  # a signal now would only lose the last step
-
-        for page in range(len(job.pages)):
-            result = recovered(job, task, page=page, on_step=on_step)
-            results.append(result)
-            if result.status == "interrupted" and len(job.pages) > 1:
-                raise KeyboardInterrupt  # half of the pages are no result
-    return results

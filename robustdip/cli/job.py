@@ -4,33 +4,28 @@ import os
 import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from robustdip.cli.compare import clean_floats, quality_of
+from robustdip.cli.masks import Masks, spread, with_missing
 from robustdip.cli.options import fits_extension, picture_from
 from robustdip.cli.outputs import Outputs, place_of
 from robustdip.cli.standard_streams import named_by_user
 from robustdip.told import Told
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from robustdip.images.picture import Picture
     from robustdip.images.units import Units
     from robustdip.recovery import Denoised, Step
 
 __all__ = [
-    "WARNING",
     "Job",
-    "MaskFiles",
-    "Masks",
     "Task",
     "default_path",
-    "nothing_missing",
     "pages_from",
     "read_job",
     "record_of",
@@ -38,10 +33,6 @@ __all__ = [
     "require_file",
     "without_earlier_results",
 ]
-
-
-WARNING = "warning: "
-"""Before a remark on what is probably a mistake, which --quiet does not suppress."""
 
 
 @dataclass(frozen=True)
@@ -70,74 +61,6 @@ class Task:
         """The task whose `dataclasses.asdict` went through JSON."""
         known: dict[str, Any] = {**values, "told": Told(**values["told"])}
         return cls(**known)
-
-
-@dataclass(frozen=True)
-class MaskFiles:
-    """The files that say where all pictures are damaged; None for one that is not given."""
-
-    mask: Path | None = None
-    add_mask: Path | None = None
-    protect: Path | None = None
-    defects: Path | None = None
-    exact: bool = False
-    """Whether `defects` join `mask`, else `add_mask`."""
-
-    def paths(self) -> dict[str, Path]:
-        """The files that are given, by the names of their options."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: path for name, path in named.items() if isinstance(path, Path)}
-
-    def read(self, remarks: list[str]) -> "Masks":
-        """Read the files; what a person should know of them is added to `remarks`."""
-        from robustdip.images.masks import read_defects
-
-        return Masks(
-            mask=_marked(self.mask, remarks),
-            add_mask=_marked(self.add_mask, remarks),
-            protect=_marked(self.protect, remarks),
-            defects=None if self.defects is None else read_defects(self.defects),
-            exact=self.exact,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Masks:
-    """Where samples are damaged exactly, damaged certainly, and certainly not damaged."""
-
-    mask: "np.ndarray | None"
-    add_mask: "np.ndarray | None"
-    protect: "np.ndarray | None"
-    defects: "np.ndarray | None" = None
-    """Joined to `mask` if that is `exact`, else to `add_mask`."""
-    exact: bool = False
-
-    def fitted_to(self, picture: "Picture") -> "Masks":
-        """The masks in the shape of a picture; refused before torch is loaded if sizes differ."""
-        shape = picture.pixels.shape
-
-        def fitted(name: str) -> "np.ndarray | None":
-            marked: np.ndarray | None = getattr(self, name)
-            if marked is None:
-                return None
-            if marked.shape[:2] != shape[:2]:
-                which = "" if name == "mask" else f" of --{name.replace('_', '-')}"
-                raise ValueError(
-                    f"the mask{which} has shape {marked.shape}, the image {shape}; make them agree"
-                )
-            # Many programs save grey as RGB.
-            return marked.max(axis=2) if marked.ndim > len(shape) else marked
-
-        mask, add_mask, protect, defects = map(fitted, ("mask", "add_mask", "protect", "defects"))
-        if defects is None:
-            return Masks(mask, add_mask, protect)
-        return Masks(mask, add_mask, protect).joined(defects, exact=self.exact)
-
-    def joined(self, marked: "np.ndarray", *, exact: bool) -> "Masks":
-        """With further damage, joined to `mask` if that is `exact`, else to `add_mask`."""
-        if exact:
-            return replace(self, mask=_either(self.mask, marked))
-        return replace(self, add_mask=_either(self.add_mask, marked))
 
 
 @dataclass(frozen=True)
@@ -183,16 +106,6 @@ def without_earlier_results(
             typer.echo(f"skipped {str(image)!r}: it is a result of an earlier run", err=True)
         else:
             yield image, made
-
-
-def nothing_missing(job: "Job", task: Task) -> bool:
-    """Whether there is a value that stands for missing data, and no sample has it."""
-    from robustdip.images.units import missing
-
-    return task.no_data is not None and not any(
-        missing(page.pixels if page.numbers is None else page.numbers.values, task.no_data).any()
-        for page in job.pages
-    )
 
 
 def require_file(image: Path) -> None:
@@ -255,7 +168,12 @@ def read_job(
     outputs.check(inputs, force=force, pages=pages)
     if reference is not None and len(pages) > 1:
         raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
-    fitted = _with_missing([masks.fitted_to(page) for page in pages], pages, task)
+    fitted = with_missing(
+        [masks.fitted_to(page) for page in pages],
+        pages,
+        method=task.method,
+        no_data=task.no_data,
+    )
     pages = _in_clean_units(pages, fitted)
     clean = None
     if reference is not None:
@@ -356,51 +274,6 @@ def _without_data(page: "Picture", no_data: float | None) -> "Picture":
     return replace(page, numbers=replace(page.numbers, no_data=no_data))
 
 
-def _with_missing(masks: list[Masks], pages: "list[Picture]", task: Task) -> list[Masks]:
-    """The masks of the pages, with what is missing or not finite, which is known to be damaged."""
-    import numpy as np
-
-    from robustdip.methods import METHODS
-
-    bad = [_missing(page, task.no_data) for page in pages]
-    if METHODS[task.method].needs_mask and (
-        task.no_data is not None or any(each is not None for each in bad)
-    ):
-        # A page without anything missing, beside others of its file or with --no-data, is as it is.
-        bad = [
-            np.zeros(page.pixels.shape, bool) if each is None and known.mask is None else each
-            for page, each, known in zip(pages, bad, masks, strict=True)
-        ]
-    return [
-        known if each is None else _with_bad(known, each, task)
-        for known, each in zip(masks, bad, strict=True)
-    ]
-
-
-def _missing(page: "Picture", no_data: float | None) -> "np.ndarray | None":
-    """Where values are missing or not finite; None if none is."""
-    from robustdip.images.units import missing
-
-    if page.numbers is not None:
-        return page.numbers.bad
-    bad = None if no_data is None else missing(page.pixels, no_data)
-    return bad if bad is not None and bad.any() else None
-
-
-def _with_bad(masks: Masks, bad: "np.ndarray", task: Task) -> Masks:
-    from robustdip.methods import METHODS
-
-    method = METHODS[task.method]
-    if not method.takes_mask:
-        raise ValueError(
-            f"{int(bad.sum())} values are missing or not finite, which a mask has to tell, and "
-            f"method {task.method!r} takes none; use another"
-        )
-    if masks.protect is not None:  # there is no value to keep
-        masks = replace(masks, protect=~_either(~masks.protect, bad))
-    return masks.joined(bad, exact=masks.mask is not None or not method.takes_certain)
-
-
 def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture]":
     """Set one range for all pages, from the values that are not known to be damaged."""
     import numpy as np
@@ -414,9 +287,9 @@ def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture
         values = page.numbers.values
         damaged = known.add_mask if known.mask is None else known.mask
         if damaged is not None:
-            kept = ~_spread(damaged, values.shape)
+            kept = ~spread(damaged, values.shape)
             if known.protect is not None:
-                kept |= _spread(known.protect, values.shape)
+                kept |= spread(known.protect, values.shape)
             values = values[kept]
         clean.append(values)
     if not any(values.size for values in clean):
@@ -425,46 +298,8 @@ def _in_clean_units(pages: "list[Picture]", masks: list[Masks]) -> "list[Picture
     return [_in_units(page, units) for page in pages]
 
 
-def _spread(mask: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
-    """A mask (H, W) or of this shape, in this shape."""
-    import numpy as np
-
-    return np.broadcast_to(mask if mask.ndim == len(shape) else mask[..., None], shape)
-
-
 def _in_units(page: "Picture", units: "Units") -> "Picture":
     if page.numbers is None or page.numbers.units == units:
         return page
     numbers = replace(page.numbers, units=units)
     return replace(page, numbers=numbers, pixels=numbers.pixels())
-
-
-def _either(mask: "np.ndarray | None", marked: "np.ndarray") -> "np.ndarray":
-    """Two masks, (H, W) or (H, W, 3), as one."""
-    if mask is None:
-        return marked
-    if mask.ndim == marked.ndim:
-        return mask | marked
-    return (mask if mask.ndim == 3 else mask[..., None]) | (
-        marked if marked.ndim == 3 else marked[..., None]
-    )
-
-
-def _marked(path: Path | None, remarks: list[str]) -> "np.ndarray | None":
-    """Read a mask. Say what counts as marked if it is nothing, most of it, or not the usual."""
-    from overparam.program import quiet_libraries
-    from robustdip.images.masks import read_mask
-
-    if path is None:
-        return None
-    with quiet_libraries():
-        mask = read_mask(path)
-    fraction = float(mask.marked.mean())
-    said = f"{str(path)!r} marks {fraction:.3%} of the samples: {mask.rule}"
-    if fraction == 0:
-        remarks.append(f"{WARNING}{str(path)!r} marks nothing: {mask.rule} is marked")
-    elif 0.5 < fraction < 1:
-        remarks.append(f"{WARNING}{said}; invert it if that is wrong")
-    elif mask.rule != "what is not black":
-        remarks.append(said)
-    return mask.marked

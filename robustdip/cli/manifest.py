@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import robustdip
-from robustdip.cli.job import MaskFiles, Task
+from robustdip.cli.job import Task
+from robustdip.cli.masks import MaskFiles
 from robustdip.cli.outputs import place_of
 
 try:

@@ -15,9 +15,10 @@ import typer
 from overparam.cores import free_cores
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import progress
-from robustdip.cli.job import MaskFiles, Task, require_file
+from robustdip.cli.job import Task, require_file
 from robustdip.cli.machine import worker_count
 from robustdip.cli.manifest import Manifest, settings_hash
+from robustdip.cli.masks import MaskFiles
 from robustdip.cli.options import save
 from robustdip.cli.outputs import Outputs
 from robustdip.cli.pool import Pool

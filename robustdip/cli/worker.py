@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overparam.files import discard_unfinished, one_line
-from robustdip.cli.job import MaskFiles, Masks, Task, read_job, record_of, recovered
+from robustdip.cli.job import Task, read_job, record_of, recovered
+from robustdip.cli.masks import MaskFiles, Masks
 from robustdip.cli.outputs import Outputs
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from robustdip import RECIPES, read_image, write_image
-from robustdip.cli.job import Masks, Task, read_job, record_of, recovered
+from robustdip.cli.job import Task, read_job, record_of, recovered
+from robustdip.cli.masks import Masks
 from robustdip.cli.outputs import Outputs
 from robustdip.images import read_pages
 from robustdip.images.units import Units

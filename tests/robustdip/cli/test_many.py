@@ -18,9 +18,10 @@ import tifffile
 from benchmarks.images.kills import killed_and_resumed
 from robustdip import read_image, write_image
 from robustdip.cli import pool
-from robustdip.cli.job import MaskFiles, Task, default_path
+from robustdip.cli.job import Task, default_path
 from robustdip.cli.machine import worker_count
 from robustdip.cli.manifest import Manifest
+from robustdip.cli.masks import MaskFiles
 from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import standard_input
 from robustdip.cli.worker import Restorer, settings_message
