@@ -13,7 +13,7 @@ import typer
 from overparam.terminal import exit_on_error
 
 if TYPE_CHECKING:
-    from sop_classify.data.corrections import Plan
+    from sop_classify.data.correction_plan import Plan
 
 __all__ = ["apply_corrections"]
 
@@ -75,14 +75,9 @@ def apply_corrections(
         raise typer.BadParameter("--undo needs --out")
     with exit_on_error():
         from overparam.files import FileError, check_target
-        from sop_classify.data.corrections import (
-            count_too_rare,
-            plan,
-            read_corrections,
-            read_labels,
-            undo_csv,
-            write_new,
-        )
+        from sop_classify.data.corrected_data import undo_csv, write_new
+        from sop_classify.data.correction_plan import plan, read_labels
+        from sop_classify.data.corrections import count_too_rare, read_corrections
 
         decisions = read_corrections(corrections, worst=worst)
         changes = plan(read_labels(data), decisions)
@@ -111,7 +106,7 @@ def apply_corrections(
 
 def _write(out: Path, changes: "Plan", *, link: bool) -> dict[str, str]:
     """Write the corrected data; the new path of every image, by its old one."""
-    from sop_classify.data.corrections import write_csv, write_folder, write_npz
+    from sop_classify.data.corrected_data import write_csv, write_folder, write_npz
 
     if out.suffix.lower() == ".csv":
         return write_csv(out, changes)

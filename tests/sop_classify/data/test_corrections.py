@@ -8,16 +8,9 @@ import pytest
 from PIL import Image
 
 from overparam.files import FileError, discard_unfinished
-from sop_classify.data.corrections import (
-    count_too_rare,
-    plan,
-    read_corrections,
-    read_labels,
-    undo_csv,
-    write_csv,
-    write_folder,
-    write_npz,
-)
+from sop_classify.data.corrected_data import undo_csv, write_csv, write_folder, write_npz
+from sop_classify.data.correction_plan import plan, read_labels
+from sop_classify.data.corrections import count_too_rare, read_corrections
 from sop_classify.data.images import read_images
 
 HEADER = "path,split,given,corrected,action\n"
