@@ -63,7 +63,7 @@ from .recipes import (
 from .recipes import (
     with_settings as with_settings,
 )
-from .runs.run import (
+from .runs.job import (
     Job as Job,
 )
 from .runs.run import (

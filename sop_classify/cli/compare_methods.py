@@ -36,7 +36,7 @@ from sop_classify.recipes import (
 
 if TYPE_CHECKING:
     from sop_classify.labels.noisy import NoisyLabels
-    from sop_classify.runs.run import Job
+    from sop_classify.runs.job import Job
 
 __all__ = ["compare_methods"]
 
@@ -194,7 +194,7 @@ def _require_runs(folder: Path) -> None:
 def _require_comparison(folder: Path) -> None:
     """Raise FileError if a folder has anything in it, and no run: what is there may be replaced."""
     from overparam.files import FileError, file_errors
-    from sop_classify.runs.run import holds_run
+    from sop_classify.runs.folder import holds_run
 
     with file_errors("write to", folder):
         if not folder.is_dir():

@@ -107,8 +107,9 @@ def find_label_errors(
 
         from sop_classify.records.record import has_record
         from sop_classify.reports.label_errors import write_findings
+        from sop_classify.runs.job import Job
         from sop_classify.runs.label_errors import judge
-        from sop_classify.runs.run import Job, Run
+        from sop_classify.runs.run import Run
 
         arguments = {"data": images.name, "holdout": images.holdout}
         pair = images.image_data()

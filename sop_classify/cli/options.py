@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sop_classify.labels.label_noise import LabelNoise
     from sop_classify.labels.noisy import NoisyLabels
     from sop_classify.recipes import Recipe
-    from sop_classify.runs.run import Job
+    from sop_classify.runs.job import Job
 
 __all__ = [
     "Compile",
@@ -129,7 +129,7 @@ def job_for(
 ) -> "Job":
     """What to train; a method that needs the fraction of wrong labels is told it, on stderr too."""
     from sop_classify.methods.catalogue import with_noise_rate
-    from sop_classify.runs.run import Job
+    from sop_classify.runs.job import Job
 
     told = with_noise_rate(recipe, labels.noise_rate)
     if told != recipe:

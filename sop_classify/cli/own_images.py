@@ -77,7 +77,7 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
     """
     from overparam.files import FileError, file_errors
     from sop_classify.records.record import has_record
-    from sop_classify.runs.run import require_new
+    from sop_classify.runs.folder import require_new
 
     with file_errors("read", data):
         data.stat()

@@ -267,7 +267,8 @@ def _run(
     from overparam.files import replace_file
     from sop_classify.data.images import split_csv
     from sop_classify.records.record import has_record
-    from sop_classify.runs.run import Job, Run
+    from sop_classify.runs.job import Job
+    from sop_classify.runs.run import Run
 
     pair = images.image_data()
     job = Job(

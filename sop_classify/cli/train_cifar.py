@@ -160,7 +160,8 @@ def train_cifar(
         from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
         from sop_classify.records.record import has_record
-        from sop_classify.runs.run import Run, require_new
+        from sop_classify.runs.folder import require_new
+        from sop_classify.runs.run import Run
 
         if out is not None and data is not None:
             require_outside(data, out)

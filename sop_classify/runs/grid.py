@@ -8,7 +8,8 @@ from overparam.errors import DivergedError, NotEnoughMemoryError
 from overparam.files import FileError
 from sop_classify.records.record import has_record
 from sop_classify.reports.comparison import write_comparison
-from sop_classify.runs.run import Job, Run
+from sop_classify.runs.job import Job
+from sop_classify.runs.run import Run
 from sop_classify.training.evaluation import Epoch
 
 __all__ = ["train_grid"]

@@ -17,38 +17,30 @@ folder locked, see `sop_classify.records.lock`.
 """
 
 import dataclasses
-import hashlib
 import io
 import os
-import platform
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-import overparam
-from overparam.checks import LARGEST_SEED, check_choice, check_count, check_type
+from overparam.checks import check_type
 from overparam.files import (
     FileError,
     MovedError,
-    check_folder,
     fallback_folders,
     file_errors,
-    is_part,
     one_line,
     replace_file,
     unfinished,
 )
 from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
-from sop_classify.data.label_arrays import check_labels, noise_rate
-from sop_classify.methods.build import training_for
+from sop_classify.data.label_arrays import noise_rate
 from sop_classify.recipes import Recipe
 from sop_classify.records.checkpoint import CHECKPOINT, checkpoint_bytes, read_checkpoint
 from sop_classify.records.lock import LOCK, FolderLock
@@ -63,96 +55,15 @@ from sop_classify.records.record import (
     write_metrics,
     write_record,
 )
+from sop_classify.runs.folder import LABELS, new_folder, require_new, require_unused
+from sop_classify.runs.job import MACHINE, Job, described, machine_of
 from sop_classify.runs.model import MODEL, model_bytes, read_model
 from sop_classify.runs.results import best_epoch, write_results
-from sop_classify.training.evaluation import Epoch, Evaluator
-from sop_classify.training.loop import TrainingLoop
-from sop_classify.training.pretrained import Pretrained
+from sop_classify.training.evaluation import Epoch
 
-__all__ = ["Job", "Run", "holds_run", "require_new", "train"]
+__all__ = ["Run", "train"]
 
 StrPath = str | os.PathLike[str]
-
-_LABELS = "labels.npz"
-_MACHINE = ("device", "device_name", "precision", "threads", "compile", "versions")
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What to train, and on what.
-
-    Attributes
-    ----------
-    data : ImageData
-    given_labels : array_like of int, shape (N,)
-        The labels to train on, right or wrong.
-    recipe : Recipe
-    true_labels : array_like of int, shape (N,), optional
-        For the reports only; nothing that is trained sees them.
-    seed : int
-    device : str
-        As in `overparam.devices.pick_device`.
-    compile : bool
-        Use `torch.compile`, which pays on a GPU after a minute of training.
-    arguments : mapping of str
-        How the data came to be, for run.json: see `RunRecord`.
-    weights : Pretrained, optional
-        What the networks start from.
-    balanced : bool
-        As in `TrainingLoop`.
-    select : {"last", "holdout"}
-        The epoch whose network is kept and reported: the last, or the one with the best accuracy on
-        the test images. The second is legitimate if those are a hold-out with labels as wrong as
-        those that are trained on.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one has another type, or is out of its range.
-    """
-
-    data: ImageData
-    given_labels: ArrayLike
-    recipe: Recipe
-    true_labels: ArrayLike | None = None
-    seed: int = 0
-    device: str = "auto"
-    compile: bool = False
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    weights: Pretrained | None = None
-    balanced: bool = False
-    select: Literal["last", "holdout"] = "last"
-
-    def __post_init__(self) -> None:
-        check_type("data", self.data, ImageData)
-        check_type("recipe", self.recipe, Recipe)
-        check_count("seed", self.seed, most=LARGEST_SEED)
-        check_type("device", self.device, str)
-        check_type("compile", self.compile, bool)
-        check_type("arguments", self.arguments, Mapping)
-        check_type("balanced", self.balanced, bool)
-        check_choice("select", self.select, ("last", "holdout"))
-        number, classes = len(self.data.train_images), len(self.data.class_names)
-        check_labels(self.given_labels, classes, number=number, name="given_labels")
-        if self.true_labels is not None:
-            check_labels(self.true_labels, classes, number=number, name="true_labels")
-
-    def training(self) -> TrainingLoop:
-        """A training that has not begun."""
-        return training_for(
-            self.data,
-            self.given_labels,
-            self.recipe,
-            weights=self.weights,
-            balanced=self.balanced,
-            seed=self.seed,
-            device=self.device,
-            compile=self.compile,
-        )
-
-    def evaluator(self) -> Evaluator:
-        """What compares its predictions with the truth."""
-        return Evaluator(self.data, true_labels=self.true_labels)
 
 
 def train(
@@ -272,11 +183,11 @@ class Run:
         self.record = RunRecord(
             status="starting",
             recipe=dataclasses.asdict(job.recipe),
-            arguments={**job.arguments, **_start(job)},
+            arguments={**job.arguments, **job.settings()},
             seed=job.seed,
-            data=_describe(job.data, self._given, self._true),
+            data=described(job.data, self._given, self._true),
             noise=noise,
-            **_machine(self.training, compile=job.compile),
+            **machine_of(self.training, compile=job.compile),
             resumed=[],
             results={},
         )
@@ -304,7 +215,7 @@ class Run:
             try:
                 with unfinished(self.folder / LOCK):
                     with file_errors("start a run in", self.folder):
-                        _require_unused(self.folder)  # another process may have been faster
+                        require_unused(self.folder)  # another process may have been faster
                     self._fill()
             except BaseException:
                 self._lock.release()
@@ -313,7 +224,7 @@ class Run:
     def _fill(self) -> None:
         """Write everything that a resumed run needs, or nothing."""
         # The last to go is run.json, which says that the others may.
-        with unfinished(*(self.folder / name for name in (RECORD, _LABELS, METRICS, CHECKPOINT))):
+        with unfinished(*(self.folder / name for name in (RECORD, LABELS, METRICS, CHECKPOINT))):
             self._write()
             self._write_labels(self.folder)
             self._write_state(self.folder)
@@ -373,7 +284,7 @@ class Run:
             return
         history = read_metrics(self.folder)
         # The machine that is on record is the one that the run started on.
-        kept = {key: getattr(old, key) for key in (*_MACHINE, "status", "resumed", "results")}
+        kept = {key: getattr(old, key) for key in (*MACHINE, "status", "resumed", "results")}
         self.record = replace(now, **kept)
         if old.status == "completed":
             self.history, self.saved = history, len(history)
@@ -385,7 +296,7 @@ class Run:
                 f"checkpoint {epoch}"
             )
         self.history, self.saved = history[:epoch], epoch
-        machine = {key: getattr(now, key) for key in _MACHINE}
+        machine = {key: getattr(now, key) for key in MACHINE}
         changes = {key: value for key, value in machine.items() if value != getattr(old, key)}
         self.record = replace(self.record, resumed=[*old.resumed, {"epoch": epoch, **changes}])
 
@@ -465,7 +376,7 @@ class Run:
             labels["true_labels"] = self._true
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **labels)  # type: ignore[arg-type]
-        replace_file(folder / _LABELS, buffer.getvalue())
+        replace_file(folder / LABELS, buffer.getvalue())
 
     def _write_model(self) -> None:
         model = model_bytes(self.training, self.job.data)
@@ -501,8 +412,8 @@ class Run:
         """Write the run into a new folder, the first that takes it; None if none does."""
         for parent in fallback_folders(self.folder.parent):
             with suppress(OSError, FileError):
-                folder = _new_folder(parent / self.folder.name)
-                names = (RECORD, _LABELS, METRICS, CHECKPOINT, MODEL)
+                folder = new_folder(parent / self.folder.name)
+                names = (RECORD, LABELS, METRICS, CHECKPOINT, MODEL)
                 with unfinished(folder, *(folder / name for name in names)):
                     if (self.folder / MODEL).exists():  # of the best epoch so far
                         replace_file(folder / MODEL, (self.folder / MODEL).read_bytes())
@@ -541,107 +452,7 @@ class Run:
         }
 
 
-def _start(job: Job) -> dict[str, Any]:
-    """What else must be the same in a run that goes on; what is usual is not said."""
-    said: dict[str, Any] = {}
-    if job.weights is not None:
-        said |= {"weights": job.weights.name, "weights_sha256": job.weights.digest}
-    if job.balanced:
-        said["balanced"] = True
-    if job.select != "last":
-        said["select"] = job.select
-    return said
-
-
 def _comparable(stamp: dict[str, Any]) -> dict[str, Any]:
     """A stamp in the form of the record that it is taken from."""
     data = {"fingerprint": stamp.get("fingerprint")}
     return {"recipe": stamp.get("recipe"), "seed": stamp.get("seed"), "data": data}
-
-
-def _new_folder(path: Path) -> Path:
-    """Make a folder that was not there: PATH, or the first that is free of PATH-2, PATH-3..."""
-    number, folder = 1, path
-    while True:
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-            folder = path.with_name(f"{path.name}-{number}")
-        else:
-            return folder
-
-
-def require_new(folder: StrPath) -> None:
-    """Raise FileError if a run cannot start in a folder.
-
-    If there is anything in it but what a killed start has left, or if it cannot be written.
-    """
-    path = Path(folder)
-    check_folder(path)
-    with file_errors("start a run in", path):
-        if (path / LOCK).exists():
-            lock = FolderLock(path)
-            lock.acquire()
-            lock.release()
-        _require_unused(path)
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a folder has a run, or nothing but what a killed start of one has left."""
-    return has_record(folder) or (folder.is_dir() and not _names(folder))
-
-
-def _names(folder: Path) -> set[str]:
-    """What is in a folder but the lock and begun files, which stay when a process is killed."""
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set[str]()
-    return {name for name in names if name != LOCK and not is_part(name)}
-
-
-def _require_unused(folder: Path) -> None:
-    names = _names(folder)
-    if RECORD in names and names <= {RECORD, _LABELS, METRICS, CHECKPOINT}:
-        with suppress(FileError):
-            if read_record(folder).status == "starting":
-                return
-    if names:
-        raise FileError("it is not empty; resume its run or choose another folder")
-
-
-def _machine(training: TrainingLoop, *, compile: bool) -> dict[str, Any]:
-    """The fields `_MACHINE` of the record."""
-    device = training.device
-    cuda = device.type == "cuda"
-    return {
-        "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else platform.machine(),
-        "precision": str(training.precision).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "compile": compile,
-        "versions": {
-            "python": platform.python_version(),
-            "robustdip": overparam.__version__,
-            "torch": str(torch.__version__),
-            "torchvision": version("torchvision"),  # it takes seconds to import
-            "numpy": np.__version__,
-        },
-    }
-
-
-def _describe(
-    data: ImageData, given: NDArray[np.int64], true: NDArray[np.int64] | None
-) -> dict[str, Any]:
-    """The field `data` of the record."""
-    digest = hashlib.sha256()
-    for array in (data.train_images, given, data.test_images, data.test_labels, true):
-        if array is not None:
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)  # the memory itself, not a copy
-    return {
-        "name": data.name,
-        "train_images": len(data.train_images),
-        "test_images": len(data.test_images),
-        "classes": len(data.class_names),
-        "class_names": list(data.class_names),
-        "fingerprint": digest.hexdigest(),
-    }

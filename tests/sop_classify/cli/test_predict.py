@@ -13,8 +13,9 @@ from PIL import Image
 from sop_classify.data.image_data import ImageData
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import with_settings
+from sop_classify.runs.job import Job
 from sop_classify.runs.model import read_model
-from sop_classify.runs.run import Job, Run
+from sop_classify.runs.run import Run
 from tests.helpers.command_line import done, refused, run
 from tests.helpers.labels import small_data
 

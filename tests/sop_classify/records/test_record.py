@@ -16,7 +16,8 @@ from sop_classify.recipes import NETWORKS, with_settings
 from sop_classify.records.checkpoint import CHECKPOINT, checkpoint_bytes
 from sop_classify.records.record import differences, read_metrics, read_record, write_record
 from sop_classify.reports.comparison import read_runs, write_comparison
-from sop_classify.runs.run import Job, Run
+from sop_classify.runs.job import Job
+from sop_classify.runs.run import Run
 from tests.helpers.labels import TINY_NETWORK, noisy, small_data
 
 # Written by `train-cifar --noise 0.3 --recipe cpu --epochs 4 --set batch_size=32` (DivideMix with

@@ -5,7 +5,8 @@ import pytest
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import with_settings
 from sop_classify.reports.comparison import write_comparison
-from sop_classify.runs.run import Job, Run
+from sop_classify.runs.job import Job
+from sop_classify.runs.run import Run
 from tests.helpers.browser import DESKTOP, PHONE, opened, violations
 from tests.helpers.labels import noisy, small_data
 

@@ -18,8 +18,10 @@ from sop_classify.recipes import NETWORKS, with_settings
 from sop_classify.records.lock import LOCK
 from sop_classify.runs import results
 from sop_classify.runs import run as runs
+from sop_classify.runs.folder import require_new
 from sop_classify.runs.grid import train_grid
-from sop_classify.runs.run import Job, Run, require_new
+from sop_classify.runs.job import Job
+from sop_classify.runs.run import Run
 from tests.helpers.command_line import ROOT
 from tests.helpers.labels import TINY_NETWORK, noisy, small_data
 
@@ -189,7 +191,7 @@ def test_files_of_others_are_not_taken_for_remains(tmp_path, name):
 # --- ended at once, as by a signal ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["_require_unused", "_write_labels", "_write_state"])
+@pytest.mark.parametrize("place", ["require_unused", "_write_labels", "_write_state"])
 def test_a_start_that_ends_at_once_leaves_nothing(tmp_path, monkeypatch, place):
     def leave(*_):
         assert (tmp_path / "runs" / "run" / LOCK).exists()
@@ -198,7 +200,7 @@ def test_a_start_that_ends_at_once_leaves_nothing(tmp_path, monkeypatch, place):
 
     child = os.fork()
     if child == 0:
-        if place == "_require_unused":
+        if place == "require_unused":
             monkeypatch.setattr(runs, place, lambda folder: folder.is_dir() and leave())
         else:
             monkeypatch.setattr(Run, place, leave)

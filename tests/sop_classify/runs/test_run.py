@@ -33,8 +33,9 @@ from sop_classify.recipes import NETWORKS
 from sop_classify.records.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.runs import results
 from sop_classify.runs import run as runs
+from sop_classify.runs.job import Job
 from sop_classify.runs.model import read_model
-from sop_classify.runs.run import Job, Run, train
+from sop_classify.runs.run import Run, train
 from sop_classify.training.evaluation import Epoch
 from tests.helpers.labels import TINY_NETWORK
 

@@ -20,7 +20,8 @@ from sop_classify.methods.elr import ELRLoss
 from sop_classify.methods.sop import SOPLoss
 from sop_classify.recipes import NETWORKS, with_settings
 from sop_classify.runs import results
-from sop_classify.runs.run import Job, Run
+from sop_classify.runs.job import Job
+from sop_classify.runs.run import Run
 from sop_classify.training import loop
 from sop_classify.training.batch_norm import share_batch_norm
 from sop_classify.training.processes import LostProcessError, Processes, current
