@@ -153,6 +153,7 @@ def check_method(
     steps: int | None = None,
     device: str = "auto",
     uncertainty: bool = False,
+    tiles: bool = False,
 ) -> None:
     """Check that a method exists and accepts the given inputs.
 
@@ -172,6 +173,8 @@ def check_method(
         Only a fit accepts another device than "auto".
     uncertainty : bool
         Whether the standard deviation of the result is asked for.
+    tiles : bool
+        Whether something is asked for about tiles; only a fit has them.
 
     Raises
     ------
@@ -200,6 +203,8 @@ def check_method(
         raise ValueError(BESIDE_MASK)
     if method.kind != "fit" and steps is not None:
         raise ValueError(f"method {name!r} takes no steps; {', '.join(fits)} do")
+    if method.kind != "fit" and tiles:
+        raise ValueError(f"method {name!r} takes the whole picture at once; leave out the tiles")
     if method.kind != "fit" and device != "auto":
         raise ValueError(f"method {name!r} runs on the CPU only; leave the device at 'auto'")
     if uncertainty and not (method.gives_uncertainty or (method.kind == "fit" and mask)):

@@ -385,6 +385,7 @@ def denoise(
             steps=steps,
             device=device,
             uncertainty=save_uncertainty is not None,
+            tiles=tile is not None or every_tile,
         )
         written = [path for _, made in jobs for path in made.paths()]
         overview = report if many else None
@@ -439,6 +440,8 @@ def denoise(
                 passed_over=found.passed_over(),
             )
             return
+        if workers is not None:
+            remarks.append("--workers is for several images; one has the cores that are free")
         for image, made in jobs:
             job = read_job(
                 image, made, task, masks, inputs=inputs, force=force, reference=reference

@@ -162,7 +162,21 @@ def test_what_a_method_can_use_is_not():
     for name in METHODS:
         check_method(name, mask=name in INTERPOLATIONS)
     for name in FITS:
-        check_method(name, steps=3, device="cuda:1", mask=name != "paper")
+        check_method(name, steps=3, device="cuda:1", mask=name != "paper", tiles=True)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("option", [("--tile", 64), ("--every-tile",)])
+def test_tiles_of_a_method_without_a_fit_are_refused(tmp_path, option):
+    write_image(tmp_path / "photo.png", damaged(9, 8)[0])
+    line = refused(tmp_path / "photo.png", "--method", "median", *option)
+    assert "method 'median' takes the whole picture at once" in line
+
+
+def test_workers_for_one_picture_are_remarked_on(tmp_path):
+    write_image(tmp_path / "photo.png", damaged(9, 8)[0])
+    result = done(tmp_path / "photo.png", "--method", "median", "--workers", 2)
+    assert "--workers is for several images" in result.stderr
 
 
 @pytest.mark.usefixtures("no_work")
