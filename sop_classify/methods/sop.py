@@ -21,6 +21,15 @@ A label that is nearly as probable as the network's own choice is hardly doubted
 above 1 − r_y, because the cross entropy raises it too. That spares right labels that are hard to
 learn; in a long training on few examples it gives way as wrong ones are memorised.
 
+A class that the network has not found yet would be given up as a whole: all of its labels are
+contradicted. With `debias` a class has to be predicted as often as it is a label. Let m_c be the
+mean probability of class c, and q_c its share of the labels, over about one epoch. In place of p_c
+the prediction is then that of
+
+    p_c (q_c / m_c)^τ,  normalised,     τ = debias.
+
+Where classes are predicted as often as they are labels, this changes nothing.
+
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
     v_c ← v_c (1 + 4 α_v/B (1 − V_c))                ("posterior": r_c − V_c),
@@ -98,6 +107,9 @@ class SOPLoss(Loss):
         1). "projected": the gradients of "released" with the projection of "paper", so that a label
         that was given up returns if the network agrees with it later. "posterior": the same with r
         in place of onehot(ŷ); ours.
+    debias : float
+        τ, from 0 (as published) to 1: how far a class that is predicted more rarely than it is a
+        label is preferred, before a prediction counts as a contradiction.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
@@ -112,10 +124,14 @@ class SOPLoss(Loss):
     ----------
     Liu, Zhu, Qu and You, "Robust training under label noise by over-parameterization", ICML 2022,
     arXiv 2202.14026, equations 3 to 7, Algorithm 1.
+
+    The correction of `debias` is that of Menon et al., "Long-tail learning via logit adjustment",
+    ICLR 2021, arXiv 2007.07314, with shares that are measured during the training.
     """
 
     u: Tensor
     v: Tensor
+    shares: Tensor
     rows = ("u", "v")
     in_parts = True
 
@@ -129,17 +145,20 @@ class SOPLoss(Loss):
         balance: float = 0.0,
         consistency: float = 0.0,
         form: SOPForm = "projected",
+        debias: float = 0.0,
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        num_examples = check_count("num_examples", num_examples, least=1)
+        # Of all processes: each may keep a part of the rows of u and v.
+        self.num_examples = num_examples = check_count("num_examples", num_examples, least=1)
         num_classes = check_count("num_classes", num_classes, least=2)
         self.alpha_u = check_real("alpha_u", alpha_u, least=0, most=_LARGEST)
         self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=_LARGEST)
         self.balance = check_real("balance", balance, least=0, most=_LARGEST)
         self.consistency = check_real("consistency", consistency, least=0, most=_LARGEST)
         self.form = check_choice("form", form, FORMS)
+        self.debias = check_real("debias", debias, least=0, most=1)
         init = check_real("init", init, above=0, below=1)
         if generator is not None:
             check_type("generator", generator, torch.Generator)
@@ -155,6 +174,10 @@ class SOPLoss(Loss):
                     start.copy_(draw.cpu() * init)
             # Buffers, not parameters, so that an optimizer given `parameters()` does not move them.
             self.register_buffer(name, start)
+        if self.debias:
+            # m and q, even at first.
+            with torch.inference_mode(False), torch.no_grad():
+                self.register_buffer("shares", new_state(2, num_classes).fill_(1 / num_classes))
 
     @classmethod
     def from_recipe(
@@ -180,6 +203,7 @@ class SOPLoss(Loss):
             balance=recipe.balance,
             consistency=recipe.consistency,
             form=recipe.form,
+            debias=recipe.debias,
             init=recipe.init,
             generator=start,
         )
@@ -259,10 +283,17 @@ class SOPLoss(Loss):
         raw = (probability + up * label - down).clamp(min=_EPSILON)
         scaled = raw / raw.sum(1, keepdim=True)
         corrected = scaled.clamp(_EPSILON, 1)
+        learning = self.training and torch.is_grad_enabled()
+        said = logits.detach()
+        if self.debias:
+            if learning:
+                self._count_shares(probability.detach(), label, batch)
+            mean, share = self.shares.clamp(min=_EPSILON).log()
+            said = said + self.debias * (share - mean)
         if self.form == "posterior":
-            predicted = even_odds(probability.detach(), label)
+            predicted = even_odds(said.softmax(1), label)
         else:
-            predicted = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+            predicted = F.one_hot(said.argmax(1), logits.shape[1]).to(logits.dtype)
         misfit = predicted + up * label - down - label
 
         loss = mean_part(-(corrected * label).sum(1).log(), batch)
@@ -280,7 +311,7 @@ class SOPLoss(Loss):
         if self.consistency and strong_logits is not None:
             parts = consistency(logits, strong_logits.to(logits.dtype), batch=batch)
             loss = loss + self.consistency * parts
-        if self.training and torch.is_grad_enabled():
+        if learning:
             self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach(), batch)
         return loss
 
@@ -289,6 +320,16 @@ class SOPLoss(Loss):
         """U (N,) and V (N, C), in [0, 1], of all examples, given their labels."""
         down = (self.v * self.v).clamp(max=1)
         return (self.u * self.u).clamp(max=1)[:, 0], down.scatter(1, labels[:, None], 0)
+
+    @torch.no_grad()
+    def _count_shares(self, probability: Tensor, label: Tensor, batch: int | None) -> None:
+        """Update m and q, whose memory is one epoch, and five batches at least."""
+        size = len(label) if batch is None else batch
+        # A row that is not finite has no part in a mean; a NaN would stay.
+        finite = probability.isfinite().all(1, keepdim=True)
+        rows = torch.cat([torch.where(finite, probability, label), label], dim=1)
+        mean = rows.mean(0) if batch is None else _whole_mean(rows, batch)
+        self.shares.lerp_(mean.view_as(self.shares), min(0.2, size / self.num_examples))
 
     @torch.no_grad()
     def _descend(
