@@ -129,7 +129,7 @@ def is_current(line: Line) -> bool:
         return False
     group = found["group"]
     same = _same_code(group, code_hash(group)).get(found["hash"])
-    if same is None or (not same.processed and (line.get("then") or line.get("jpeg"))):
+    if same is None or _among(same.differ, line):
         return False
     if same.up_to == math.inf:
         return True
@@ -138,16 +138,32 @@ def is_current(line: Line) -> bool:
     return side is not None and side <= same.up_to
 
 
-class _Same(NamedTuple):
-    """Of which pictures the results are known to be the same."""
+def trained_by(method: str) -> str:
+    """The name of the case of `benchmarks.same_results` that trains by a method."""
+    return f"train-cifar {method}"
 
-    up_to: float  # the largest side
-    processed: bool  # also of those that were compressed or changed in size after the damage
+
+def _among(differ: frozenset[str], line: Line) -> bool:
+    """Whether a line is of the cases that differ, or may be.
+
+    A training is of its method. Of pictures those may differ that were compressed or changed in
+    size after the damage.
+    """
+    if line["code"]["group"] != "labels":
+        return bool(differ and (line.get("then") or line.get("jpeg")))
+    return bool(differ) and ("method" not in line or trained_by(line["method"]) in differ)
+
+
+class _Same(NamedTuple):
+    """What is known to be the same."""
+
+    up_to: float  # the largest side of a picture
+    differ: frozenset[str]  # cases that are not
 
     def before(self, change: Line) -> "_Same":
         """The same, if a change of code came between."""
         up_to = min(self.up_to, change["up_to"] or math.inf)
-        return _Same(up_to, self.processed and not change.get("differ"))
+        return _Same(up_to, self.differ.union(change.get("differ", ())))
 
 
 @cache
@@ -155,7 +171,7 @@ def _same_code(group: str, present: str) -> dict[str, _Same]:
     """The present hash of a group's code, and those before it up to the last change of results."""
     changes = [line for line in SAME.lines() if line["code"]["group"] == group]
     found: dict[str, _Same] = {}
-    left = {present: _Same(math.inf, processed=True)}
+    left = {present: _Same(math.inf, frozenset())}
     while left:
         found |= left
         left = {

@@ -11,8 +11,9 @@ stays when code moves.
 If all results of a group are the same, this is recorded, and what was measured with the code before
 counts as measured with the code after (`benchmarks.record.is_current`); of pictures only those that
 are no larger than the largest of these. If only pictures differ that were compressed or changed in
-size after the damage, that is recorded too: the others count. If anything differs, the exit status
-is 1. 25 minutes for images, 10 more for named-damage, 5 for large, 3 for labels.
+size after the damage, or only the trainings of some methods, that is recorded too: the others
+count. If anything differs, the exit status is 1. 25 minutes for images, 10 more for named-damage,
+5 for large, 3 for labels.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from PIL import Image
 from skimage import data
 
 from benchmarks.code_hash import ROOT
-from benchmarks.record import SAME, circumstances, code
+from benchmarks.record import SAME, circumstances, code, trained_by
 from robustdip import damage
 from robustdip.images import from_float, to_float
 
@@ -66,8 +67,11 @@ def named(kind: str, amount: float, then: list[str]) -> str:
     return f"{kind} {amount:g} {' '.join(then)}"
 
 
-PROCESSED = frozenset(named(*each) for each in DAMAGED if each[2])
-"""Cases of pictures that were compressed or changed in size after the damage."""
+APART = frozenset(named(*each) for each in DAMAGED if each[2]) | {
+    trained_by(method) for method in METHODS
+}
+"""Cases that say nothing of the others: pictures that were compressed or changed in size after the
+damage, and the trainings of each method."""
 
 # Side of the largest picture of a group.
 UP_TO = {"images": 256, "named-damage": 256, "large": 512, "labels": None}
@@ -102,7 +106,7 @@ def main() -> None:
         names = [name for name, _ in CASES[group]()]
         other = [name for name in names if not known[name]]
         differ |= bool(other)
-        if not PROCESSED.issuperset(other):
+        if not APART.issuperset(other):
             continue
         before, now = hash_of(args.other.resolve(), group), code(group)["hash"]
         if before != now:
@@ -201,7 +205,7 @@ def restoring(
 
 def label_cases() -> Iterator[tuple[str, Case]]:
     for method in METHODS:
-        yield f"train-cifar {method}", training(method)
+        yield trained_by(method), training(method)
 
 
 def training(method: str) -> Case:

@@ -255,6 +255,28 @@ def test_numbers_of_code_that_gives_the_same_are_current(tmp_path, monkeypatch):
     record._same_code.cache_clear()
 
 
+def test_trainings_of_a_method_that_was_left_alone_are_current(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "SAME", Log(tmp_path / "same.jsonl"))
+    now = code_hash.code_hash("labels")
+    for before, after, differ in (("a", "b", ["train-cifar elr"]), ("b", now, ["train-cifar sop"])):
+        made = {"code": {"group": "labels", "hash": after}, "before": before, "up_to": None}
+        record.SAME.append({**made, "differ": differ})
+    record._same_code.cache_clear()
+
+    def current(name: str, **line) -> bool:
+        return record.is_current({"code": {"group": "labels", "hash": name}, **line})
+
+    assert current("b", method="ce", settings="epochs=3")
+    assert current("b", method="elr")
+    assert not current("b", method="sop")
+    assert not current("b", settings={"threads": 1})  # of nobody knows which methods
+    assert not current("a", method="elr")
+    assert current("a", method="sop+")
+    assert not current("a", method="sop")
+    assert current(now, method="sop")
+    record._same_code.cache_clear()
+
+
 # Circumstances.
 
 
