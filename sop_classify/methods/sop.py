@@ -283,13 +283,10 @@ class SOPLoss(Loss):
         raw = (probability + up * label - down).clamp(min=_EPSILON)
         scaled = raw / raw.sum(1, keepdim=True)
         corrected = scaled.clamp(_EPSILON, 1)
-        learning = self.training and torch.is_grad_enabled()
         said = logits.detach()
         if self.debias:
-            if learning:
-                self._count_shares(probability.detach(), label, batch)
-            mean, share = self.shares.clamp(min=_EPSILON).log()
-            said = said + self.debias * (share - mean)
+            predicted_share, label_share = self.shares.clamp(min=_EPSILON).log()
+            said = said + self.debias * (label_share - predicted_share)
         if self.form == "posterior":
             predicted = even_odds(said.softmax(1), label)
         else:
@@ -311,8 +308,10 @@ class SOPLoss(Loss):
         if self.consistency and strong_logits is not None:
             parts = consistency(logits, strong_logits.to(logits.dtype), batch=batch)
             loss = loss + self.consistency * parts
-        if learning:
+        if self.training and torch.is_grad_enabled():
             self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach(), batch)
+            if self.debias:
+                self._count_shares(probability.detach(), label, batch)
         return loss
 
     @torch.no_grad()

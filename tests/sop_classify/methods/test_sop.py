@@ -62,9 +62,12 @@ def literal(
     p = F.softmax(logits, dim=1)
     q = torch.clamp(p + up - down.detach(), min=1e-4)
     q = torch.clamp(F.normalize(q, p=1, dim=1), 1e-4, 1.0)
-    said = F.one_hot(logits.argmax(1), classes).to(F64)
+    belief = p.detach()
+    if module.debias:
+        belief = belief * (module.shares[1] / module.shares[0]) ** module.debias
+    said = F.one_hot(belief.argmax(1), classes).to(F64)
     if module.form == "posterior":
-        said = p.detach() * (y / 2 + (1 - y) / 2 / (classes - 1))  # Bayes
+        said = belief * (y / 2 + (1 - y) / 2 / (classes - 1))  # Bayes
         said = said / said.sum(1, keepdim=True)
     cross_entropy = torch.mean(-torch.sum(y * torch.log(q), dim=1))
     squared = F.mse_loss(said + up - down, y, reduction="sum") / len(y)
@@ -94,12 +97,25 @@ def literal(
     st.sampled_from(FORMS),
     st.sampled_from([0.0, 0.1, 3.0]),
     st.sampled_from([0.0, 0.9]),
+    st.sampled_from([0.0, 0.5, 1.0]),
 )
-def test_equals_autograd_and_sgd_in_float64(seed, rows, classes, scale, form, balance, weight):
+def test_equals_autograd_and_sgd_in_float64(
+    seed, rows, classes, scale, form, balance, weight, debias
+):
     generator = gen(seed)
     module = SOPLoss(
-        ROWS, classes, alpha_u=3.0, alpha_v=11.0, balance=balance, consistency=weight, form=form
+        ROWS,
+        classes,
+        alpha_u=3.0,
+        alpha_v=11.0,
+        balance=balance,
+        consistency=weight,
+        form=form,
+        debias=debias,
     ).double()
+    if debias:
+        shares = torch.rand(2, classes, generator=generator, dtype=F64) + 0.05
+        module.shares.copy_(shares / shares.sum(1, keepdim=True))
     module.u.copy_(factors((ROWS, 1), form, generator=generator))
     module.v.copy_(factors((ROWS, classes), form, generator=generator))
     before = module.u.clone(), module.v.clone()
@@ -121,6 +137,38 @@ def test_equals_autograd_and_sgd_in_float64(seed, rows, classes, scale, form, ba
     others = torch.tensor([i for i in range(ROWS) if i not in rows], dtype=torch.int64)
     assert torch.equal(module.u[others], before[0][others])
     assert torch.equal(module.v[others], before[1][others])
+
+
+def test_a_class_that_is_hardly_predicted_is_not_contradicted():
+    """The network has not found class 2: it says 0 with 0.6 and 2 with 0.3, whatever it sees."""
+    logits = torch.tensor([[0.6, 0.1, 0.3]], dtype=F64).log().expand(4, 3)
+    labels, index = torch.tensor([0, 1, 2, 2]), torch.arange(4)
+    grown = {}
+    for debias in (0.0, 1.0):
+        module = SOPLoss(4, 3, alpha_v=1.0, debias=debias, init=0.03).double()
+        for _ in range(50):
+            module(logits.clone().requires_grad_(), labels, index)
+        grown[debias] = module.parts(labels)[1].sum(1)
+    # Of the labels 2, half of all, each is contradicted by 0; then by none.
+    assert (grown[0.0][2:] > 0.9).all()
+    assert (grown[1.0][2:] < 0.01).all()
+
+
+def test_shares_are_those_of_the_last_epoch():
+    """m and q go from even ones to the means of the batches, by a step of a batch's share of N."""
+    module = SOPLoss(40, 2, debias=0.5).double()
+    logits = torch.tensor([[3.0, 0.0], [0.0, 1.0], [torch.nan, 0.0], [2.0, 2.0]], dtype=F64)
+    labels, index = torch.tensor([0, 1, 1, 0]), torch.arange(4)
+    module(logits.requires_grad_(), labels, index)
+    p = logits.detach().softmax(1)
+    p[2] = torch.tensor([0.0, 1.0])  # a row that is not finite counts as its label
+    expected = torch.stack([p.mean(0), torch.tensor([0.5, 0.5], dtype=F64)])
+    torch.testing.assert_close(module.shares, 0.9 * 0.5 + 0.1 * expected)
+    before = module.shares.clone()
+    module.eval()(logits, labels, index)
+    assert torch.equal(module.shares, before)
+    assert set(module.state_dict()) == {"u", "v", "shares"}
+    assert set(SOPLoss(40, 2).state_dict()) == {"u", "v"}  # as the published loss
 
 
 @pytest.mark.parametrize("form", FORMS)
