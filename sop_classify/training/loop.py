@@ -140,8 +140,8 @@ class TrainingLoop:
     processes : Processes
         Those that train together. `probability` and `disagreements` have the rows of all examples
         in the first process, complete between two epochs, and in the others those of their own.
-    recipe, device, precision, generator
-        The settings, the device, the dtype of the networks' computations, and the random numbers.
+    recipe, device, generator
+        The settings, the device, and the random numbers.
 
     Raises
     ------
@@ -172,7 +172,6 @@ class TrainingLoop:
         self.recipe, self.epoch, self.steps, self.batch = recipe, 0, 0, 0
         self.processes = current()
         self.device = pick_device(check_type("device", device, str))
-        self.precision = fastest_precision(self.device)
         self.generator = torch.Generator("cpu").manual_seed(
             check_count("seed", seed, most=LARGEST_SEED)
         )
@@ -232,7 +231,7 @@ class TrainingLoop:
             recipe,
             mean=self.mean,
             std=self.std,
-            precision=self.precision,
+            precision=fastest_precision(self.device),
             generator=self.generator,
         )
         kept = len(self.processes.take(self.given))
@@ -284,6 +283,15 @@ class TrainingLoop:
             each.to(self.device, torch.float32, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for each in networks
         ]
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Of the networks' computations and inputs; the fastest of the device unless it is set."""
+        return self.viewer.precision
+
+    @precision.setter
+    def precision(self, precision: torch.dtype) -> None:
+        self.viewer.precision = precision
 
     @property
     def network(self) -> nn.Module:

@@ -62,6 +62,7 @@ class Viewer:
 
     Attributes
     ----------
+    precision : torch.dtype
     mirrored : Tensor, bool, shape (N,)
         Which images are mirrored in even epochs if the recipe's flips alternate. Others are then
         mirrored in odd ones.
@@ -78,7 +79,7 @@ class Viewer:
         generator: torch.Generator,
     ) -> None:
         self._images, self._recipe, self._generator = images, recipe, generator
-        self._mean, self._std, self._precision = mean, std, precision
+        self._mean, self._std, self.precision = mean, std, precision
         self.mirrored = torch.rand(len(images), generator=generator, dtype=torch.float32) < 0.5
 
     def draw(self, *, alternating_in: int | None = None) -> Views:
@@ -121,7 +122,7 @@ class Viewer:
     def inputs(self, images: Tensor, *, epoch: int) -> Tensor:
         """Views, uint8 (B, H, W, 3), as a network needs them: normalised, of this epoch's size."""
         images = shrink(images, scale=image_scale(self._recipe, epoch))
-        return normalise(images, self._mean, self._std, dtype=self._precision)
+        return normalise(images, self._mean, self._std, dtype=self.precision)
 
     def plain_inputs(self, images: NDArray[np.uint8] | Tensor) -> Iterator[Tensor]:
         """Images, uint8 (n, H, W, 3), as a network needs them, in batches and of full size."""
@@ -129,4 +130,4 @@ class Viewer:
         size = fewer(_AT_ONCE["cpu" if device.type == "cpu" else "gpu"], self._images)
         for start in range(0, len(images), size):
             part = as_tensor(images[start : start + size]).to(device)
-            yield normalise(part, self._mean, self._std, dtype=self._precision)
+            yield normalise(part, self._mean, self._std, dtype=self.precision)
