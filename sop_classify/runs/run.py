@@ -274,6 +274,7 @@ class Run:
 
     def _continue(self, old: RunRecord) -> None:
         now = self.record
+        old = replace(old, recipe=self._completed(old.recipe))
         if changed := differences(dataclasses.asdict(old), dataclasses.asdict(now)):
             raise ValueError(
                 f"{str(self.folder)!r} was made with {'; '.join(changed)}: use its settings and "
@@ -430,6 +431,8 @@ class Run:
             stamp, state = read_checkpoint(path)
         with file_errors("read", path):
             epoch, own = stamp.pop("epoch", None), self._stamp()
+            if isinstance(stamp.get("recipe"), dict):
+                stamp["recipe"] = self._completed(stamp["recipe"])
             if stamp.get("schema_version") != own["schema_version"] or differences(
                 _comparable(stamp), _comparable(own)
             ):
@@ -441,6 +444,12 @@ class Run:
             if epoch != self.training.epoch:
                 raise FileError(f"it says epoch {epoch}, its tensors {self.training.epoch}")
         return self.training.epoch
+
+    def _completed(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        """Recorded settings, with the defaults of those that came later."""
+        settings = dataclasses.fields(self.job.recipe)
+        later = {f.name: f.default for f in settings if f.default is not dataclasses.MISSING}
+        return {**later, **recipe}
 
     def _stamp(self) -> dict[str, Any]:
         """Which run a checkpoint belongs to."""

@@ -32,17 +32,20 @@ def test_an_earlier_run_is_read(method):
     assert (record.status, record.seed, len(history)) == ("completed", 0, 4)
     assert record.results["accuracy"] == history[-1].test_accuracy
     settings = ["epochs=4", "batch_size=32"]
-    # The default of alpha_ratio was another.
-    settings += ["warmup=1"] if method == "dividemix" else ["alpha_ratio=0.1"]
+    # The default of alpha_ratio was another, and there was no debias.
+    settings += ["warmup=1"] if method == "dividemix" else ["alpha_ratio=0.1", "debias=0"]
     recipe = with_settings(recipe_for("cpu", method), settings)
     assert read_recipe(record.recipe) == recipe
     assert len(record.recipe) > len(dataclasses.asdict(recipe))
     # So that it can go on, and be told from a run with other settings.
+    old = dataclasses.asdict(record)
+    if method == "sop":
+        old["recipe"]["debias"] = 0.0  # which a `Run` fills in
     now = dataclasses.asdict(record) | {"recipe": dataclasses.asdict(recipe)}
-    assert differences(dataclasses.asdict(record), now) == []
+    assert differences(old, now) == []
     other = with_settings(recipe, ["lr=0.5"])
     now["recipe"] = dataclasses.asdict(other)
-    assert differences(dataclasses.asdict(record), now) == ["recipe.lr=0.09, now 0.5"]
+    assert differences(old, now) == ["recipe.lr=0.09, now 0.5"]
 
 
 @pytest.fixture
@@ -66,10 +69,21 @@ def test_a_record_is_written_as_it_was_read(folder):
     assert (folder / "sop" / "run.json").read_text() == before
 
 
-def test_an_earlier_run_goes_on(tmp_path, monkeypatch):
+def _of_earlier(recipe, *, without):
+    """Settings as an earlier version wrote them: those of other methods too, and none of later."""
+    return {key: v for key, v in (EARLIER_SETTINGS | recipe).items() if key not in without}
+
+
+@pytest.mark.parametrize(("method", "came_later"), [("ce", {}), ("sop", {"debias": 0.0})])
+def test_an_earlier_run_goes_on(tmp_path, monkeypatch, method, came_later):
     monkeypatch.setitem(NETWORKS, "fast", TINY_NETWORK)
     data = small_data(number=60)
-    recipe = with_settings(recipe_for("cpu", "ce"), ["epochs=3", "batch_size=32"])
+    settings = [
+        "epochs=3",
+        "batch_size=32",
+        *(f"{key}={value}" for key, value in came_later.items()),
+    ]
+    recipe = with_settings(recipe_for("cpu", method), settings)
     job = Job(data, noisy(data.train_labels, 10), recipe, device="cpu")
     whole = Run(job, tmp_path / "whole")
     whole.start()
@@ -82,12 +96,12 @@ def test_an_earlier_run_goes_on(tmp_path, monkeypatch):
     epochs.close()
 
     saved = json.loads((out / "run.json").read_text())
-    saved["recipe"] |= EARLIER_SETTINGS
+    saved["recipe"] = _of_earlier(saved["recipe"], without=came_later)
     (out / "run.json").write_text(json.dumps(saved))
     with safe_open(out / CHECKPOINT, framework="pt") as file:
         stamp = json.loads(file.metadata()["run"])
     del stamp["sha256"]
-    stamp["recipe"] |= EARLIER_SETTINGS
+    stamp["recipe"] = _of_earlier(stamp["recipe"], without=came_later)
     state = load_file(out / CHECKPOINT)
     (out / CHECKPOINT).write_bytes(checkpoint_bytes(state, stamp))
 
