@@ -307,7 +307,7 @@ class SOPRecipe(Recipe):
         training with few epochs it is at most 7/11 of them.
     alpha_ratio : float
         0 means `sop_classify.methods.sop.alpha_ratio`, which looks at the number of examples.
-    alpha_u, alpha_v, init, form, debias, balance, consistency
+    alpha_u, alpha_v, init, form, class_guard, balance, consistency
         See `sop_classify.SOPLoss`.
     """
 
@@ -317,7 +317,7 @@ class SOPRecipe(Recipe):
     alpha_v: float = 0.0
     init: float = setting(1e-8, above=0, below=1)
     form: SOPForm = "projected"
-    debias: float = setting(0.0, least=0, most=1)
+    class_guard: float = setting(0.0, least=0, most=1)
     balance: float = 0.0
     consistency: float = 0.0
 
@@ -345,8 +345,8 @@ class SOPRecipe(Recipe):
 # From 0.03 the weights grow by a factor of 1.65 per epoch and activate in seven epochs. From 1e-8
 # the factor would be 14: a few early contradictions would count as much as many, and u and v
 # overshoot.
-_SOP_CPU = {**_CPU, "activation_epochs": 7, "init": 0.03, "debias": 1.0}
-_SOP_FAST = {**_FAST, "activation_epochs": 15, "init": 0.03, "debias": 1.0}
+_SOP_CPU = {**_CPU, "activation_epochs": 7, "init": 0.03, "class_guard": 0.5}
+_SOP_FAST = {**_FAST, "activation_epochs": 15, "init": 0.03, "class_guard": 0.5}
 _SOP_PAPER: dict[str, Any] = {"source": _SOP_SOURCE, "alpha_u": 10, "alpha_v": 10, "form": "paper"}
 _PLUS: dict[str, Any] = {"consistency": 0.9, "balance": 0.1}
 # Table A.1: alpha_u/alpha_v are 10/10 on CIFAR-10 with symmetric noise and 10/100 with asymmetric

@@ -21,15 +21,6 @@ A label that is nearly as probable as the network's own choice is hardly doubted
 above 1 − r_y, because the cross entropy raises it too. That spares right labels that are hard to
 learn; in a long training on few examples it gives way as wrong ones are memorised.
 
-A class that the network has not found yet would be given up as a whole: all of its labels are
-contradicted. With `debias` a class has to be predicted as often as it is a label. Let m_c be the
-mean probability of class c, and q_c its share of the labels, over about one epoch. In place of p_c
-the prediction is then that of
-
-    p_c (q_c / m_c)^τ,  normalised,     τ = debias.
-
-Where classes are predicted as often as they are labels, this changes nothing.
-
 Gradient descent from a tiny start makes u and v *counters*. For a disagreement ŷ = c ≠ y
 
     v_c ← v_c (1 + 4 α_v/B (1 − V_c))                ("posterior": r_c − V_c),
@@ -38,6 +29,16 @@ so V stays negligible for about log(1/init) / log(1 + 4 α_v/B) visits, one per 
 soon complete. An example whose label the network keeps contradicting leaves the loss; one that it
 contradicts only in early epochs does not. The number of visits depends on α/B, not on α, see
 `alpha_for`. The fraction of wrong labels need not be known.
+
+A class that the network has not found yet would be given up as a whole, because all of its labels
+are contradicted; then nothing teaches it any more. `class_guard` φ > 0 (ours) lets the counters
+wait. Let m_c be the share of class c among the network's choices ŷ, and q_c its share among the
+labels, both over about one epoch. The steps of u and v of an example with the label y are then
+multiplied by
+
+    min(1, m_y / (φ q_y)).
+
+Where classes are chosen about as often as they are labels, this changes nothing.
 """
 
 import math
@@ -107,9 +108,9 @@ class SOPLoss(Loss):
         1). "projected": the gradients of "released" with the projection of "paper", so that a label
         that was given up returns if the network agrees with it later. "posterior": the same with r
         in place of onehot(ŷ); ours.
-    debias : float
-        τ, from 0 (as published) to 1: how far a class that is predicted more rarely than it is a
-        label is preferred, before a prediction counts as a contradiction.
+    class_guard : float
+        φ in [0, 1]: labels of a class that is chosen less than φ times as often as it is a label
+        are given up more slowly. 0: all alike, as published.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
@@ -124,9 +125,6 @@ class SOPLoss(Loss):
     ----------
     Liu, Zhu, Qu and You, "Robust training under label noise by over-parameterization", ICML 2022,
     arXiv 2202.14026, equations 3 to 7, Algorithm 1.
-
-    The correction of `debias` is that of Menon et al., "Long-tail learning via logit adjustment",
-    ICLR 2021, arXiv 2007.07314, with shares that are measured during the training.
     """
 
     u: Tensor
@@ -145,7 +143,7 @@ class SOPLoss(Loss):
         balance: float = 0.0,
         consistency: float = 0.0,
         form: SOPForm = "projected",
-        debias: float = 0.0,
+        class_guard: float = 0.0,
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -158,7 +156,7 @@ class SOPLoss(Loss):
         self.balance = check_real("balance", balance, least=0, most=_LARGEST)
         self.consistency = check_real("consistency", consistency, least=0, most=_LARGEST)
         self.form = check_choice("form", form, FORMS)
-        self.debias = check_real("debias", debias, least=0, most=1)
+        self.class_guard = check_real("class_guard", class_guard, least=0, most=1)
         init = check_real("init", init, above=0, below=1)
         if generator is not None:
             check_type("generator", generator, torch.Generator)
@@ -174,7 +172,7 @@ class SOPLoss(Loss):
                     start.copy_(draw.cpu() * init)
             # Buffers, not parameters, so that an optimizer given `parameters()` does not move them.
             self.register_buffer(name, start)
-        if self.debias:
+        if self.class_guard:
             # m and q, even at first.
             with torch.inference_mode(False), torch.no_grad():
                 self.register_buffer("shares", new_state(2, num_classes).fill_(1 / num_classes))
@@ -203,7 +201,7 @@ class SOPLoss(Loss):
             balance=recipe.balance,
             consistency=recipe.consistency,
             form=recipe.form,
-            debias=recipe.debias,
+            class_guard=recipe.class_guard,
             init=recipe.init,
             generator=start,
         )
@@ -283,14 +281,10 @@ class SOPLoss(Loss):
         raw = (probability + up * label - down).clamp(min=_EPSILON)
         scaled = raw / raw.sum(1, keepdim=True)
         corrected = scaled.clamp(_EPSILON, 1)
-        said = logits.detach()
-        if self.debias:
-            predicted_share, label_share = self.shares.clamp(min=_EPSILON).log()
-            said = said + self.debias * (label_share - predicted_share)
+        choice = F.one_hot(logits.argmax(1), logits.shape[1]).to(logits.dtype)
+        predicted = choice
         if self.form == "posterior":
-            predicted = even_odds(said.softmax(1), label)
-        else:
-            predicted = F.one_hot(said.argmax(1), logits.shape[1]).to(logits.dtype)
+            predicted = even_odds(probability.detach(), label)
         misfit = predicted + up * label - down - label
 
         loss = mean_part(-(corrected * label).sum(1).log(), batch)
@@ -310,8 +304,8 @@ class SOPLoss(Loss):
             loss = loss + self.consistency * parts
         if self.training and torch.is_grad_enabled():
             self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach(), batch)
-            if self.debias:
-                self._count_shares(probability.detach(), label, batch)
+            if self.class_guard:
+                self._count_shares(choice, label, finite=raw.detach().isfinite(), batch=batch)
         return loss
 
     @torch.no_grad()
@@ -321,13 +315,15 @@ class SOPLoss(Loss):
         return (self.u * self.u).clamp(max=1)[:, 0], down.scatter(1, labels[:, None], 0)
 
     @torch.no_grad()
-    def _count_shares(self, probability: Tensor, label: Tensor, batch: int | None) -> None:
+    def _count_shares(
+        self, choice: Tensor, label: Tensor, *, finite: Tensor, batch: int | None
+    ) -> None:
         """Update m and q, whose memory is one epoch, and five batches at least."""
-        size = len(label) if batch is None else batch
-        # A row that is not finite has no part in a mean; a NaN would stay.
-        finite = probability.isfinite().all(1, keepdim=True)
-        rows = torch.cat([torch.where(finite, probability, label), label], dim=1)
+        # What is not finite chooses nothing: it counts as its label.
+        chosen = torch.where(finite.all(1, keepdim=True), choice, label)
+        rows = torch.cat([chosen, label], dim=1)
         mean = rows.mean(0) if batch is None else _whole_mean(rows, batch)
+        size = len(label) if batch is None else batch
         self.shares.lerp_(mean.view_as(self.shares), min(0.2, size / self.num_examples))
 
     @torch.no_grad()
@@ -371,6 +367,11 @@ class SOPLoss(Loss):
                 pull = (weight * (scaled - label)).sum(1, keepdim=True)
                 grad_up += self.balance * pull / (scaled.shape[1] * total)
         grad_down = -2 * misfit * (1 - label)
+        if self.class_guard:
+            chosen, labelled = self.shares
+            pace = (chosen / (self.class_guard * labelled).clamp(min=_EPSILON)).clamp(max=1)
+            pace = (label * pace).sum(1, keepdim=True)
+            grad_up, grad_down = grad_up * pace, grad_down * pace
         grad_up, grad_down = (torch.where(finite, grad, 0) for grad in (grad_up, grad_down))
         if self.form == "released":  # a clamp at 1 passes no gradient back
             grad_up = torch.where(u * u > 1, 0, grad_up)

@@ -32,15 +32,15 @@ def test_an_earlier_run_is_read(method):
     assert (record.status, record.seed, len(history)) == ("completed", 0, 4)
     assert record.results["accuracy"] == history[-1].test_accuracy
     settings = ["epochs=4", "batch_size=32"]
-    # The default of alpha_ratio was another, and there was no debias.
-    settings += ["warmup=1"] if method == "dividemix" else ["alpha_ratio=0.1", "debias=0"]
+    # The default of alpha_ratio was another, and there was no class_guard.
+    settings += ["warmup=1"] if method == "dividemix" else ["alpha_ratio=0.1", "class_guard=0"]
     recipe = with_settings(recipe_for("cpu", method), settings)
     assert read_recipe(record.recipe) == recipe
     assert len(record.recipe) > len(dataclasses.asdict(recipe))
     # So that it can go on, and be told from a run with other settings.
     old = dataclasses.asdict(record)
     if method == "sop":
-        old["recipe"]["debias"] = 0.0  # which a `Run` fills in
+        old["recipe"]["class_guard"] = 0.0  # which a `Run` fills in
     now = dataclasses.asdict(record) | {"recipe": dataclasses.asdict(recipe)}
     assert differences(old, now) == []
     other = with_settings(recipe, ["lr=0.5"])
@@ -74,7 +74,7 @@ def _of_earlier(recipe, *, without):
     return {key: v for key, v in (EARLIER_SETTINGS | recipe).items() if key not in without}
 
 
-@pytest.mark.parametrize(("method", "came_later"), [("ce", {}), ("sop", {"debias": 0.0})])
+@pytest.mark.parametrize(("method", "came_later"), [("ce", {}), ("sop", {"class_guard": 0.0})])
 def test_an_earlier_run_goes_on(tmp_path, monkeypatch, method, came_later):
     monkeypatch.setitem(NETWORKS, "fast", TINY_NETWORK)
     data = small_data(number=60)
