@@ -645,12 +645,13 @@ def sop_forms(lines: list[Line]) -> str:
                 Cell(f"{found[name]['mean']:.1f} ± {found[name]['std']:.1f}", [line])
                 for name in ("accuracy", "memorised")
             ),
+            Cell(str(found["accuracy"].get("least", "")), [line]),  # older lines lack it
             str(line["settings"]["seeds"]),
         ]
         for line in lines
         for form, found in line["results"].items()
     ]
-    return table(["form", "test accuracy, %", "memorised, %", "n"], rows)
+    return table(["form", "test accuracy, %", "memorised, %", "worst seed, %", "n"], rows)
 
 
 def planted_errors(lines: list[Line]) -> str:

@@ -32,11 +32,11 @@ SETTINGS = (
     *("schedule=linear", "weight_decay=0", "pad=1", "fill=reflect", "flip=none", "flips=false"),
 )
 # With so few images SOP may give up all labels of a class that the network does not find in the
-# first epochs, which costs a tenth of the accuracy. The balance makes this less likely.
+# first epochs, which costs a tenth of the accuracy. The guard prevents this; the balance helps.
 BALANCE = 3
 SOP_SETTINGS = (
     *("activation_epochs=10", "alpha_ratio=0.3", "init=0.03"),
-    *("form=projected", f"balance={BALANCE}"),
+    *("form=projected", "class_guard=0.5", f"balance={BALANCE}"),
 )
 EPOCHS = 80
 
