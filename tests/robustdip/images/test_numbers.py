@@ -109,7 +109,7 @@ def test_npy_keeps_shape_dtype_and_values(tmp_path, dtype, shape):
     pages = read_pages(tmp_path / "x.npy")
     assert len(pages) == (2 if shape[0] == 2 else 1)
     for page in pages:
-        assert page.pixels.shape == (6, 5, 3) if shape == (6, 5, 3) else (6, 5)
+        assert page.pixels.shape == ((6, 5, 3) if shape == (6, 5, 3) else (6, 5))
         if page.pixels.dtype == np.float32:
             assert 0 <= page.pixels.min() <= page.pixels.max() <= 1
     again = np.load(io.BytesIO(pages_bytes(tmp_path / "y.npy", pages)))
@@ -334,6 +334,25 @@ def test_fits_from_a_picture_and_damaged_ones(tmp_path, fits):
     write_image(tmp_path / "x.png", values_of("u1"))
     with pytest.raises(FileError, match="no FITS file, which alone"):
         read_pages(tmp_path / "x.png", extension=1)
+
+
+@pytest.mark.parametrize("blank", [False, True])
+def test_what_a_header_says_of_the_old_values_is_not_kept(tmp_path, fits, blank):
+    values = np.arange(30, dtype=np.int16).reshape(6, 5)
+    image = fits.PrimaryHDU(values)
+    image.header["OBJECT"] = "M31"
+    if blank:  # is NaN when it is read
+        image.header["BLANK"] = 7
+    image.writeto(tmp_path / "x.fits", checksum=True)
+    (page,) = read_pages(tmp_path / "x.fits")
+    assert (page.bad is not None) == blank
+    changed = page.with_pixels(1 - page.pixels)
+    (tmp_path / "y.fits").write_bytes(pages_bytes("y.fits", [changed]))
+    with fits.open(tmp_path / "y.fits", checksum=True) as file:  # a warning if it is wrong
+        header = file[0].header
+        assert header["OBJECT"] == "M31"
+        assert not {"CHECKSUM", "DATASUM", "BLANK"} & set(header)
+        assert np.isfinite(file[0].data).all()
 
 
 def test_without_astropy_one_line_says_what_to_install(tmp_path):
