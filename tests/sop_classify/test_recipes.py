@@ -200,7 +200,8 @@ def test_the_other_papers_numbers(dataset, method):
     worst = recipe_for("paper", method, dataset=dataset, noise_type="worst")
     if method in ("elr", "elr+"):
         targets = [(r.target_decay, r.regularisation) for r in (recipe, asymmetric)]
-        assert targets == [(0.7, 3), (0.9, 1)] if dataset == "cifar10" else [(0.9, 7), (0.9, 7)]
+        expected = [(0.7, 3), (0.9, 1)] if dataset == "cifar10" else [(0.9, 7), (0.9, 7)]
+        assert targets == expected
         assert worst == recipe
     if method == "elr+":
         assert (recipe.mixup, recipe.teacher_decay, recipe.teacher_ramp) == (1, 0.997, 40_000)
