@@ -24,6 +24,7 @@ from robustdip.images import (
     read_pages,
     write_image,
 )
+from robustdip.images.writing import pages_bytes
 
 SIZES = [(1, 1), (2, 3), (31, 33), (1, 4096)]
 DEPTHS = {"uint8": np.uint8, "uint16": np.uint16}
@@ -545,3 +546,65 @@ def test_pages_of_few_bits_are_read_as_single_ones(tmp_path):
             file.write(values, subfiletype=1)
     with pytest.raises(FileError, match="all of its pages are reduced copies or masks"):
         read_pages(tmp_path / "reduced.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("unit", "inches"), [("INCH", 1), ("CENTIMETER", 1 / 2.54)])
+def test_pages_keep_their_resolution(tmp_path, dtype, unit, inches):
+    values = noise(8, 9).astype(dtype) * dtype(1.5 if dtype == np.float32 else 1)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for tags in ([], [(274, 3, 1, 6, True)]):  # the second lies on its side
+            file.write(
+                values, resolution=(400, 200), resolutionunit=unit, extratags=tags, metadata=None
+            )
+        file.write(values, metadata=None)
+    pages = read_pages(tmp_path / "x.tif")
+    expected = [(400 / inches, 200 / inches), (200 / inches, 400 / inches), None]
+    for found in (pages, None):
+        if found is None:
+            (tmp_path / "y.tif").write_bytes(pages_bytes("y.tif", pages))
+            found = read_pages(tmp_path / "y.tif")
+        for page, dpi in zip(found, expected, strict=True):
+            assert page.dpi == (None if dpi is None else pytest.approx(dpi, rel=1e-3))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_colours_in_separate_planes_are_read_of_each_page(tmp_path, dtype):
+    values = noise(2, 6, 5, 3).astype(dtype)
+    planes = np.moveaxis(values, 3, 1)
+    options = {"photometric": "rgb", "planarconfig": "separate", "metadata": None}
+    tifffile.imwrite(tmp_path / "x.tif", planes, **options)
+    pages = read_pages(tmp_path / "x.tif")
+    np.testing.assert_array_equal(np.stack([page.values() for page in pages]), values)
+
+
+def test_pages_of_different_numbers_or_with_alpha_are_to_be_saved_apart(tmp_path):
+    floats = noise(6, 5, 4).astype(np.float32)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(floats, photometric="rgb", extrasamples=["unassalpha"], metadata=None)
+    assert "its pages have alpha or differ" in refused(tmp_path / "x.tif")
+    for other in (np.uint8, np.float64):
+        with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+            for values in (floats[..., 0], floats[..., 0].astype(other)):
+                file.write(values, metadata=None)
+        assert "its pages have alpha or differ in their kind of numbers" in refused(
+            tmp_path / "x.tif"
+        )
+
+
+def test_many_small_pages_are_a_bomb_too(tmp_path, monkeypatch):
+    """All of them are held at once."""
+    tifffile.imwrite(tmp_path / "x.tif", noise(3, 6, 5), photometric="minisblack", metadata=None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 90)
+    assert len(read_pages(tmp_path / "x.tif")) == 3
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89)
+    assert "its pages have 90 pixels, the limit is 89" in refused(tmp_path / "x.tif")
+
+
+def test_jpeg_is_saved_at_quality_95_with_all_of_its_colour(tmp_path):
+    pixels = noise(16, 24, 3)
+    write_image(tmp_path / "x.jpg", pixels)
+    Image.fromarray(pixels).save(tmp_path / "y.jpg", quality=95, subsampling="4:4:4")
+    with Image.open(tmp_path / "x.jpg") as ours, Image.open(tmp_path / "y.jpg") as theirs:
+        assert ours.quantization == theirs.quantization
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
