@@ -4,8 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+import robustdip
 from robustdip import RECIPES, denoise, write_image
+from robustdip.cli.outputs import Outputs
+from robustdip.images import Picture
+from robustdip.inputs import check_image
+from robustdip.tiling.kept import digest
 from tests.helpers.command_line import done
 from tests.helpers.images import small
 
@@ -71,6 +77,53 @@ def test_other_settings_begin_anew(tmp_path, change):
     assert steps == []
 
 
+def test_a_result_is_known_by_all_that_decides_it(monkeypatch):
+    image, recipe, device = picture(), DEFAULT, torch.device("cpu")
+    one, other = np.zeros((2, 64, 140), bool)
+    one[:5], other[:9] = True, True
+    cases = [
+        *({name: each} for name in ("mask", "add_mask", "protect") for each in (one, other)),
+        {"add_mask": one, "protect": other},
+        {},
+    ]
+    odds = np.zeros((64, 140, 2), np.float32)
+    looks = [{}, {"found": one}, {"found": other}, {"shape_odds": odds}, {"shape_odds": odds + 1}]
+
+    def digests():
+        made = [
+            digest(check_image(image, **known), recipe, seed=0, device=device, seen=seen)
+            for known in cases
+            for seen in looks
+        ]
+        part = check_image(image)
+        for changed, seed, place in (
+            (recipe, 1, device),
+            (replace(recipe, lr=0.01), 0, device),
+            (recipe, 0, torch.device("meta")),
+        ):
+            made.append(digest(part, changed, seed=seed, device=place, seen={}))
+        made.append(digest(check_image(image[:, ::-1]), recipe, seed=0, device=device, seen={}))
+        # The same numbers in another shape.
+        turned = check_image(image.reshape(140, 64, 3))
+        return [*made, digest(turned, recipe, seed=0, device=device, seen={})]
+
+    before = digests()
+    assert len(set(before)) == len(before) == 45
+    assert digests() == before
+    monkeypatch.setattr(robustdip, "__version__", "0")
+    assert not set(digests()) & set(before)
+
+
+def test_what_only_the_whole_picture_shows_counts_too(tmp_path):
+    """A lost line has one value from end to end."""
+    short, whole = picture(), picture()
+    short[10, :64] = whole[10] = 0
+    counted(short, tmp_path / "kept")
+    made, steps = counted(whole, tmp_path / "kept")
+    assert steps[:2] == [1, 2]  # the first tile looks the same
+    assert made.mask[10].all()
+
+
 def test_another_picture_and_a_broken_file_are_fitted(tmp_path):
     image, folder = picture(), tmp_path / "kept"
     whole, _ = counted(image, folder)
@@ -109,3 +162,15 @@ def test_the_command_keeps_tiles_until_the_result_is_written(tmp_path, monkeypat
     (kept / "mine.txt").unlink()
     done(*arguments, "--force")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+@pytest.mark.parametrize(("status", "left"), [("interrupted", True), ("completed", False)])
+def test_an_interrupted_run_can_go_on_after_its_result_was_written(tmp_path, status, left):
+    outputs = Outputs(tmp_path / "out.png")
+    outputs.kept.mkdir()
+    (outputs.kept / "tile.safetensors").touch()
+    image = np.rint(255 * picture()).astype(np.uint8)
+    result = replace(denoise(image, method="median"), status=status)
+    written, failures = outputs.write([Picture(image)], [result], method="median", force=False)
+    assert (written, failures) == (outputs.result, [])
+    assert outputs.kept.exists() == left
