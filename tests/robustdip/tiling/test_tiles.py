@@ -14,7 +14,9 @@ from robustdip.corruption.base import odds_of_shapes
 from robustdip.corruption.missing_lines import MissingLines
 from robustdip.corruption.printed_text import PrintedText
 from robustdip.fitting.memory import memory_needed
+from robustdip.inputs import check_image
 from robustdip.recovery import NotEnoughMemoryError
+from robustdip.tiling.canvas import Canvas
 from robustdip.tiling.detection import ShapeOdds, detect
 from robustdip.tiling.plan import plan
 from robustdip.tiling.quality import TiledQuality
@@ -76,6 +78,33 @@ def test_the_disagreement_is_that_of_neighbours_where_both_count(monkeypatch):
     assert result.disagreement == pytest.approx(0.25, abs=1e-6)
     assert np.all(np.diff(result.image, axis=1) >= -1e-6)  # from one to the other, no step back
     assert np.abs(np.diff(result.image, axis=1)).max() < 0.25 / 4
+
+
+def test_the_mask_is_that_of_the_tile_with_more_weight():
+    values = np.full((64, 100, 1), 0.5, np.float32)
+    first, second = tiles = plan((64, 100), side=64)
+    assert first.columns == (0, 50)
+    canvas = Canvas(check_image(values), tiles)
+    for tile in tiles:
+        window = values[tile.window]
+        wrong = np.full(window.shape, tile is second)
+        canvas.add(tile, image=window, corruption=0 * window, mask=wrong, uncertainty=None)
+    canvas.finish()
+    assert not canvas.mask[:, :50].any()
+    assert canvas.mask[:, 50:].all()
+
+
+def test_a_blend_stays_in_the_range_of_floats():
+    rng = np.random.default_rng(0)
+    values = rng.random((90, 100, 3), np.float32)
+    tiles = plan((90, 100), side=64)
+    canvas = Canvas(check_image(values), tiles)
+    for tile in tiles:
+        made = (rng.random(values[tile.window].shape) < 0.5).astype(np.float32)  # 0 or 1
+        canvas.add(tile, image=made, corruption=0 * made, mask=made > 2, uncertainty=None)
+    canvas.finish()
+    assert canvas.image.min() == 0
+    assert canvas.image.max() == 1
 
 
 def test_each_tile_is_the_fit_of_its_window():
@@ -255,9 +284,10 @@ def test_finished_tiles_are_kept_when_it_is_interrupted_between_two_fits(monkeyp
     assert (part.status, part.fitted, part.steps) == ("interrupted", 1, 2)
 
 
-def test_the_history_of_tiles_that_overlap():
-    clean = np.full((64, 150, 3), 0.5, np.float32)
-    noisy = picture(64, 150)
+@pytest.mark.parametrize("height", [64, 600])
+def test_the_history_of_tiles_that_overlap(height):
+    clean = np.full((height, 150, 3), 0.5, np.float32)
+    noisy = picture(height, 150)
     quality = TiledQuality(noisy, clean)
     left, right = (slice(None), slice(0, 90)), (slice(None), slice(60, 150))
     quality.update(left, clean[left])
