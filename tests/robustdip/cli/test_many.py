@@ -9,22 +9,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+import robustdip
 from benchmarks.images.kills import killed_and_resumed
+from overparam.files import FileError
 from robustdip import read_image, write_image
 from robustdip.cli import pool
 from robustdip.cli.job import Task, default_path
 from robustdip.cli.machine import worker_count
-from robustdip.cli.manifest import Manifest
+from robustdip.cli.manifest import Manifest, settings_hash
 from robustdip.cli.masks import MaskFiles
 from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import standard_input
 from robustdip.cli.worker import Restorer, settings_message
+from robustdip.told import Told
 from tests.helpers.command_line import LONG, ROOT, done, python, refused, run
 
 MEDIAN = ("--method", "median")
@@ -85,6 +89,20 @@ def test_a_folder_is_taken_whole_without_what_is_hidden_or_no_picture(folder, tm
     write_image(folder / "out" / "a_denoised.png", noise())
     assert len(find_sources([folder], out_dir=folder / "out").pictures) == 3
     assert len(find_sources([folder], out_dir=folder).pictures) == 4
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
+    """Its pictures must not be missing without a word."""
+    listed = os.scandir
+
+    def scandir(place):
+        if Path(place).name == "sub":  # permissions do not stop root
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(FileError, match=r"cannot read '.*/sub': Permission denied"):
+        find_sources([folder], out_dir=tmp_path / "out")
 
 
 def test_patterns_lists_and_names_with_brackets(folder, tmp_path, monkeypatch):
@@ -305,7 +323,103 @@ def test_a_file_system_without_locks_takes_results(tmp_path, monkeypatch):
     again.close()
 
 
+@pytest.fixture
+def entered(tmp_path):
+    """A manifest in which one result is finished; the picture, and the result."""
+    source, result = tmp_path / "in.png", tmp_path / "out.png"
+    source.write_bytes(b"picture")
+    manifest = Manifest(tmp_path, "settings")
+    manifest.begin(source, result)
+    result.write_bytes(b"restored")
+    manifest.finish(source, result, {"status": "completed"})
+    yield manifest, source, result
+    manifest.close()
+
+
+def test_what_was_finished_is_known_until_something_changes(entered):
+    manifest, source, result = entered
+    assert manifest.finished(source, result) == {"status": "completed"}
+    assert manifest.finished(source, result.with_name("other.png")) is None
+    result.write_bytes(b"cropped by hand")
+    assert manifest.finished(source, result) is None
+    assert not manifest.was_begun(source, result)  # nor is it to be replaced
+    result.write_bytes(b"restored")
+    old = source.stat()
+    os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns + 1))  # another picture of its size
+    assert manifest.finished(source, result) is None
+    os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert manifest.finished(source, result) == {"status": "completed"}
+    source.write_bytes(b"a larger picture")
+    os.utime(source, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert manifest.finished(source, result) is None
+
+
+def test_a_file_at_the_place_of_a_result_that_failed_is_not_our_own(entered):
+    manifest, source, result = entered
+    manifest.begin(source, result)
+    assert manifest.was_begun(source, result)
+    assert manifest.finished(source, result) is None
+    manifest.fail(source, result)
+    assert not manifest.was_begun(source, result)
+    assert manifest.finished(source, result) is None
+
+
+def test_settings_are_all_that_decides_a_result(tmp_path, monkeypatch):
+    first, second = tmp_path / "first.png", tmp_path / "second.png"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    task = Task(method="default", steps=None, seed=0, device="cpu")
+    masks = MaskFiles(defects=first)
+    cases = [
+        (task, masks),
+        (replace(task, seed=1), masks),
+        (replace(task, told=Told(strength=0.5)), masks),
+        (task, MaskFiles()),
+        (task, MaskFiles(defects=second)),
+        (task, MaskFiles(defects=first, exact=True)),
+        (task, MaskFiles(add_mask=first)),
+    ]
+    hashes = [settings_hash(*case) for case in cases]
+    assert len(set(hashes)) == len(cases)
+    assert hashes == [settings_hash(*case) for case in cases]
+    monkeypatch.setattr(robustdip, "__version__", "0")
+    assert settings_hash(task, masks) not in hashes
+
+
 # --- processes that end --------------------------------------------------------------------
+
+
+ECHO = """
+import json, os, sys
+sys.stdin.readline()  # the settings
+for line in sys.stdin:
+    told = json.loads(line)
+    if told.get("deadly"):
+        os._exit(5)
+    said = {**told, "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}
+    print(json.dumps(said), flush=True)
+"""
+
+
+def test_each_process_has_one_device_and_one_thread(monkeypatch):
+    """Also the process that was asked before, and those that take the place of dead ones."""
+    monkeypatch.setattr(pool, "_START", ECHO)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    jobs = [(number, {"deadly": number in (0, 1)}) for number in range(8)]
+    with pool.Pool({}) as processes:
+        processes.ask({})
+        answers = dict(processes.work(iter(jobs), devices=["cuda:0", "cuda:1"]))
+    assert sorted(answers) == list(range(8))
+    for number in (0, 1):
+        assert answers.pop(number) == {"died": "its process ended with status 5, twice"}
+    devices = {answer["pid"]: answer["device"] for answer in answers.values()}
+    assert all(answer["device"] == devices[answer["pid"]] for answer in answers.values())
+    assert set(devices.values()) == {"cuda:0", "cuda:1"}
+    assert {answer["threads"] for answer in answers.values()} == {"1"}
+    with pool.Pool({}) as processes:
+        first = processes.ask({})["pid"]
+        (answer,) = dict(processes.work(iter([(0, {})]), devices=["cuda:1"])).values()
+    assert (answer["pid"], answer["device"]) == (first, "cuda:1")
 
 
 def started(*arguments):
