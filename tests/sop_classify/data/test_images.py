@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -13,8 +14,8 @@ from overparam.files import FileError
 from sop_classify.cli.own_images import cache_of
 from sop_classify.data import pixels
 from sop_classify.data.images import hold_out, read_images, split_csv
-from sop_classify.data.listing import list_images
-from sop_classify.data.pixels import bits_in_use, decode, read_pixels, rows
+from sop_classify.data.listing import HIDDEN, list_images
+from sop_classify.data.pixels import bits_in_use, decode, read_pixels, rows, upright
 from tests.helpers.command_line import ROOT, measured
 
 
@@ -109,6 +110,46 @@ def test_metadata_csv_in_a_folder(tmp_path):
     data = read_images(tmp_path)
     assert data.class_names == ("cat", "dog")
     assert [(s.path, s.reason) for s in data.skipped] == [("x.png", "it is listed twice")]
+
+
+def test_of_rows_that_contradict_each_other_the_first_counts(tmp_path):
+    save(tmp_path / "x.png")
+    save(tmp_path / "y.png")
+    rows = ("x.png,cat,train", "x.png,dog,train", "y.png,dog,", "y.png,dog,val")
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,split", *rows]))
+    listing = list_images(tmp_path / "t.csv")
+    assert [(e.path, e.label, e.split) for e in listing.entries] == [
+        ("x.png", "cat", "train"),
+        ("y.png", "dog", ""),
+    ]
+    assert [each.reason for each in listing.skipped] == [
+        "it is listed before as 'cat' in train, here as 'dog' in train: the first row counts",
+        "it is listed before as 'dog', here as 'dog' in val: the first row counts",
+    ]
+
+
+def test_the_split_of_a_row_counts_more_than_that_of_its_folder(tmp_path):
+    for split in ("train", "val"):
+        for name in "ab":
+            save(tmp_path / split / f"{name}.png")
+    (tmp_path / "train" / "metadata.csv").write_text("path,label,split\na.png,x,\nb.png,y,test\n")
+    (tmp_path / "val" / "metadata.csv").write_text("path,label\na.png,x\nb.png,y\n")
+    splits = {entry.path: entry.split for entry in list_images(tmp_path).entries}
+    assert splits == {
+        "train/a.png": "train", "train/b.png": "test", "val/a.png": "val", "val/b.png": "val",
+    }  # fmt: skip
+
+
+def test_images_at_any_depth_are_of_the_class_of_the_first_folder(tmp_path):
+    for file in ("a/0.png", "a/2024/spring/1.png", "b/deep/2.png", "__MACOSX/a/3.png"):
+        save(tmp_path / file)
+    listing = list_images(tmp_path)
+    assert [(entry.path, entry.label) for entry in listing.entries] == [
+        ("a/0.png", "a"),
+        ("a/2024/spring/1.png", "a"),
+        ("b/deep/2.png", "b"),
+    ]
+    assert [(each.path, each.reason) for each in listing.skipped] == [("__MACOSX", HIDDEN)]
 
 
 def test_an_npz_without_a_test_set(tmp_path):
@@ -287,6 +328,41 @@ def test_the_cache_is_used_and_renewed(tmp_path, cache):
     assert read_images(tmp_path).images.any()
     changed.cache.write_bytes(b"short")
     assert read_images(tmp_path).images.any()
+
+
+def test_an_image_that_changed_and_kept_its_size_is_read_again(tmp_path):
+    for number in range(4):
+        save(tmp_path / "ab"[number % 2] / f"{number}.bmp", grey=number % 2 * 100)
+    before = read_images(tmp_path)
+    image = tmp_path / "a" / "0.bmp"
+    old = image.stat()
+    save(image, grey=100)
+    assert image.stat().st_size == old.st_size
+    os.utime(image, ns=(old.st_atime_ns, old.st_mtime_ns + 1_000_000_000))
+    after = read_images(tmp_path)
+    assert before.images[0, 0, 0, 0] == 0
+    assert after.images[0, 0, 0, 0] == 100
+
+
+def test_pixels_that_do_not_fit_on_the_disk_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    classes(tmp_path)
+    needed = 8 * 20 * 20 * 3
+    calls = []
+    for free in (needed - 1, needed):
+        usage = shutil.disk_usage(tmp_path)._replace(free=free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda place, usage=usage: usage)
+        if free < needed:
+            with pytest.raises(FileError, match=f"20x20 need {needed} bytes, and {free} are free"):
+                read_images(tmp_path, on_image=lambda done, total: calls.append(done))
+            assert not calls
+        else:
+            assert len(read_images(tmp_path).images) == 8
+
+
+def test_a_large_jpeg_is_decoded_with_twice_the_pixels_or_more(tmp_path):
+    Image.new("RGB", (640, 480), "red").save(tmp_path / "x.jpg")
+    width, height = upright(tmp_path / "x.jpg", 32).size
+    assert 64 <= height < width < 640  # and not all of it, which takes many times as long
 
 
 def test_the_cache_may_be_made_anew_by_another_while_it_is_used(tmp_path, cache):
