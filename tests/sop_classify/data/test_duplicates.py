@@ -78,6 +78,41 @@ def test_sets_are_those_of_all_pairs():
     assert find_duplicates(images) == expected
 
 
+def blocks(bits):
+    """Images of 72x64 pixels whose hashes have these bits, shape (n, 8, 8)."""
+    steps = np.where(bits, 6, -6).cumsum(axis=2)
+    levels = np.concatenate([np.zeros((len(bits), 8, 1), int), steps], axis=2) + 120
+    return levels.repeat(8, axis=1).repeat(8, axis=2)[..., None].repeat(3, axis=3).astype(np.uint8)
+
+
+def test_hashes_may_differ_in_three_bits_wherever_they_are():
+    rng = np.random.default_rng(0)
+    scene = rng.random((8, 8)) < 0.5
+    scene[:, -1] = True
+    for number, alike in ((1, True), (3, True), (4, False)):
+        for _ in range(10):
+            other = scene.copy()
+            rows = rng.permutation(8)[:number]
+            other[rows, -1] = False  # the last step of some rows: pixels hardly differ
+            images = blocks(np.stack([scene, other]))
+            one, two = difference_hash(images)
+            assert bin(int(one) ^ int(two)).count("1") == number
+            assert find_duplicates(images) == [DuplicateSet((0, 1), exact=False)] * alike
+
+
+def test_of_more_than_a_thousand_images_the_last_count_too():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (1500, 8, 9, 3), np.uint8)
+    images[1490] = images[1480] ^ 1
+    images[1400] = images[3] ^ 1
+    images[1450] = images[1300]
+    assert find_duplicates(images) == [
+        DuplicateSet((3, 1400), exact=False),
+        DuplicateSet((1300, 1450), exact=True),
+        DuplicateSet((1480, 1490), exact=False),
+    ]
+
+
 def test_many_pictures_of_one_scene_or_of_nothing_take_no_time_for_each_pair():
     """Measured: .1 s of CPU time each; 5 s where all pairs are compared."""
     rng = np.random.default_rng(0)

@@ -136,6 +136,32 @@ def test_quality_by_hand():
     assert (pair.a, pair.b, pair.examples, pair.joint) == (0, 1, 1, 0.25)
 
 
+def test_a_class_of_fewer_than_six_examples_is_too_rare():
+    given = np.repeat([0, 1], [6, 5])
+    issues = label_issues(given, np.eye(2, dtype=np.float32)[given])
+    assert {each.label: each.too_rare for each in class_quality(issues)} == {0: False, 1: True}
+
+
+def test_pairs_and_classes_with_most_issues_come_first():
+    # 1 and 2 are mistaken for each other three times, 0 and 1 once, 0 and 2 once.
+    given = np.array([2, 1, 1, 2, 0, 0, 1, 2, 2])
+    predicted = np.array([0, 2, 2, 1, 1, 0, 1, 2, 2])
+    issues = label_issues(given, np.eye(3, dtype=np.float32)[predicted])
+    pairs = [(pair.a, pair.b, pair.examples) for pair in overlapping_classes(issues)]
+    assert pairs == [(1, 2, 3), (0, 1, 1), (0, 2, 1)]
+    noise = [(each.label, each.issues, each.examples) for each in class_quality(issues)]
+    assert noise == [(1, 2, 3), (0, 1, 2), (2, 2, 4)]
+
+
+def test_an_interval_is_one_of_fractions():
+    rng = np.random.default_rng(0)
+    given = rng.integers(4, size=12)
+    for said in (given, (given + 1) % 4):  # all labels right, all wrong
+        p = 0.1 + 0.6 * np.eye(4)[said]
+        found = estimate(given[:4], p[:4], (given[4:], p[4:]), averaged_probability=p[4:])
+        assert 0 <= found.low <= found.estimate <= found.high <= 1
+
+
 def test_second_choice_noise_is_the_choice_of_a_weak_classifier():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], 100)

@@ -463,6 +463,18 @@ def test_u_is_the_faster_the_fewer_examples_there_are(number, ratio):
     assert module.alpha_u / module.alpha_v == pytest.approx(0.3)
 
 
+def test_a_recipe_with_an_epoch_of_activation_knows_the_size_of_its_batches():
+    """Of 1000 examples in batches of 300 at most there are four of 250."""
+    recipe = with_settings(recipe_for("cpu", "sop"), ["batch_size=300", "activation_epochs=7"])
+    module = SOPLoss.from_recipe(recipe, 1000, 10, generator=gen(0))
+    assert module.alpha_v == alpha_for(7, batch_size=250, init=recipe.init)
+    # All counters begin at one value: a random start would delay some of them.
+    for start in (module.u, module.v):
+        assert (start == torch.tensor(recipe.init)).all()
+    other = with_settings(recipe, ["alpha_u=10", "alpha_v=10"])
+    assert SOPLoss.from_recipe(other, 1000, 10, generator=gen(0)).u.unique().numel() > 900
+
+
 def test_class_balance_and_consistency():
     even = torch.eye(4)
     assert class_balance(even).item() == pytest.approx(math.log(4))  # its least: nothing left out
