@@ -108,6 +108,21 @@ def test_protected_pixels_have_no_shape():
     assert survey(given, tiles, RECIPE, every_tile=False, named=True).fits == []
 
 
+def test_a_protected_line_is_not_lost():
+    rng = np.random.default_rng(0)
+    image = (0.5 + rng.normal(0, 0.004, (100, 200, 3))).astype(np.float32)
+    image[20] = 1.0
+    tiles, recipe = plan((100, 200), side=64), RECIPES["default"]
+    seen = survey(check_image(image), tiles, recipe, every_tile=False)
+    assert seen.fits
+    assert seen.found[20].all()
+    protect = np.zeros(image.shape[:2], bool)
+    protect[14:27] = True
+    seen = survey(check_image(image, protect=protect), tiles, recipe, every_tile=False)
+    assert seen.fits == []
+    assert not seen.found.any()
+
+
 def test_a_faint_scratch_that_is_named_is_fitted():
     rng = np.random.default_rng(0)
     image = (0.5 + 0.2 * np.sin(np.arange(200) / 30)[None, :, None]).repeat(100, axis=0)
@@ -179,3 +194,15 @@ def test_a_hole_that_is_wider_than_a_tile_is_fitted_with_what_is_around_it(way):
     assert core_side(check_image(image, **{way: hole}), recipe) == 4 * 255
     hole[:, 127:] = False
     assert core_side(check_image(image, **{way: hole}), recipe) is None
+
+
+@pytest.mark.parametrize("way", ["mask", "add_mask"])
+def test_a_hole_of_one_colour_is_none(way):
+    """The other colours of its pixels are seen."""
+    image = np.full((1100, 1200, 3), 0.5, np.float32)
+    hole = np.zeros(image.shape, bool)
+    hole[:, :520, 1] = True
+    recipe = replace(RECIPES["default"], steps=1, width=16)
+    assert core_side(check_image(image, **{way: hole}), recipe) is None
+    hole[:, :520] = True
+    assert core_side(check_image(image, **{way: hole}), recipe) == 4 * 520
