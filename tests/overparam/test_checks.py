@@ -25,6 +25,30 @@ def test_counts_out_of_range(value, limits):
         check_count("steps", value, least=1, most=most)
 
 
+def test_the_limits_of_a_count_are_allowed():
+    assert [check_count("steps", value, least=1, most=3) for value in (1, 2, 3)] == [1, 2, 3]
+    for huge, word in ((10**5000, "large"), (-(10**5000), "small")):  # which Python does not print
+        with pytest.raises(
+            ValueError, match=f"^steps is too {word}; a whole number from 1 to 3 is"
+        ):
+            check_count("steps", huge, least=1, most=3)
+
+
+@pytest.mark.parametrize(
+    ("limits", "inside", "outside"),
+    [
+        ({"least": 0, "most": 1}, (0, 1), (np.nextafter(0, -1), np.nextafter(1, 2))),
+        ({"above": 0, "below": 1}, (np.nextafter(0, 1), np.nextafter(1, 0)), (0, 1)),
+    ],
+)
+def test_limits_of_reals_are_allowed_or_not(limits, inside, outside):
+    for value in inside:
+        assert check_real("rate", value, **limits) == value
+    for value in outside:
+        with pytest.raises(ValueError, match=r"^rate is .*; a finite number \w+ .*is needed$"):
+            check_real("rate", value, **limits)
+
+
 @pytest.mark.parametrize("value", [1, 0.5, np.float32(0.25), np.int8(1)])
 def test_real_numbers_pass_as_float(value):
     assert type(check_real("rate", value, above=0, most=1)) is float

@@ -207,6 +207,10 @@ def test_check_target_foresees_it(tmp_path):
         check_target(source)
     with pytest.raises(FileError, match="is an input"):
         check_target(tmp_path / "link.png", inputs=[source], force=True)
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
+    check_target(tmp_path / "dangling.png", force=True)
+    with pytest.raises(FileError, match="exists already"):
+        check_target(tmp_path / "dangling.png")
     with pytest.raises(FileError, match=r"unknown suffix '\.gif'; use one of \.png"):
         check_target(tmp_path / "x.gif", suffixes=[".png"])
 

@@ -141,6 +141,24 @@ def test_random_start_comes_from_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("index", [None, torch.tensor([2, 0, 2])])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, F64])
+def test_a_gradient_of_another_precision_is_taken(index: torch.Tensor | None, dtype: torch.dtype):
+    """A loss under autocast gives one."""
+    ours, theirs = (SparseCorruption((3, 2), init=0.5) for _ in range(2))
+    grad = torch.linspace(-1, 1, 6).reshape(3, 2).to(dtype)
+    ours.step(grad, lr=0.1, index=index)
+    theirs.step(grad.float(), lr=0.1, index=index)
+    assert ours.u.dtype == torch.float32
+    assert torch.equal(ours.u, theirs.u)
+    assert torch.equal(ours.v, theirs.v)
+
+
+def test_what_begins_beyond_half_of_the_residual_needs_no_steps():
+    assert activation_steps(0.02, lr=0.1, init=0.5) == 0
+    assert activation_steps(0.5, lr=0.1, init=0.5) == 0  # √(r/2)
+
+
 def test_state_dict_round_trip():
     a = SparseCorruption((4, 2), generator=gen(0))
     b = SparseCorruption((4, 2))
