@@ -1,7 +1,10 @@
 """Corrections of labels: what they change, what they cannot, and that the data stays as it is."""
 
 import csv
+import os
 import shutil
+import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,6 +337,75 @@ def test_an_npz(tmp_path):
         write_folder(tmp_path / "x", planned(tmp_path / "old.npz", text, tmp_path))
 
 
+def test_each_split_of_an_npz_loses_its_own_rows(tmp_path):
+    sizes = {"train": 6, "val": 5, "test": 3}  # as many as are left of those of training
+    old = {"class_names": np.array(list("abcdef")), "site": np.arange(6)}
+    for at, (split, size) in enumerate(sizes.items()):
+        old[f"{split}_images"] = np.full((size, 16, 16), at, np.uint8)
+        old[f"{split}_images"][:, 0, 0] = np.arange(size)
+        old[f"{split}_labels"] = np.arange(size, dtype=np.uint8)[:, None] % 3
+    old["val_site"] = np.arange(5)
+    np.savez(tmp_path / "old.npz", **old)
+    text = HEADER + (
+        "train_images[1],,b,,drop\nval_images[0],,a,,drop\ntest_images[2],,c,a,accept\n"
+        "test_images[1],,b,,drop\n"
+    )
+    changes = planned(tmp_path / "old.npz", text, tmp_path)
+    assert changes.problems == ()
+    places = write_npz(tmp_path / "new.npz", changes)
+    assert places["val_images[1]"] == "val_images[0]"
+    assert places["test_images[2]"] == "test_images[1]"
+    new = np.load(tmp_path / "new.npz")
+    stay = {"train": [0, 2, 3, 4, 5], "val": [1, 2, 3, 4], "test": [0, 2]}
+    assert set(new) == set(old)
+    for split, rows in stay.items():
+        np.testing.assert_array_equal(new[f"{split}_images"], old[f"{split}_images"][rows])
+        assert new[f"{split}_labels"].dtype == np.uint8
+    labels = [new[f"{split}_labels"].tolist() for split in sizes]
+    assert labels == [[[0], [2], [0], [1], [2]], [[1], [2], [0], [1]], [[0], [0]]]
+    assert new["site"].tolist() == stay["train"]
+    assert new["val_site"].tolist() == stay["val"]
+    assert new["class_names"].tolist() == list("abcdef")
+
+
+def test_class_names_that_are_too_few_are_refused(tmp_path):
+    images, names = np.zeros((3, 16, 16), np.uint8), np.array(["a", "b"])
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(3), class_names=names)
+    with pytest.raises(FileError, match="it has 2 class_names, and labels go up to 2"):
+        read_labels(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("name", [".hidden", "..", "a/b", "a\\b"])
+def test_a_class_that_cannot_be_a_folder_leaves_nothing(folder, tmp_path, name):
+    table = folder / "metadata.csv"
+    table.write_text(f'path,label\ncat/0.png,"{name}"\ncat/1.png,dog\n')
+    changes = planned(folder, HEADER, tmp_path)
+    before = sorted(entry.name for entry in tmp_path.iterdir())
+    with pytest.raises(FileError, match="cannot be the name of a folder"):
+        write_folder(tmp_path / "new", changes)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == before
+    write_csv(tmp_path / "new.csv", changes)
+
+
+def test_a_new_folder_has_the_usual_permissions(folder, tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_folder(tmp_path / "new", planned(folder, HEADER, tmp_path))
+    finally:
+        os.umask(before)
+    for place in ("new", "new/cat"):
+        assert stat.S_IMODE((tmp_path / place).stat().st_mode) == 0o750
+
+
+def test_links_lead_to_data_that_was_named_from_here(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    changes = planned(Path("data"), HEADER, tmp_path)
+    for _ in range(2):  # the second time it is there
+        write_folder(Path("deep/new"), changes, link=True)
+    assert state(tmp_path / "deep" / "new") == state(folder)
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
@@ -458,6 +530,10 @@ def test_the_worst_are_those_of_the_lowest_quality(tmp_path):
     rows = ("True,0.5,a,x,y\n", "True,0.1,b,x,y\n", "False,0.0,c,x,y\n", "True,1e-3,d,x,y\n")
     table.write_text("is_label_issue,label_quality,path,given,suggested\n" + "".join(rows))
     assert [each.path for each in read_corrections(table, worst=2)] == ["d", "b"]
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text(HEADER + "a,,x,y,accept\n")
+    with pytest.raises(FileError, match="only of those the worst can be taken"):
+        read_corrections(corrections, worst=1)
     table.write_text(table.read_text() + "True,low,e,x,y\n")
     with pytest.raises(FileError, match="line 6 has the label_quality 'low'"):
         read_corrections(table, worst=1)
