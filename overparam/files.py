@@ -113,7 +113,7 @@ def check_target(
             if os.path.exists(target) and os.path.exists(source) and target.samefile(source):
                 raise FileError("it is an input; choose another name")
         if os.path.lexists(target) and not force:
-            hint = "" if force is None else ", or force its replacement"
+            hint = "" if force is None else ", or replace it (--force)"
             raise FileError(f"it exists already; choose another name{hint}")
         _try_folder(target.parent)
 

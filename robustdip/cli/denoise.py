@@ -16,7 +16,6 @@ from robustdip.cli.one import restore_one
 from robustdip.cli.options import (
     Extension,
     Force,
-    Json,
     Quiet,
     Seed,
     path_argument,
@@ -100,7 +99,9 @@ def denoise(
     ] = None,
     from_file: Annotated[
         Path | None,
-        path_option(help="A list of further IMAGEs, one a line; '-' is standard input."),
+        path_option(
+            help="A list of further IMAGEs, files or folders, one a line; '-' is standard input."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -252,7 +253,10 @@ def denoise(
     ] = False,
     seed: Seed = 0,
     device: Annotated[
-        str, typer.Option(callback=known_device, help="auto, cpu, cuda, cuda:N or mps.")
+        str,
+        typer.Option(
+            callback=known_device, help="Where a fit is computed: auto, cpu, cuda, cuda:N or mps."
+        ),
     ] = "auto",
     save_corruption: Annotated[
         Path | None,
@@ -291,7 +295,10 @@ def denoise(
             "--report-each", help="Of many IMAGEs: such a page of each too, beside its result."
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print a JSON object on stdout, of many IMAGEs one a line."),
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -321,9 +328,15 @@ def denoise(
         "--defect-size is that of the defects that --shared-mask finds; give both",
     )
     _demand(not shared_mask or defects is None, "give --shared-mask or --defects, not both")
+    told = _told(damage=damage or "auto", strength=strength, only=only, max_size=max_size)
+    _demand(
+        mask is None or not told.anything,
+        "--mask says where the damage is; give it without --damage, --strength, --only and "
+        "--max-size",
+    )
     task = Task(
         method=recipe or method,
-        told=_told(damage=damage or "auto", strength=strength, only=only, max_size=max_size),
+        told=told,
         steps=steps,
         seed=seed,
         device=device,

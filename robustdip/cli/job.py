@@ -167,7 +167,8 @@ def read_job(
     pages = [_without_data(page, task.no_data) for page in pages_from(source, task)]
     outputs.check(inputs, force=force, pages=pages)
     if reference is not None and len(pages) > 1:
-        raise ValueError(f"it has {len(pages)} pages; --reference takes a file of one")
+        name = str(named_by_user(source))
+        raise ValueError(f"{name!r} has {len(pages)} pages; --reference takes a file of one")
     fitted = with_missing(
         [masks.fitted_to(page) for page in pages],
         pages,

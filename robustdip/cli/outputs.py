@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustdip.cli.options import refuse_standard_streams, save
+from robustdip.cli.standard_streams import named_by_user
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +75,10 @@ class Outputs:
         refuse_standard_streams(self.paths())
         check_output(self.result, inputs=inputs, force=force, image=pages)
         if pages is not None and len(pages) > 1 and len(self.paths()) > 1:
+            name = "the file" if pages[0].path is None else repr(str(named_by_user(pages[0].path)))
             raise ValueError(
-                f"it has {len(pages)} pages; --save-..., --compare and --report take files of one"
+                f"{name} has {len(pages)} pages; --save-..., --compare and --report take files of "
+                "one"
             )
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"the report is {str(self.report)!r}; name it .html")

@@ -64,9 +64,9 @@ def find_sources(
     Parameters
     ----------
     arguments : list of Path
-        A file; a folder, of which all pictures are taken, also those of its folders (links to
-        folders are not followed); or, where no such file exists, a pattern with ``*``, ``?``,
-        ``[...]`` or ``**``.
+        A file; a folder, of which all pictures are taken, also those of its folders; or, where no
+        such file exists, a pattern with ``*``, ``?``, ``[...]`` or ``**``. Links to folders are not
+        followed, neither in a folder nor by ``**``.
     listed : Path, optional
         A file with one further argument a line, patterns excepted; ``-`` is standard input.
     out_dir : Path, optional
@@ -107,7 +107,7 @@ def find_sources(
             found.collected = True
             base = _fixed_part(path)
             pattern = os.path.join(glob.escape(str(base)), path.relative_to(base))
-            matches = sorted(map(Path, glob.glob(pattern, recursive=True)))
+            matches = _without_links(sorted(map(Path, glob.glob(pattern, recursive=True))), path)
             files = [match for match in matches if not os.path.isdir(match)]
             if not files:
                 raise FileError(f"no file matches {str(path)!r}")
@@ -211,6 +211,22 @@ def _fixed_part(pattern: Path) -> Path:
             break
         fixed /= part
     return fixed
+
+
+def _without_links(matches: list[Path], pattern: Path) -> list[Path]:
+    """What a pattern matches, but for what lies behind a link to a folder after its ``**``.
+
+    One that leads up would be followed forty times.
+    """
+    if "**" not in pattern.parts:
+        return matches
+    first = pattern.parts.index("**")
+
+    def direct(match: Path) -> bool:
+        parts = match.parts
+        return not any(os.path.islink(Path(*parts[:n])) for n in range(first + 1, len(parts)))
+
+    return list(filter(direct, matches))
 
 
 def _lines(path: Path) -> list[str]:

@@ -43,7 +43,11 @@ def apply_corrections(
     ] = None,
     worst: Annotated[
         int | None,
-        typer.Option(min=1, help="Accept only so many suggestions from the top of the list."),
+        typer.Option(
+            min=1,
+            help="Of a label_issues.csv: accept only so many suggestions, those of the lowest "
+            "label_quality.",
+        ),
     ] = None,
     link: Annotated[
         bool, typer.Option("--link", help="Fill the folder with symbolic links, not copies.")

@@ -23,7 +23,7 @@ from sop_classify.cli.options import (
     refuse_contradictions,
     require_outside,
 )
-from sop_classify.labels.label_noise import HUMAN_NOISE, LabelNoise
+from sop_classify.labels.label_noise import HUMAN_NOISE, SYNTHETIC_NOISE, LabelNoise
 from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
 from sop_classify.recipes import (
     BUDGETS,
@@ -53,14 +53,18 @@ def compare_methods(
         str,
         typer.Option(
             help="Label noise to compare under, with commas: a rate of symmetric noise, KIND:RATE "
-            f"or a set of human labels ({', '.join(HUMAN_NOISE)})."
+            f"({', '.join(SYNTHETIC_NOISE)}) or a set of human labels ({', '.join(HUMAN_NOISE)})."
         ),
     ] = "0.2",
     seeds: Annotated[str, typer.Option(help="Seeds of the runs, with commas.")] = "0",
     recipe: Annotated[
         str,
         typer.Option(
-            "--recipe", "--budget", help="Settings by what they cost.", **one_of("recipe", BUDGETS)
+            "--recipe",
+            "--budget",
+            help="Settings by what they cost: cpu takes minutes on a CPU, fast is meant for a GPU, "
+            "paper is as published.",
+            **one_of("recipe", BUDGETS),
         ),
     ] = "cpu",
     epochs: Annotated[

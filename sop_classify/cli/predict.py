@@ -27,7 +27,11 @@ __all__ = ["RunFolder", "predict"]
 _TOGETHER = 64  # images that are read before the network sees them
 
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a run of train or train-cifar.")
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="Folder of a run of train or train-cifar; of find-label-errors DIR/training.",
+    ),
 ]
 
 
@@ -104,21 +108,31 @@ def predict(
 def _files(places: Sequence[Path]) -> list[Path]:
     """The files, and those in the folders at any depth, sorted; what is hidden is left out."""
     found: list[Path] = []
-    for place in chain.from_iterable(map(_matches, places)):
-        found += sorted(_inside(place)) if place.is_dir() else [place]
+    for place in places:
+        # A file may have the characters of a pattern in its name.
+        is_pattern = glob.has_magic(str(place)) and not os.path.lexists(place)
+        found += _matches(place) if is_pattern else _listed(place)
     if not found:
         raise ValueError(f"there is no file in {', '.join(repr(str(place)) for place in places)}")
     return found
 
 
-def _matches(place: Path) -> list[Path]:
-    """What a pattern matches; a file may have the characters of a pattern in its name."""
-    if os.path.lexists(place) or not glob.has_magic(str(place)):
-        return [place]
-    matches = sorted(map(Path, glob.glob(str(place), recursive=True)))
-    if not matches:
-        raise ValueError(f"no file matches {str(place)!r}")
-    return matches
+def _listed(place: Path) -> list[Path]:
+    return sorted(_inside(place)) if place.is_dir() else [place]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """The files that a pattern matches, alone or by their folder, each once."""
+    matches = map(Path, glob.glob(str(pattern), recursive=True))
+    found: dict[Path, Path] = {}  # `**` follows links, also in a circle: the shortest way counts
+    for match in sorted(matches, key=lambda match: (len(match.parts), match)):
+        if not match.is_dir() and os.path.isdir(os.path.realpath(match)):
+            continue  # after forty links the system gives up
+        for file in _listed(match):
+            found.setdefault(file.parent.resolve() / file.name, file)
+    if not found:
+        raise ValueError(f"no file matches {str(pattern)!r}")
+    return sorted(found.values())
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -89,7 +89,8 @@ def train_cifar(
     recipe: Annotated[
         str,
         typer.Option(
-            help="Settings by what they cost. auto is fast on a GPU and cpu elsewhere.",
+            help="Settings by what they cost: cpu takes minutes on a CPU, fast is meant for a GPU, "
+            "paper is as published. auto is fast on a GPU and cpu elsewhere.",
             **one_of("recipe", ("auto", *BUDGETS)),
         ),
     ] = "auto",

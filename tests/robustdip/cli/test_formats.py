@@ -259,7 +259,7 @@ def test_tiff_pages_stay_pages(tmp_path):
         there = tmp_path / "x.html" if option == "--report" else tmp_path / "page.png"
         line = refused("denoise", tmp_path / "x.tif", "-o", tmp_path / "y.tif", option, there,
                        *MEDIAN, "--force")  # fmt: skip
-        assert "it has 3 pages" in line
+        assert "x.tif' has 3 pages" in line
     # In a folder too.
     folder = tmp_path / "in"
     folder.mkdir()

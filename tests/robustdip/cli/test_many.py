@@ -77,6 +77,15 @@ def test_a_pattern_in_a_folder_with_brackets(tmp_path):
     ]
 
 
+def test_two_stars_follow_no_links_to_folders(folder, tmp_path):
+    (folder / "sub" / "up").symlink_to(folder)
+    found = find_sources([folder / "**" / "*.png"], out_dir=tmp_path / "out")
+    assert [str(each.path.relative_to(folder)) for each in found.pictures] == ["a.png", "sub/b.png"]
+    (tmp_path / "link").symlink_to(folder)  # named before them, it is
+    found = find_sources([tmp_path / "link" / "**" / "*.tif"], out_dir=tmp_path / "out")
+    assert [each.path for each in found.pictures] == [tmp_path / "link" / "sub" / "deep" / "c.tif"]
+
+
 def test_a_folder_is_taken_whole_without_what_is_hidden_or_no_picture(folder, tmp_path):
     found = find_sources([folder], out_dir=tmp_path / "out")
     assert [str(source.path.relative_to(folder)) for source in found.pictures] == [

@@ -46,6 +46,7 @@ def test_only_what_is_bright_is_removed(bad, tmp_path):
         (["--only", "grey"], "only is 'grey'; use one of bright, dark"),
         (["--strength", 3], "Invalid value"),
         (["--max-size", 0], "Invalid value"),
+        (["--mask", "x.png", "--damage", "dust"], "--mask says where the damage is"),
     ],
 )
 def test_words_that_do_not_exist_are_wrong_usage(bad, words, line):
@@ -56,5 +57,6 @@ def test_words_that_do_not_exist_are_wrong_usage(bad, words, line):
 
 def test_who_is_told_nothing_says_so(bad, tmp_path):
     assert "takes no damage" in refused("denoise", bad, "--method", "median", "--damage", "dust")
-    assert "a mask says where" in refused("denoise", bad, "--mask", bad, "--damage", "dust")
+    line = refused("denoise", bad, "--method", "dip-l1", "--strength", 0.5)
+    assert "takes no damage, strength" in line
     assert not list(tmp_path.glob("*denoised*"))

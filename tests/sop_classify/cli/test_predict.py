@@ -133,6 +133,14 @@ def test_links_to_folders_are_followed_once(trained, pictures, tmp_path):
     assert {path.relative_to(linked).parts[0] for path in paths} == {"a"}
 
 
+def test_a_pattern_takes_each_file_once(trained, pictures):
+    (pictures / "deep" / "up").symlink_to(pictures)
+    number = len(list(pictures.rglob("[0-9]*.png")))
+    for pattern in ("**", "**/*", "**/*.png"):
+        result = done("predict", trained.folder, f"{pictures}/{pattern}")
+        assert len(result.stdout.splitlines()) == number, pattern
+
+
 def test_an_empty_word_is_no_folder(trained, pictures):
     line = refused("predict", trained, "", next(pictures.iterdir()))
     assert "one of IMAGES is ''" in line
