@@ -1,6 +1,7 @@
 """A trained network in one file, with all that a prediction needs: for `predict` and `export`."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from sop_classify.training.networks import build_network
 from sop_classify.training.views import as_tensor, normalise
 
 __all__ = ["MODEL", "Model", "model_bytes", "read_model"]
+
+StrPath = str | os.PathLike[str]
 
 MODEL = "model.safetensors"
 
@@ -117,14 +120,19 @@ def model_bytes(training: TrainingLoop, data: ImageData, *, epoch: int | None = 
     return checkpoint_bytes(training.network.state_dict(), {"model": says})
 
 
-def read_model(folder: Path) -> Model:
+def read_model(folder: StrPath) -> Model:
     """The model of a run.
+
+    Parameters
+    ----------
+    folder : str or PathLike
 
     Raises
     ------
     FileError
         If there is none, or it is damaged.
     """
+    folder = Path(os.fspath(folder))
     path = folder / MODEL
     with file_errors("read", folder):
         if folder.is_file():

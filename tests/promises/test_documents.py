@@ -66,7 +66,7 @@ def test_the_examples_on_labels_run(monkeypatch, tmp_path, one_thread):
     monkeypatch.chdir(tmp_path)
     worst, noise, loop = blocks(ROOT / "docs" / "labels.md")
 
-    images = np.zeros((4, 8, 8, 3), np.uint8)
+    images = np.zeros((4, 16, 16, 3), np.uint8)
     np.savez("mine.npz", train_images=images)
     Path("runs/mine").mkdir(parents=True)
     rows = [f'{i},True,0.5,"cat","dog"' for i in range(4)]
@@ -78,11 +78,14 @@ def test_the_examples_on_labels_run(monkeypatch, tmp_path, one_thread):
     names = tuple("abcdefghij")
     labels = np.arange(40) % 10
     data = sop_classify.ImageData(
-        np.zeros((40, 8, 8, 3), np.uint8), labels, images, labels[:4], names, "cifar10"
+        np.zeros((40, 16, 16, 3), np.uint8), labels, images, labels[:4], names, "cifar10"
     )
     monkeypatch.setattr(sop_classify, "load_data", lambda name: data, raising=False)
+    recipe = sop_classify.with_settings(sop_classify.recipe_for("cpu", "sop"), ["epochs=1"])
+    monkeypatch.setattr(sop_classify, "recipe_for", lambda *names: recipe, raising=False)
     made = {}
     exec(noise, made)
+    assert Path("runs/python/label_issues.csv").is_file()
     assert (made["noisy"].given_labels != labels).mean() == 0.2
 
     network = torch.nn.Linear(3, 2)

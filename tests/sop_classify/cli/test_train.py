@@ -96,7 +96,7 @@ def test_a_test_folder_is_tested_with_the_model(tmp_path, one_thread):
     assert matrix.sum() == summary["images"]["test"] == 30
     assert summary["test_accuracy"] == matrix.trace() / 30
     # The model that was kept answers like the training: nothing is lost on the way.
-    model = read_model(out)
+    model = read_model(str(out))
     assert model.class_names == ("c0", "c1", "c2")
     assert model.epoch == 2
 
