@@ -40,7 +40,8 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
 
     Marked is what is not black; in a JPEG or WebP what is brighter than half, because compression
     makes black a little grey. If the file has alpha, transparent pixels are not marked; if alpha
-    varies and the colour does not, alpha alone is the mask, whatever the colour.
+    varies and all that is not transparent has one colour, alpha alone is the mask, whatever the
+    colour: what a paint program keeps under transparent pixels is not seen.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def read_mask(path: str | os.PathLike[str]) -> MaskFile:
         with file_errors("read", path), open_image(Path(path)) as image:
             compressed = image.format in ("JPEG", "MPO", "WEBP")
     pixels, alpha = picture.values(), picture.alpha
-    if alpha is not None and np.ptp(alpha) and not np.ptp(pixels, axis=(0, 1)).any():
+    if alpha is not None and np.ptp(alpha) and not np.ptp(pixels[alpha > 0], axis=0).any():
         return MaskFile(alpha > 0, "what is not transparent")
     if compressed:
         marked, rule = pixels > np.iinfo(pixels.dtype).max // 2, "what is brighter than half"

@@ -21,9 +21,10 @@ def saved(path, *bands, mode):
     return path
 
 
-def sparse_layer(path):
-    """White paint on a layer whose transparent pixels are black underneath, as editors save it."""
-    return saved(path, GREY, GREY, GREY, GREY, mode="RGBA")
+def sparse_layer(path, paint=(255, 255, 255)):
+    """Paint on a layer whose transparent pixels are black underneath, as editors save it."""
+    bands = ((MARKED * value).astype(np.uint8) for value in paint)
+    return saved(path, *bands, GREY, mode="RGBA")
 
 
 MODES = {
@@ -39,6 +40,7 @@ MODES = {
     "RGBA, black paint": lambda p: saved(p, BLACK, BLACK, BLACK, GREY, mode="RGBA"),
     "RGBA, red paint": lambda p: saved(p, WHITE, BLACK, BLACK, GREY, mode="RGBA"),
     "RGBA, white layer": sparse_layer,
+    "RGBA, red layer": lambda p: sparse_layer(p, paint=(200, 0, 0)),
     "16 bit alpha": lambda p: (
         write_image(p, Picture(BLACK.astype(np.uint16), GREY.astype(np.uint16) * 257)),
         p,
@@ -58,7 +60,8 @@ def test_all_modes_mark_the_same(tmp_path, mode):
         "RGBA, black paint": "what is not transparent",
         "RGBA, red paint": "what is not transparent",
         "16 bit alpha": "what is not transparent",
-        "RGBA, white layer": "what is not black and not transparent",
+        "RGBA, white layer": "what is not transparent",
+        "RGBA, red layer": "what is not transparent",
     }.get(mode, "what is not black")
 
 
