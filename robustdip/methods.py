@@ -11,7 +11,15 @@ from typing import Any, Literal
 
 from robustdip.told import BESIDE_MASK
 
-__all__ = ["DEFAULT", "METHODS", "Method", "check_method", "names", "register"]
+__all__ = [
+    "DEFAULT",
+    "METHODS",
+    "Method",
+    "check_method",
+    "gives_mask_of_changes",
+    "names",
+    "register",
+]
 
 Kind = Literal["fit", "classical", "interpolation"]
 
@@ -142,6 +150,14 @@ def names(kind: Kind) -> tuple[str, ...]:
         In the order of `METHODS`.
     """
     return tuple(name for name, method in METHODS.items() if method.kind == kind)
+
+
+def gives_mask_of_changes(name: str) -> bool:
+    """Whether the mask of a result says what was changed much, not what was found corrupted.
+
+    So it is with classical methods, which judge nothing.
+    """
+    return name in METHODS and METHODS[name].kind == "classical"
 
 
 def check_method(

@@ -50,7 +50,7 @@ class Outcome:
     reason : str
         Why it failed.
     share : float or None
-        Of the values that were found corrupted, 0 to 1.
+        Of the values that were found corrupted, or changed much by a classical method, 0 to 1.
     seconds : float or None
     page : Path or None
         The report of this picture, where there is one.
@@ -80,7 +80,11 @@ class _Thumbnail:
 
 
 def overview_page(
-    outcomes: Sequence[Outcome], *, folder: Path, facts: Mapping[str, str] | None = None
+    outcomes: Sequence[Outcome],
+    *,
+    folder: Path,
+    facts: Mapping[str, str] | None = None,
+    share_of: str = "found corrupted",
 ) -> bytes:
     """Make a page of all pictures, small, before and after, with what is known of each.
 
@@ -94,6 +98,8 @@ def overview_page(
         Where the page will be: links are relative to it.
     facts : mapping of str to str, optional
         What else is said of all pictures, by its name.
+    share_of : str
+        What has happened to the share of the values that is told of each picture.
 
     Returns
     -------
@@ -134,6 +140,7 @@ def overview_page(
                 "Computing time": _duration(seconds),
                 **(facts or {}),
             },
+            "share_of": share_of,
             "statuses": {key: text for key, text in _STATUS.items() if counts[key]},
             "cards": [{"name": name, **made} for name, made in zip(names, cards, strict=True)],
         },

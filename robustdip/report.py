@@ -12,6 +12,7 @@ from overparam.pages.chart import line_chart
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
 from robustdip.images.picture import Picture, eight_bit, from_float, with_alpha
+from robustdip.methods import gives_mask_of_changes
 
 if TYPE_CHECKING:
     from robustdip.recovery import Denoised
@@ -82,8 +83,8 @@ def report_page(picture: Picture, result: "Denoised", *, name: str, method: str)
             "name": name,
             "facts": _facts(picture, result, method),
             "interrupted": result.status == "interrupted",
-            "comparisons": _comparisons(picture, result),
-            "maps": _maps(result),
+            "comparisons": _comparisons(picture, result, method),
+            "maps": _maps(result, method),
             "charts": [chart for chart in charts if chart is not None],
             "settings": {} if result.recipe is None else _flat(asdict(result.recipe)),
         },
@@ -95,7 +96,7 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     colours = "grey" if picture.pixels.ndim == 2 else "colour"
     facts = {
         "Size": f"{width} x {height}, {colours}, {_bits(picture, result)} bits",
-        "Found corrupted": f"{100 * float(result.mask.mean()):.1f} % of the values",
+        _found(method): f"{100 * float(result.mask.mean()):.1f} % of the values",
         "Method": method,
         "Time": f"{result.seconds:.1f} s on {result.device}",
     }
@@ -110,12 +111,17 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     return facts
 
 
+def _found(method: str) -> str:
+    """What the mask says."""
+    return "Changed much" if gives_mask_of_changes(method) else "Found corrupted"
+
+
 def _bits(picture: Picture, result: "Denoised") -> int:
     """Bits of a sample: those in use, or 32 of a float."""
     return result.white.bit_length() if result.white > 1 else 8 * picture.pixels.itemsize
 
 
-def _comparisons(picture: Picture, result: "Denoised") -> list[_Comparison]:
+def _comparisons(picture: Picture, result: "Denoised", method: str) -> list[_Comparison]:
     white = result.white
     before, after = (
         with_alpha(eight_bit(pixels, white=white), picture.alpha)
@@ -133,7 +139,7 @@ def _comparisons(picture: Picture, result: "Denoised") -> list[_Comparison]:
         after[part],
         picture.icc_profile,
         title="A detail in full",
-        note=f"From column {left} and row {top} on, where most was found corrupted.",
+        note=f"From column {left} and row {top} on, where most was {_found(method).lower()}.",
     )
     return [replace(whole, note=note), detail]
 
@@ -153,9 +159,12 @@ def _comparison(
     return _Comparison(title, note, first, second, width, height)
 
 
-def _maps(result: "Denoised") -> list[_Map]:
+def _maps(result: "Denoised", method: str) -> list[_Map]:
+    told = ("Where damage was found", "White: found corrupted.")
+    if gives_mask_of_changes(method):
+        told = ("What was changed much", "White: changed by more than a tenth of the range.")
     maps = [
-        ("Where damage was found", "White: found corrupted.", _brightest(result.mask)),
+        (*told, _brightest(result.mask)),
         (
             "What was removed",
             "The difference of input and result; the brighter, the larger.",

@@ -23,6 +23,7 @@ from robustdip.cli.options import save
 from robustdip.cli.outputs import Outputs
 from robustdip.cli.pool import Pool
 from robustdip.cli.worker import settings_message
+from robustdip.methods import gives_mask_of_changes
 
 if TYPE_CHECKING:
     from robustdip.overview import Outcome
@@ -187,7 +188,11 @@ class _Run:
 
         with quiet_libraries():
             facts = {"Method": task.method}
-            html = overview_page(self.outcomes(task), folder=self.page.parent, facts=facts)
+            changes = gives_mask_of_changes(task.method)
+            share_of = "changed much" if changes else "found corrupted"
+            html = overview_page(
+                self.outcomes(task), folder=self.page.parent, facts=facts, share_of=share_of
+            )
         try:
             save(self.page, html, force=self.page_replaced)
         except FileError as error:

@@ -53,6 +53,7 @@ def test_a_page_of_a_folder_is_made_anew_by_the_run_that_resumes(folder, tmp_pat
     assert run(*one).exit_code == 1
     html = page.read_text("utf-8")
     assert statuses(html) == ["done", "unchanged", "failed"]
+    assert "% changed much" in html  # a classical method judges nothing
     shown = thumbnails(html)
     expected = [
         robustdip.read_image(path).pixels

@@ -43,6 +43,8 @@ def test_the_command_writes_a_page_with_the_very_pixels(tmp_path):
     assert len(maps) == 2
     assert "in.png, denoised" in html
     assert "<svg" not in html  # a classical method has no curves
+    assert "Changed much" in html
+    assert "ound corrupted" not in html
     assert re.findall(r'(?:src|href)="(?!data:)', html) == []
 
 
@@ -56,6 +58,8 @@ def test_a_fit_has_curves_uncertainty_and_settings(tmp_path, one_thread):
     assert html.count("<svg") == 2
     assert "3 of 3" in html
     assert ">corruption_model.onset<" in html
+    assert "Found corrupted" in html
+    assert "hanged much" not in html
 
 
 def test_wrong_names_are_refused_before_the_work(tmp_path):
