@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def suspected(
 
 
 def write_review(
-    path: Path,
+    path: str | os.PathLike[str],
     suspects: Sequence[Suspect],
     picture: Callable[[Suspect], NDArray[np.uint8]],
     *,
@@ -138,7 +139,7 @@ def write_review(
         transition_matrix=transition_matrix,
     )
     replace_file(path, page)
-    return path.name
+    return Path(path).name
 
 
 def review_page(

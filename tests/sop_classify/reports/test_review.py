@@ -191,7 +191,7 @@ def test_what_cannot_be_shown_is_refused():
 
 def written(path, number):
     name = write_review(
-        path,
+        str(path),
         suspects(number),
         colour,
         class_names=NAMES,
