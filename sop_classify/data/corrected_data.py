@@ -138,8 +138,11 @@ def write_folder(target: Path, changes: Plan, *, link: bool = False) -> dict[str
     places = _places(listing, changes)
     new = {listing.entries[at].path: shown(place) for at, place in places.items()}
     with file_errors("write", target):
-        source = listing.place if listing.place.is_dir() else listing.place.parent
-        if target.resolve().is_relative_to(source.resolve()):
+        source = listing.place.resolve()
+        own = {source}
+        if not source.is_dir():  # a table: beside it a folder is no part of the data
+            own = {file.parent.resolve() for file in listing.files} - {source.parent}
+        if any(target.resolve().is_relative_to(folder) for folder in own):
             raise FileError("it is inside the data, which stays as it is; choose another place")
         if target.exists() and (held := _files_below(target)):
             if held == set(places.values()) and all(

@@ -461,6 +461,16 @@ def test_the_data_is_never_written(folder, tmp_path):
             write_folder(inside, changes)
 
 
+def test_a_folder_beside_a_table_is_no_part_of_the_data(folder, tmp_path):
+    table = tmp_path / "all.csv"
+    table.write_text("path,label\ndata/cat/0.png,cat\ndata/dog/0.png,dog\n")
+    changes = planned(table, HEADER + "data/cat/0.png,,cat,dog,accept\n", tmp_path)
+    with pytest.raises(FileError, match="inside the data"):
+        write_folder(folder / "cat" / "new", changes)
+    write_folder(tmp_path / "new", changes)
+    assert sorted(state(tmp_path / "new")) == ["dog/0-2.png", "dog/0.png"]
+
+
 def test_a_failure_leaves_nothing(folder, tmp_path):
     changes = planned(folder, HEADER, tmp_path)
     (folder / "dog" / "2.png").unlink()
