@@ -120,11 +120,12 @@ def test_cross_entropy_memorises_digits_and_sop_does_not(example):
             for labels in (given_labels, data.train_labels)
         ]
         nearer[method] = "given" if towards[0] < towards[1] else "true"
-    # Ten seeds: memorised 0.998 ± 0.002 and 0.044 ± 0.018, accuracy 0.61 ± 0.03 and 0.92 ± 0.07
-    # with a gap of 0.16 at least; NC1 towards given and true labels 0.16 and 2.0, and 2.2 and 0.2.
+    # Ten seeds: memorised 0.998 ± 0.002 and 0.039, accuracy 0.61 ± 0.03 and 0.971 ± 0.012, 0.948 at
+    # least. Without the guard of classes it was 0.918 ± 0.073, and 0.868 with this seed.
+    # NC1 towards given and true labels: 0.16 and 2.0, and 2.2 and 0.2.
     assert memorised["ce"] > 0.98
     assert memorised["sop"] < 0.12
-    assert accuracy["sop"] > accuracy["ce"] + 0.05
+    assert accuracy["sop"] > 0.91
     assert nearer == {"ce": "given", "sop": "true"}
 
 
