@@ -51,6 +51,7 @@ def commands() -> "typer.Typer":
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()

@@ -210,9 +210,13 @@ def save_all(
 
 def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:
     """Raise FileError now for what would stop the writing of `map_bytes`."""
-    from overparam.files import check_target
+    from overparam.files import FileError, check_target, file_errors
+    from robustdip.images.numeric import FITS
     from robustdip.images.writing import check_output
 
+    if path.suffix.lower() in FITS:
+        with file_errors("write", path):
+            raise FileError("it would be a picture of 8 bits; name it .npy or .safetensors")
     check = check_target if path.suffix.lower() in _ARRAYS else check_output
     check(path, inputs=inputs, force=force)
 

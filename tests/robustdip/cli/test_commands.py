@@ -364,6 +364,7 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
         ((deep, "-o", tmp_path / "x.jpg"), "JPEG holds 8 bits a sample and the image has 16"),
         ((image, "--save-mask", tmp_path / "x.npz"), "unknown suffix '.npz'"),
         ((image, "--save-corruption", tmp_path / "x.pt"), "unknown suffix '.pt'"),
+        ((image, "--save-corruption", tmp_path / "x.fits"), "name it .npy or .safetensors"),
         ((image, "--compare", tmp_path / "none" / "x.png"), "does not exist; make it first"),
     ]:
         assert why in refused("denoise", *arguments)
@@ -737,6 +738,11 @@ def test_help_takes_less_than_half_a_second(command):
     assert "robustdip" in loaded
     heavy = ("torch", "numpy", "PIL", "skimage", "scipy", "tifffile", "safetensors")
     assert not [name for name in heavy if f" {name}\n" in loaded]
+
+
+def test_help_has_a_short_name():
+    assert done("-h").stdout == done("--help").stdout
+    assert done("denoise", "-h").stdout == done("denoise", "--help").stdout
 
 
 def test_help_names_every_option_recipe_and_kind():
