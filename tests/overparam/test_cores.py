@@ -106,6 +106,7 @@ def test_a_quota_counts_without_what_others_of_the_group_use(machine, line, plac
         return watch.free()
 
     assert free_after(0) == 3  # two and a half
+    assert free_after(0, own=1.0) == 3  # what the group has not counted yet
     assert free_after(1_200_000) == 1
     assert free_after(1_200_000, own=1.0) == 2  # most of it was this process
     assert free_after(9_000_000) == 1

@@ -24,6 +24,7 @@ from robustdip.images import (
     read_pages,
     write_image,
 )
+from robustdip.images.sixteen_bit import inverted
 from robustdip.images.writing import pages_bytes
 
 SIZES = [(1, 1), (2, 3), (31, 33), (1, 4096)]
@@ -245,6 +246,13 @@ def test_16_bit_layouts_that_would_lose_depth_are_refused(tmp_path):
         assert "separate planes" in refused(tmp_path / "x")
     (tmp_path / "x").write_bytes(b"P6 2 1 65535\n" + bytes(12))
     assert "16-bit colour PPM" in refused(tmp_path / "x")
+
+
+def test_a_mark_of_missing_data_is_black_where_white_is_zero():
+    """It is beyond the range of the other samples, from which they are turned."""
+    samples = np.arange(100, 4096, dtype=np.uint16)
+    turned = inverted(np.append(samples, np.uint16(65535)))
+    np.testing.assert_array_equal(turned, np.append(4095 - samples, 0))
 
 
 def test_16_bit_white_is_zero_and_grey_ppm(tmp_path):
@@ -527,7 +535,12 @@ def test_pages_of_few_bits_are_read_as_single_ones(tmp_path):
     bilevel = Image.fromarray(rng.random((20, 31)) < 0.5)
     palette = Image.fromarray(noise(20, 31)).convert("P")
     palette.putpalette(rng.integers(0, 256, 768, dtype=np.uint8).tobytes())
-    for image, options in ((bilevel, {"compression": "group4"}), (bilevel, {}), (palette, {})):
+    white_is_zero = {"tiffinfo": {262: 0}}
+    group4 = {"compression": "group4"}
+    for image, options in (
+        *((bilevel, options) for options in (group4, {}, white_is_zero)),
+        (palette, {}),
+    ):
         image.save(tmp_path / "one.tif", **options)
         image.save(tmp_path / "two.tif", save_all=True, append_images=[image], **options)
         expected = read_image(tmp_path / "one.tif").pixels

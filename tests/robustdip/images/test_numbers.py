@@ -90,6 +90,25 @@ def test_the_range_is_that_of_finite_values_and_fractions_stay():
     np.testing.assert_array_equal(kept.pixels(), [[0, 1], [1, 0.5]])
 
 
+@pytest.mark.parametrize("value", [-1e30, -3.0, 0.0, 7.0, 1e20])
+def test_one_value_alone_has_a_range_too(value):
+    values = np.full((2, 3), value)
+    numbers = Numbers(values, units_of([values]), (2, 3))
+    assert numbers.units.span > 0
+    assert not numbers.pixels().any()
+    np.testing.assert_array_equal(numbers.restored(numbers.pixels()), values)
+
+
+def test_whole_numbers_are_rounded_and_held_to_their_dtype():
+    mapped = np.array([0.26, 0.24, -0.26, 1.0, 9.0, -9.0])
+    made = Units(0, 10).from_unit(mapped, np.dtype(np.int8))
+    assert made.tolist() == [3, 2, -3, 10, 90, -90]
+    made = Units(0, 100).from_unit(mapped, np.dtype(np.int8))
+    assert made.tolist() == [26, 24, -26, 100, 127, -128]
+    largest = Units(0, 2.0**63).from_unit(np.array([1.0]), np.dtype(np.int64))
+    assert 2**63 - 2**11 < largest[0] < 2**63  # a float of 64 bits has no more digits
+
+
 def test_a_value_that_is_not_finite_is_bad_and_never_returns():
     values = np.array([[np.nan, 1.0], [np.inf, 3.0]], np.float32)
     numbers = Numbers(values, units_of([values]), (2, 2))
