@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from overparam.files import FileError
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
+from overparam.words import counted
 from robustdip.images.picture import Picture, eight_bit, with_alpha
 from robustdip.images.reading import read_pages
 from robustdip.images.units import Units
@@ -134,7 +135,7 @@ def overview_page(
     return html_page(
         _PAGE,
         {
-            "title": f"{len(outcomes):,} pictures, denoised",
+            "title": f"{counted(len(outcomes), 'picture')}, denoised",
             "facts": {
                 **{text: f"{counts[key]:,}" for key, text in _STATUS.items() if counts[key]},
                 "Computing time": _duration(seconds),

@@ -15,6 +15,7 @@ import typer
 from overparam.cores import free_cores
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import progress
+from overparam.words import counted
 from robustdip.cli.job import Task, require_file
 from robustdip.cli.machine import worker_count
 from robustdip.cli.manifest import Manifest, settings_hash
@@ -121,7 +122,7 @@ def restore_many(
                 else:
                     pool = stack.enter_context(Pool(settings))
                     devices = _devices(pool, shapes, len(to_do), workers, quiet)
-                name = f"{len(pictures)} pictures"
+                name = counted(len(pictures), "picture")
                 begun = len(pictures) - len(to_do)
                 show = stack.enter_context(progress(name, unit="picture", start=begun, quiet=quiet))
                 fractions: dict[int, float] = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from overparam.terminal import exit_on_error
+from overparam.words import counted
 
 if TYPE_CHECKING:
     from sop_classify.data.correction_plan import Plan
@@ -89,8 +90,8 @@ def apply_corrections(
             typer.echo(problem, err=True)
         if changes.problems and out is not None and not skip_problems:
             raise FileError(
-                f"{len(changes.problems)} corrections cannot be applied, and nothing was written; "
-                "correct them, or leave them out by --skip-problems"
+                f"{counted(len(changes.problems), 'correction')} cannot be applied, and nothing "
+                "was written; correct them, or leave them out by --skip-problems"
             )
         if undo is not None and out is not None and not out.exists():  # else as `write_new` says
             check_target(undo)
@@ -137,7 +138,8 @@ def _counts(changes: "Plan") -> dict[str, Any]:
 def _print_skipped(changes: "Plan") -> None:
     """Say on stderr how many rows and files have no part in what is written, and why."""
     for reason, number in _skipped(changes).most_common():
-        typer.echo(f"{number} rows or files are left out: {reason}", err=True)
+        said = counted(number, "row or file", "rows or files")
+        typer.echo(f"{said} left out: {reason}", err=True)
 
 
 def _skipped(changes: "Plan") -> Counter[str]:
@@ -166,17 +168,21 @@ def _print_changes(changes: "Plan") -> None:
 
 
 def _report(counts: dict[str, Any], out: Path | None) -> str:
-    said = f"{counts['relabelled']} labels changed, {counts['dropped']} images left out"
+    relabelled, dropped = (
+        counted(counts["relabelled"], "label"),
+        counted(counts["dropped"], "image"),
+    )
+    said = f"{relabelled} changed, {dropped} left out"
     if counts["in_test"]:
         said += f" ({counts['in_test']} of them in the test set)"
     if counts["already"]:
-        said += f", {counts['already']} corrections applied before"
+        said += f", {counted(counts['already'], 'correction')} applied before"
     if counts["by_name"]:
         said += f" ({counts['by_name']} of them by the name: the image is moved, or gone)"
     if counts["absent"]:
-        said += f", {counts['absent']} images to drop or keep are not in the data"
+        said += f", not in the data: {counted(counts['absent'], 'image')} to drop or keep"
     if counts["too_rare"]:
-        said += f"; {counts['too_rare']} suggestions not accepted: their class is too rare to judge"
+        said += f"; {counted(counts['too_rare'], 'suggestion')} not accepted: of too rare a class"
     if out is None:
         return f"{said}; nothing was written: give --out, a new folder or file"
     return f"{said}: {out}"

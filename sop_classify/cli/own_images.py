@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from overparam.words import counted
 from sop_classify.cli.options import require_outside
 from sop_classify.recipes import TORCHVISION, Recipe, resized
 
@@ -182,11 +183,14 @@ def _describe_read(images: "LabelledImages") -> None:
     height, width = images.images.shape[1:3]
     parts = {split: len(images.index(split)) for split in ("train", "val", "test")}
     said = ", ".join(f"{number:,} {split}" for split, number in parts.items() if number)
-    typer.echo(f"{len(images.class_names)} classes, {said}, at {width}x{height}", err=True)
+    typer.echo(
+        f"{counted(len(images.class_names), 'class', 'classes')}, {said}, at {width}x{height}",
+        err=True,
+    )
     if cache := cache_of(images):
         typer.echo(f"pixels: {cache['bytes'] / 1e6:.1f} MB in {cache['path']!r}", err=True)
     if images.holdout is not None:
         of_each = f"about {images.holdout:.0%} of each class that is not too small for it"
-        typer.echo(f"held out {parts['val']} images, {of_each}: see split.csv", err=True)
+        typer.echo(f"held out {counted(parts['val'], 'image')}, {of_each}: see split.csv", err=True)
     if 0 < parts["val"] < _FEW:
         typer.echo(f"note: the hold-out ({parts['val']}) is too small for an accuracy", err=True)

@@ -14,6 +14,7 @@ import typer
 
 from overparam.checks import LARGEST_SEED
 from overparam.terminal import exit_on_error, progress
+from overparam.words import counted
 from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
@@ -177,7 +178,8 @@ def train(
         if processes.is_first:  # it reads all images
             _note_of_test_images(images)
         if not quiet:
-            typer.echo(f"{method} with network {recipe.network}, {recipe.epochs} epochs", err=True)
+            length = counted(recipe.epochs, "epoch")
+            typer.echo(f"{method} with network {recipe.network}, {length}", err=True)
 
         run = _run(
             images, recipe, out,

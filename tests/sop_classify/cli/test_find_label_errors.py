@@ -184,7 +184,7 @@ def test_corrections_by_the_command(folder, tmp_path):
     assert failed.exit_code == 1
     problem, error = failed.stderr.splitlines()
     assert problem.startswith("line 3, 'no.png': it is not in the data")
-    assert error.startswith("error: 1 corrections cannot be applied")
+    assert error.startswith("error: 1 correction cannot be applied")
     assert not (tmp_path / "other").exists()
     done("apply-corrections", folder, table, "--out", tmp_path / "other", "--skip-problems")
     assert (tmp_path / "other" / "c0" / "00.png").is_file()
@@ -195,8 +195,8 @@ def test_suggestions_that_are_not_accepted_are_counted(folder, tmp_path):
     header = "is_label_issue,path,given,suggested,too_rare\n"
     table.write_text(header + "True,c1/00.png,c1,c0,False\nTrue,c1/01.png,c1,c0,True\n")
     said = done("apply-corrections", folder, table).stdout
-    assert "1 labels changed" in said
-    assert "; 1 suggestions not accepted: their class is too rare to judge; nothing" in said
+    assert "1 label changed" in said
+    assert "; 1 suggestion not accepted: of too rare a class; nothing" in said
     assert json.loads(done("apply-corrections", folder, table, "--json").stdout)["too_rare"] == 1
 
 
@@ -245,10 +245,10 @@ def test_rows_that_have_no_part_in_the_result_are_counted(folder, tmp_path):
     corrections.write_text("path,given,corrected,action\n")
     result = done("apply-corrections", folder, corrections, "--out", tmp_path / "new.csv")
     assert set(result.stderr.splitlines()) == {
-        "1 rows or files are left out: it is listed twice",
-        "1 rows or files are left out: it has no label",
-        "1 rows or files are left out: No such file or directory",
-        f"{unlisted} rows or files are left out: no row of metadata.csv names it",
+        "1 row or file left out: it is listed twice",
+        "1 row or file left out: it has no label",
+        "1 row or file left out: No such file or directory",
+        f"{unlisted} rows or files left out: no row of metadata.csv names it",
     }
     counts = json.loads(done("apply-corrections", folder, corrections, "--json").stdout)
     assert counts["skipped"] == 3 + unlisted
