@@ -3,7 +3,7 @@
     python -m benchmarks.labels.sop_forms [--seeds 10] [--noise 0.4]
 
 The problem and all other settings are those of examples/digits.py, which were chosen with the
-projected form. 12 minutes on one CPU thread.
+projected form. 15 minutes on one CPU thread.
 """
 
 import statistics

@@ -86,7 +86,8 @@ class SOPLoss(Loss):
 
     In training mode, with gradients enabled, each call also takes one step of plain SGD, in closed
     form, on the rows of u and v that belong to its batch. No optimizer needs to know u and v. Time
-    and memory per call do not depend on the number of examples. `state_dict` holds `u` and `v`.
+    and memory per call do not depend on the number of examples. `state_dict` holds `u` and `v`,
+    and with `class_guard` also `shares`.
 
     Parameters
     ----------
