@@ -4,6 +4,8 @@ import argparse
 
 import torch
 
+from overparam.program import keep_memory
+
 
 def parser(doc: str | None, *, device: str | None = None) -> argparse.ArgumentParser:
     """A parser whose help is the docstring of the script.
@@ -30,7 +32,8 @@ def add_machine(parser: argparse.ArgumentParser, *, device: str | None = None) -
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse the command line and set the number of threads."""
+    """Parse the command line, and set the number of threads and what the program sets of memory."""
     args = parser.parse_args()
+    keep_memory()
     torch.set_num_threads(args.threads)
     return args

@@ -23,6 +23,7 @@ __all__ = [
     "Interruption",
     "interrupted_status",
     "interruptible",
+    "keep_memory",
     "quiet_libraries",
     "run",
     "share_cores",
@@ -32,6 +33,10 @@ __all__ = [
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
+
+# glibc's numbers of two options of mallopt(3), and bytes for them.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIMMED, _MAPPED = 2**30, 2**27
 
 _received: int | None = None  # the first signal of this process
 _current: "Interruption | None" = None
@@ -91,6 +96,7 @@ def _prepare() -> None:
     # another process shares a core, each barrier waits for a whole time slice. After 1,000 spins
     # they sleep, which costs nothing on an idle machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    keep_memory()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' remarks to their developers
     logging.lastResort = logging.NullHandler()
@@ -99,6 +105,25 @@ def _prepare() -> None:
     except OSError:
         print("error: the current folder no longer exists; change to another", file=sys.stderr)
         sys.exit(1)
+
+
+def keep_memory() -> None:
+    """Let the process keep up to 1 GB of freed memory for what it allocates next.
+
+    glibc gives large arrays back as soon as they are freed, and the system has to clear every page
+    of the next ones. A training step frees and allocates hundreds of megabytes: this makes it
+    a tenth to a fifth faster (`benchmarks.labels.throughput`). Arrays above 128 MB, such as those
+    of a whole photograph, are still given back at once. Without effect where there is no glibc, or
+    if MALLOC_* or GLIBC_TUNABLES are set.
+    """
+    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):  # Windows, macOS, musl
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(_TRIM_THRESHOLD, _TRIMMED)
+        set_option(_MMAP_THRESHOLD, _MAPPED)
 
 
 def share_cores() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overparam.files import discard_unfinished, one_line
+from overparam.program import keep_memory
 from robustdip.cli.job import Task, read_job, record_of, recovered
 from robustdip.cli.masks import MaskFiles, Masks
 from robustdip.cli.outputs import Outputs
@@ -52,6 +53,7 @@ def main() -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     warnings.simplefilter("ignore")
+    keep_memory()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()

@@ -1,6 +1,7 @@
 """Promise: a program ends in order, whatever happens to its standard streams and with signals."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -175,7 +176,7 @@ def command():
         except KeyboardInterrupt:
             print("saved", flush=True)
             interruption.hold()
-            time.sleep(0.3)
+            time.sleep(1)  # longer than all signals take
     print("received" if interruption.received else "finished", flush=True)
     if interruption.received:
         sys.exit(program.interrupted_status())
@@ -268,6 +269,34 @@ def test_threads_do_not_spin_unless_the_user_says_so(given, expected):
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=chosen
     )
     assert done.stdout == f"{expected}\n"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+@pytest.mark.parametrize(("given", "times"), [({}, 1), ({"MALLOC_ARENA_MAX": "4"}, 20)])
+def test_freed_memory_is_used_again_unless_the_user_sets_the_allocator(given, times):
+    """Twenty arrays of 60 MB, one after another: counted are the pages that the system clears."""
+    script = START + (
+        "from resource import RUSAGE_SELF, getrusage\n"
+        "def command():\n"
+        "    before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): bytearray(60_000_000)\n"
+        "    print(getrusage(RUSAGE_SELF).ru_minflt - before)\n"
+        "program.run(command)"
+    )
+    chosen = {
+        name: value
+        for name, value in environment().items()
+        if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=chosen | given,
+    )
+    pages = 60_000_000 / os.sysconf("SC_PAGESIZE")
+    assert int(done.stdout) == pytest.approx(times * pages, rel=0.1)
 
 
 def test_the_library_leaves_the_environment_alone():
