@@ -111,10 +111,9 @@ def keep_memory() -> None:
     """Let the process keep up to 1 GB of freed memory for what it allocates next.
 
     glibc gives large arrays back as soon as they are freed, and the system has to clear every page
-    of the next ones. A training step frees and allocates hundreds of megabytes: this makes it
-    a tenth to a fifth faster (`benchmarks.labels.throughput`). Arrays above 128 MB, such as those
-    of a whole photograph, are still given back at once. Without effect where there is no glibc, or
-    if MALLOC_* or GLIBC_TUNABLES are set.
+    of the next ones. A training step frees and allocates hundreds of megabytes. Arrays above 128
+    MB, such as those of a whole photograph, are still given back at once. Without effect where
+    there is no glibc, or if MALLOC_* or GLIBC_TUNABLES are set.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
