@@ -106,7 +106,8 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 def _ticks(low: float, high: float) -> list[float]:
     """Some four to eight round numbers: multiples of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10((high - low) / 4))
-    step = next(m * power for m in (5, 2, 1) if (high - low) / (m * power) >= 4)
+    # A little less than 4, as 12.0 - 8.000000000000002, is 4: the logarithm has rounded it up too.
+    step = next(m * power for m in (5, 2, 1) if (high - low) / (m * power) > 3.999)
     return [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

@@ -37,6 +37,14 @@ def test_an_exponential_is_straight_on_a_logarithmic_axis():
     assert [text for _, text in chart.y_ticks] == ["0.0001", "0.001", "0.01", "0.1", "1"]
 
 
+@pytest.mark.parametrize("power", range(-5, 6))
+def test_an_axis_a_rounding_error_short_of_four_units_has_its_ticks(power):
+    """As 100 x 0.12 - 100 x 0.08 is, of two accuracies in per cent."""
+    length = math.nextafter(4 * 10.0**power, 0)
+    chart = line_chart("accuracy", [0, 1], [0, length], x_label="epoch")
+    assert 4 <= len(chart.y_ticks) <= 5
+
+
 def test_what_has_no_place_is_left_out():
     values = [1, math.nan, math.inf, 0, -1, 2]
     assert len(points(line_chart("y", range(6), values, x_label="x"))) == 4
