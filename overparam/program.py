@@ -268,10 +268,12 @@ def _open_streams() -> _TolerantFile:
 
 
 def _text(file: _TolerantFile, like: Any) -> io.TextIOWrapper:
+    errors = getattr(like, "errors", "backslashreplace")
     return io.TextIOWrapper(
         io.BufferedWriter(file),
         encoding=getattr(like, "encoding", "utf-8"),
-        errors=getattr(like, "errors", "backslashreplace"),
+        # The bytes of a file's name that are no UTF-8 are printed as they are, in every locale.
+        errors="surrogateescape" if errors == "strict" else errors,
         # write_through: PYTHONUNBUFFERED is set.
         line_buffering=any(
             getattr(like, name, False) for name in ("line_buffering", "write_through")

@@ -116,6 +116,15 @@ def test_a_terminal_in_non_blocking_mode_gets_everything():
     assert process.returncode == 0
 
 
+def test_a_name_that_is_no_utf8_is_printed_in_every_locale():
+    script = START + "sys.exit(program.run(lambda: print('caf\\udce9', chr(0xE9))))"
+    strict = {**environment(), "PYTHONIOENCODING": "utf-8:strict"}  # as in most locales
+    command = [sys.executable, "-c", script]
+    result = subprocess.run(command, capture_output=True, timeout=60, env=strict)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout == b"caf\xe9 \xc3\xa9\n"
+
+
 @pytest.mark.parametrize(
     ("ending", "status"),
     [("pass", 0), ("sys.exit(3)", 3), ("sys.exit()", 0), ("sys.exit('words')", 1), ("1 / 0", 1)],
