@@ -125,14 +125,14 @@ def write_comparison(folder: Path) -> str:
     )
     writer.writeheader()
     writer.writerows(rows)
-    replace_file(folder / "comparison.csv", table.getvalue().encode())
+    replace_file(folder / "comparison.csv", _utf8(table.getvalue()))
 
     titles = ["noise", "method", *(title for title, _ in _COLUMNS.values()), "published, %", "n"]
     cells = [_cells(case, groups.get(case, []), failures.get(case, 0)) for case in cases]
     lines = [_line(titles), "|" + "---|" * len(titles), *map(_line, cells)]
     lines += [f"\n{remark}" for remark in remarks]
     text = "\n".join(lines)
-    replace_file(folder / "comparison.md", f"{text}\n\n{_NOTE}".encode())
+    replace_file(folder / "comparison.md", _utf8(f"{text}\n\n{_NOTE}"))
     page = comparison_page(
         complete,
         title=f"Methods compared: {folder.resolve().name}",
@@ -147,6 +147,11 @@ def write_comparison(folder: Path) -> str:
         draw = partial(_draw, groups=groups, cases=[c for c in cases if c in groups])
         write_figure(folder / "comparison.png", draw, size=(1 + 4 * len(noises), 4))
     return text
+
+
+def _utf8(text: str) -> bytes:
+    """A text whose names may hold what UTF-8 does not have: that becomes an escape sequence."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _unlike(groups: dict[Case, list[dict[str, Any]]]) -> list[str]:

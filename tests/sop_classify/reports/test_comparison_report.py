@@ -1,5 +1,12 @@
 """Promise: comparison.html shows the table of comparison.md and the parts of every run."""
 
+import csv
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
 import pytest
 
 from sop_classify.methods.catalogue import recipe_for
@@ -73,3 +80,18 @@ def test_a_damaged_or_missing_matrix(folder, tmp_path):
         assert "confusion_matrix.csv" in write_comparison(folder)
     finally:
         matrix.write_bytes(kept)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs bytes for names")
+def test_a_run_and_data_whose_names_are_no_utf8(folder, tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    run = Path(shutil.copytree(folder / "symmetric-0.1-ce-0", tmp_path / name))
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"data": record["data"] | {"name": name}}))
+    shutil.copytree(run, tmp_path / f"{name}-2")
+    broken = {**record, "status": "failed", "results": {}}
+    (tmp_path / f"{name}-2" / "run.json").write_text(json.dumps(broken))
+    assert f"Failed: {name}-2: " in write_comparison(tmp_path)
+    (row,) = csv.DictReader((tmp_path / "comparison.csv").read_text("utf-8").splitlines())
+    assert (row["run"], row["data"]) == ("caf\\udce9", "caf\\udce9")
+    assert r"Failed: caf\udce9-2: " in (tmp_path / "comparison.md").read_text("utf-8")
