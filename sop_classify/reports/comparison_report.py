@@ -2,10 +2,12 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ _LARGEST_MATRIX = 12  # classes; larger ones are on the pages of the runs
 
 @dataclass(frozen=True)
 class ShownRun:
-    """What the page says of one run."""
+    """What the page says of one run; `report` is the address of its page, if it has one."""
 
     name: str
     accuracy: str
@@ -92,7 +94,8 @@ def shown_run(folder: Path, record: RunRecord) -> ShownRun:
     return ShownRun(
         name=folder.name,
         accuracy=f"{100 * record.results['accuracy']:.2f} %, {seconds:.0f} s",
-        report=f"{folder.name}/{REPORT}" if (folder / REPORT).exists() else "",
+        # A part of an address: "#" in a name, say, would end it.
+        report=f"{quote(os.fsencode(folder.name))}/{REPORT}" if (folder / REPORT).exists() else "",
         charts=charts_of(read_metrics(folder)),
         matrix=None if confusion is None else matrix_of(confusion, names),
         settings=settings_of(record),

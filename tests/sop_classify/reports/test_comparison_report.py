@@ -3,9 +3,11 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
@@ -95,3 +97,13 @@ def test_a_run_and_data_whose_names_are_no_utf8(folder, tmp_path):
     (row,) = csv.DictReader((tmp_path / "comparison.csv").read_text("utf-8").splitlines())
     assert (row["run"], row["data"]) == ("caf\\udce9", "caf\\udce9")
     assert r"Failed: caf\udce9-2: " in (tmp_path / "comparison.md").read_text("utf-8")
+
+
+def test_the_link_to_a_run_of_any_name(folder, tmp_path):
+    shutil.copytree(folder / "symmetric-0.1-ce-0", tmp_path / "a:50% #1?")
+    write_comparison(tmp_path)
+    page = (tmp_path / "comparison.html").read_text("utf-8")
+    (link,) = re.findall('href="([^"]+/report.html)"', page)
+    place = urlsplit(urljoin(f"{tmp_path.as_uri()}/", link))
+    assert Path(unquote(place.path)) == tmp_path / "a:50% #1?" / "report.html"
+    assert (place.scheme, place.query, place.fragment) == ("file", "", "")
