@@ -47,7 +47,8 @@ def read_human_labels(
     path : str or PathLike
         ``CIFAR-10_human.pt`` or ``CIFAR-100_human.pt`` as published, or an ``.npz`` with the
         same keys (``aggre_label``, ``random_label1`` to ``3``, ``worse_label``, ``noisy_label``) or
-        ``cifar10n_aggre``, ``cifar10n_random1`` to ``3`` and ``cifar10n_worse``.
+        ``cifar10n_aggre``, ``cifar10n_random1`` to ``3`` and ``cifar10n_worse``, of shape (N,) or
+        (N, 1).
     name : str
         One of `HUMAN_NOISE`.
     clean_labels : array_like of int, shape (N,), optional
@@ -123,7 +124,9 @@ def _read(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 
 def _read_npz(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    return read_arrays(source, lambda headers: [key for key in keys if key in headers])
+    arrays = read_arrays(source, lambda headers: [key for key in keys if key in headers])
+    # Labels of images may be a column, see `read_npz`.
+    return {k: v[:, 0] if v.shape[1:] == (1,) else v for k, v in arrays.items()}
 
 
 def _read_pt(source: Path, keys: Sequence[str]) -> dict[str, NDArray[Any]]:

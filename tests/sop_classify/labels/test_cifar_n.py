@@ -143,6 +143,15 @@ def test_npz_of_a_data_set(name, tmp_path):
     assert "differ" in refusal(tmp_path / "cifar.NPZ", name, clean_labels=other)
 
 
+def test_npz_with_columns(tmp_path):
+    """Labels of images may be (N, 1), as Keras has them."""
+    clean = TEN["clean_label"]
+    for human in (TEN["worse_label"], TEN["worse_label"][:, None]):
+        np.savez(tmp_path / "x.npz", train_labels=clean[:, None], worse_label=human)
+        labels = read_human_labels(tmp_path / "x.npz", "worst", clean_labels=clean)
+        np.testing.assert_array_equal(labels, TEN["worse_label"], strict=True)
+
+
 def test_labels_of_other_images_are_refused(ten, tmp_path):
     clean = TEN["clean_label"]
     swapped = clean.copy()
