@@ -121,7 +121,7 @@ def load(dataset: str, data: Path | None) -> "ImageData":
 def npz_of(data: Path | None, noise: "LabelNoise | None") -> Path | None:
     """The .npz of images, which may hold the labels of people too, if the noise is theirs."""
     human = noise is not None and noise.is_human
-    return data if human and data is not None and data.suffix == ".npz" else None
+    return data if human and data is not None and data.suffix.lower() == ".npz" else None
 
 
 def job_for(

@@ -180,6 +180,19 @@ def test_the_labels_of_people(npz, tmp_path):
     assert "it has no 'aggre_label'" in missing.stderr
 
 
+def test_the_labels_of_people_beside_a_column_of_labels_and_a_large_suffix(npz, tmp_path):
+    with np.load(npz) as file:
+        arrays = dict(file)
+    columns = {key: values[:, None] for key, values in arrays.items() if values.ndim == 1}
+    del columns["class_names"]
+    np.savez(tmp_path / "columns.npz", **arrays | columns)
+    place = (tmp_path / "columns.npz").rename(tmp_path / "COLUMNS.NPZ")
+    result = train("--data", place, "--noise-type", "worst", "--out", tmp_path / "run", *SMALL)
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "run" / "labels.npz") as saved:
+        np.testing.assert_array_equal(saved["given_labels"], arrays["cifar10n_worse"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
