@@ -25,7 +25,7 @@ from sop_classify.data.listing import (
     natural_order,
     shown,
 )
-from sop_classify.data.npz import read_arrays
+from sop_classify.data.npz import read_arrays, whole_labels
 from sop_classify.data.pixels import LARGEST, SMALLEST, common_side, read_pixels, rows
 from sop_classify.data.tables import csv_bytes
 
@@ -352,12 +352,10 @@ def _joined(
             raise FileError(f"the labels of {split} are {found}; {part.shape[:1]} is needed")
         if 0 in part.shape:
             raise FileError(f"the images of {split} have shape {part.shape}; there is none in it")
-        if given.dtype.kind not in "iuf" or not np.isin(given % 1, 0).all() or given.min() < 0:
-            raise FileError(f"the labels of {split} are not all whole numbers from 0")
         if part.ndim == 3 or part.shape[3] == 1:
             part = np.repeat(part.reshape(*part.shape[:3], 1), 3, axis=3)
         images.append(part)
-        labels.append(given.reshape(-1).astype(np.int64))
+        labels.append(whole_labels(f"the labels of {split}", given.reshape(-1)))
         paths += [f"{split}_images[{at}]" for at in range(len(part))]
         splits += [split] * len(part)
     sizes = {part.shape[1:3] for part in images}

@@ -162,6 +162,21 @@ def test_an_npz_without_a_test_set(tmp_path):
     assert (data.labels == np.arange(30) % 3).all()
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    "wrong", [np.uint64(2**64 - 1), 1e300, np.nan, -1.0, 0.5], ids=["unsigned", *map(str, range(4))]
+)
+def test_labels_of_an_npz_that_are_no_classes(tmp_path, split, wrong):
+    images, labels = np.zeros((30, 16, 16), np.uint8), np.arange(30) % 3
+    arrays = {f"{each}_images": images for each in ("train", "test")}
+    arrays |= {f"{each}_labels": labels for each in ("train", "test")}
+    arrays[f"{split}_labels"] = labels.astype(np.asarray(wrong).dtype)
+    arrays[f"{split}_labels"][4] = wrong
+    np.savez(tmp_path / "mine.npz", **arrays)
+    with pytest.raises(FileError, match=rf"the labels of {split} hold .*; labels are whole number"):
+        read_images(tmp_path / "mine.npz")
+
+
 def test_an_npz_without_images_is_refused(tmp_path):
     empty = np.zeros((0, 16, 16), np.uint8)
     np.savez(tmp_path / "mine.npz", train_images=empty, train_labels=np.zeros(0, int))
