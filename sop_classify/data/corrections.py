@@ -84,8 +84,8 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
                 raise FileError(
                     f"line {line} has the action {each.action!r}; use {', '.join(ACTIONS)}"
                 )
-            if not each.path or (each.action in ("accept", "relabel") and not each.corrected):
-                missing = "corrected class" if each.path else "path"
+            if not path.strip() or (each.action in ("accept", "relabel") and not each.corrected):
+                missing = "corrected class" if path.strip() else "path"
                 raise FileError(f"line {line} has no {missing}")
             corrections.append(each)
         return corrections
@@ -120,8 +120,9 @@ def _suggestions(
     for line, cells in rows:
         path, given, suggested = (shown(cells.get(name, "")) for name in names[:3])
         if _true(line, cells, "is_label_issue") and not _true(line, cells, "too_rare"):
-            if not path or not suggested:
-                raise FileError(f"line {line} has no {'suggested class' if path else 'path'}")
+            if not path.strip() or not suggested:
+                missing = "suggested class" if path.strip() else "path"
+                raise FileError(f"line {line} has no {missing}")
             # A person may have sorted the table by something else.
             quality = 0.0 if worst is None else _quality(line, cells, names[4])
             found.append((quality, Correction(line, path, given, suggested, "accept")))

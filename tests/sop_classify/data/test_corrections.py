@@ -445,6 +445,8 @@ def test_rows_of_an_npz_need_their_given_class(tmp_path, row):
         (HEADER + "cat/1.png,,cat,dog,delete\n", "line 2 has the action 'delete'"),
         (HEADER + "cat/1.png,,cat,,accept\n", "line 2 has no corrected class"),
         (HEADER + ",,cat,dog,accept\n", "line 2 has no path"),
+        (HEADER + '"  ",,cat,dog,accept\n', "line 2 has no path"),
+        ('path,given,suggested,is_label_issue\n"  ",cat,dog,True\n', "line 2 has no path"),
         ("", "corrections.csv is empty"),
     ],
 )
