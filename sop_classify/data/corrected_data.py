@@ -95,13 +95,17 @@ def write_npz(target: Path, changes: Plan) -> dict[str, str]:
         starts += size
         places |= {entry.path: f"{split}_images[{at}]" for at, (_, entry) in enumerate(rows)}
         index = np.array([at for at, _ in rows], np.int64)
-        new = [int(e.label) if listed is None else listed.index(e.label) for _, e in rows]
+        new = np.array(
+            [int(e.label) if listed is None else listed.index(e.label) for _, e in rows], np.int64
+        )
         for other, values in arrays.items():
             # What is shaped like the labels of "train" belongs to its images, see read_npz.
             belongs = other.startswith(f"{split}_") or (split == "train" and _no_split(other))
             if belongs and other != "class_names" and values.shape[:1] == (size,):
                 arrays[other] = values[index]
-        arrays[key] = np.array(new, arrays[key].dtype).reshape(arrays[key].shape)
+        # Their type may be too small for a class that had no image.
+        same = new.astype(arrays[key].dtype)
+        arrays[key] = (same if (same == new).all() else new).reshape(arrays[key].shape)
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     write_new(target, stream.getvalue())

@@ -368,6 +368,20 @@ def test_each_split_of_an_npz_loses_its_own_rows(tmp_path):
     assert new["class_names"].tolist() == list("abcdef")
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.float16])
+def test_a_class_beyond_the_type_of_the_labels(tmp_path, kind):
+    """Of 3,000 classes the first three have images: their labels fit where others do not."""
+    names, labels = np.array([f"c{at}" for at in range(3000)]), np.arange(3).astype(kind)
+    images = np.zeros((3, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels, class_names=names)
+    for new, stored in (("c2", kind), ("c2999", np.int64)):
+        text = HEADER + f"train_images[1],,c1,{new},relabel\n"
+        write_npz(tmp_path / f"{new}.npz", planned(tmp_path / "x.npz", text, tmp_path))
+        with np.load(tmp_path / f"{new}.npz") as written:
+            assert written["train_labels"].dtype == stored
+            assert written["train_labels"].tolist() == [0, int(new[1:]), 2]
+
+
 def test_class_names_that_are_too_few_are_refused(tmp_path):
     images, names = np.zeros((3, 16, 16), np.uint8), np.array(["a", "b"])
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(3), class_names=names)
