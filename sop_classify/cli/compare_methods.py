@@ -9,6 +9,7 @@ import typer
 from overparam.checks import LARGEST_SEED
 from overparam.program import interrupted_status, interruptible
 from overparam.terminal import exit_on_error
+from overparam.words import counted
 from sop_classify.cli.options import (
     Compile,
     Data,
@@ -182,7 +183,7 @@ def compare_methods(
                 raise typer.Exit(interrupted_status()) from None
         typer.echo(write_comparison(out))
         if failed:
-            raise ArithmeticError(f"{len(failed)} runs failed: {', '.join(failed)}")
+            raise ArithmeticError(f"{counted(len(failed), 'run')} failed: {', '.join(failed)}")
 
 
 def _require_runs(folder: Path) -> None:

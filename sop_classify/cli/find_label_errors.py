@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from overparam.terminal import exit_on_error, progress
+from overparam.words import counted
 from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
@@ -159,7 +160,7 @@ def _report(summary: dict[str, Any], out: Path) -> str:
         lines.append(f"classes too rare to judge: {', '.join(summary['too_rare'])}")
     if found["sets"]:
         lines.append(
-            f"duplicates: {found['sets']} sets, {found['two_labels']} with two labels, "
+            f"duplicates: {counted(found['sets'], 'set')}, {found['two_labels']} with two labels, "
             f"{found['two_splits']} in two splits"
         )
     if summary["skipped"]:

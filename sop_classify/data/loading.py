@@ -9,6 +9,7 @@ from pathlib import Path
 
 from overparam.checks import check_choice, check_count, check_type
 from overparam.files import FileError, file_errors
+from overparam.words import counted
 from sop_classify.data.cifar import CIFAR, ELSEWHERE, read_cifar
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.images import read_files
@@ -116,15 +117,16 @@ def _of_files(path: Path, image_size: int | None) -> ImageData:
         raise FileError(f"it holds neither {holders} nor test images; give {ELSEWHERE}")
     if unused := read.index("val").size:
         warnings.warn(
-            f"{read.name}: {unused} validation images are not used; accuracies are those on the "
-            "test images",
+            f"{read.name}: {counted(unused, 'validation image')} left unused; accuracies are those "
+            "on the test images",
             stacklevel=4,  # load_data's caller
         )
     left_out = [each for each in read.skipped if each.reason != HIDDEN]
     if left_out:
         first = left_out[0]
         warnings.warn(
-            f"{read.name}: {len(left_out)} files left out, first {first.path!r}: {first.reason}",
+            f"{read.name}: {counted(len(left_out), 'file')} left out, first {first.path!r}: "
+            f"{first.reason}",
             stacklevel=4,  # load_data's caller
         )
     return ImageData(

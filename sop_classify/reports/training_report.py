@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from overparam.pages.chart import Chart, line_chart
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
+from overparam.words import counted
 from sop_classify.data.image_data import ImageData
 from sop_classify.labels.issues import LabelIssues
 from sop_classify.records.record import RunRecord
@@ -68,9 +69,9 @@ def training_page(
             "facts": _facts(record, data),
             "charts": charts_of(history),
             "judged": (
-                f"{int(confusion.sum()):,} held-out images, whose labels may be wrong too."
+                f"{counted(int(confusion.sum()), 'held-out image')}, whose labels may be wrong too."
                 if held_out
-                else f"{int(confusion.sum()):,} test images."
+                else f"{counted(int(confusion.sum()), 'test image')}."
             ),
             "matrix": matrix_of(confusion, names),
             "confused": most_confused(confusion, names),
@@ -121,7 +122,7 @@ def settings_of(record: RunRecord) -> dict[str, str]:
         **{key: _shown(value) for key, value in record.recipe.items() if key != "source"},
         **{key: _shown(value) for key, value in record.arguments.items() if value is not None},
         "seed": str(record.seed),
-        "device": f"{record.device_name}, {record.precision}, {record.threads} threads",
+        "device": f"{record.device_name}, {record.precision}, {counted(record.threads, 'thread')}",
         "versions": ", ".join(f"{key} {value}" for key, value in versions.items()),
     }
 

@@ -253,7 +253,7 @@ def test_a_method_that_diverges_stops_no_other(npz, tmp_path):
     result = compare(npz, out, *arguments)
     assert result.exit_code == 1
     *_, last = result.stderr.splitlines()
-    assert last == "error: 1 runs failed: symmetric-0.2-ce-0"
+    assert last == "error: 1 run failed: symmetric-0.2-ce-0"
     assert "symmetric-0.2-ce-0: failed: the loss is " in result.stderr
     assert [row["method"] for row in read_runs(out)] == ["elr", "sop"]
     lines = result.stdout.splitlines()

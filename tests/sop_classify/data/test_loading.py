@@ -527,7 +527,7 @@ def test_a_bad_image_is_left_out_and_named(tmp_path, spoil, match):
     folder(tmp_path)
     whole = load_data(path=tmp_path)
     spoil(tmp_path / "train" / "cat" / "1.png")
-    with pytest.warns(UserWarning, match=f"1 files left out, first 'train/cat/1.png': {match}"):
+    with pytest.warns(UserWarning, match=f"1 file left out, first 'train/cat/1.png': {match}"):
         data = load_data(path=tmp_path)
     np.testing.assert_array_equal(data.train_images, whole.train_images[:3])
     np.testing.assert_array_equal(data.test_images, whole.test_images)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
@@ -13,7 +14,9 @@ import pytest
 
 from sop_classify.methods.catalogue import recipe_for
 from sop_classify.recipes import with_settings
+from sop_classify.records.record import read_record
 from sop_classify.reports.comparison import write_comparison
+from sop_classify.reports.training_report import settings_of
 from sop_classify.runs.job import Job
 from sop_classify.runs.run import Run
 from tests.helpers.browser import DESKTOP, PHONE, opened, violations
@@ -97,6 +100,12 @@ def test_a_run_and_data_whose_names_are_no_utf8(folder, tmp_path):
     (row,) = csv.DictReader((tmp_path / "comparison.csv").read_text("utf-8").splitlines())
     assert (row["run"], row["data"]) == ("caf\\udce9", "caf\\udce9")
     assert r"Failed: caf\udce9-2: " in (tmp_path / "comparison.md").read_text("utf-8")
+
+
+def test_one_thread_is_no_threads(folder):
+    record = read_record(folder / "symmetric-0.1-ce-0")
+    said = [settings_of(replace(record, threads=number))["device"] for number in (1, 2)]
+    assert [each.split(", ")[-1] for each in said] == ["1 thread", "2 threads"]
 
 
 def test_the_link_to_a_run_of_any_name(folder, tmp_path):
