@@ -269,7 +269,10 @@ def read_pixels(
         kept = folder / f"{prefix}-{_state(files)[:16]}"
         # One process makes them; another that wants the same waits, and finds them.
         with FileLock(folder / f"{prefix}.lock"):
-            if (found := _open(kept, side)) is not None:
+            found = _open(kept, side)
+            # What could not be read may be readable now, and as old as before: with other
+            # permissions, say, or on a drive that has come back.
+            if found is not None and not any(_decodes(files[at], side) for at in found.unreadable):
                 return found
             part = Path(tempfile.mkdtemp(prefix=f"{prefix}-part-", dir=folder))
             try:
@@ -358,6 +361,13 @@ def _open(folder: Path, side: int) -> Pixels | None:
         return Pixels(np.memmap(path, np.uint8, "c", shape=shape), unreadable, path, bits)
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _decodes(file: Path, side: int) -> bool:
+    with suppress(FileError):
+        decode(file, side)
+        return True
+    return False
 
 
 def _fill(

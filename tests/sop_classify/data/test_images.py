@@ -380,6 +380,31 @@ def test_a_large_jpeg_is_decoded_with_twice_the_pixels_or_more(tmp_path):
     assert 64 <= height < width < 640  # and not all of it, which takes many times as long
 
 
+def test_what_could_not_be_read_for_a_time_is_read_later(tmp_path, cache, monkeypatch):
+    """Permissions, or a drive of the network: the file itself is as old as before."""
+    classes(tmp_path)
+    (tmp_path / "b" / "damaged.png").write_bytes(b"x")
+    refused = {tmp_path / "a" / "1.png"}
+    real_open, opened = pixels.open_image, []
+
+    def open_image(file, **options):
+        opened.append(file)
+        if file in refused:
+            raise FileError("Permission denied")
+        return real_open(file, **options)
+
+    monkeypatch.setattr(pixels, "open_image", open_image)
+    for lost in (2, 2, 1, 1):
+        if lost == 1:
+            refused.clear()
+        opened.clear()
+        data = read_images(tmp_path, size=20)
+        assert len(data.skipped) == lost
+        assert len(data.images) == 9 - lost
+    # What the cache has is not read again.
+    assert opened == [tmp_path / "b" / "damaged.png"]
+
+
 def test_the_cache_may_be_made_anew_by_another_while_it_is_used(tmp_path, cache):
     classes(tmp_path / "data")
     data = read_images(tmp_path / "data")
