@@ -89,9 +89,9 @@ def cache_folder() -> Path:
     FileError
         If there is no home folder.
     """
-    if folder := os.environ.get("XDG_CACHE_HOME"):
-        return Path(folder).expanduser() / "robustdip"
     try:
+        if folder := os.environ.get("XDG_CACHE_HOME"):
+            return Path(folder).expanduser() / "robustdip"
         return Path.home() / ".cache" / "robustdip"
     except RuntimeError as error:  # no HOME and a user without an entry, as in containers
         raise FileError(

@@ -671,6 +671,12 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch, download):
         load_data(download=download)
 
 
+def test_a_cache_in_the_home_of_an_unknown_user(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
+    with pytest.raises(FileError, match="no home folder"):
+        load_data(download=False)
+
+
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
 def test_cifar_is_not_unpickled_unless_its_sum_is_right(cifar, name, monkeypatch, tmp_path):
     root, _ = cifar
