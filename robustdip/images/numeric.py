@@ -30,6 +30,8 @@ __all__ = [
 
 NPY = (".npy",)
 FITS = (".fits", ".fit", ".fts")
+# For astropy: what cannot be fixed, such as a space in a keyword, stays as it was in the file.
+_AS_IT_IS = "silentfix+ignore"
 
 
 def may_hold_nan(path: Path) -> bool:
@@ -172,14 +174,25 @@ def fits_bytes(pages: Sequence[Picture]) -> bytes:
         # Of the old values. Floats have NaN in the place of BLANK.
         for card in ("CHECKSUM", "DATASUM", *(["BLANK"] if array.dtype.kind == "f" else [])):
             headers[-1].remove(card, ignore_missing=True)
+    for header in headers:
+        _drop_unwritable(header)
     if len(headers) == 2:
         image = fits.ImageHDU(array, headers[1])
         file = fits.HDUList([fits.PrimaryHDU(header=headers[0]), image])
     else:
         file = fits.HDUList([fits.PrimaryHDU(array, *headers)])
     buffer = io.BytesIO()
-    file.writeto(buffer, output_verify="silentfix")
+    file.writeto(buffer, output_verify=_AS_IT_IS)
     return buffer.getvalue()
+
+
+def _drop_unwritable(header: Any) -> None:
+    """Remove the cards that astropy reads but does not write: control characters in a text, say."""
+    for place in reversed(range(len(header))):
+        try:
+            header.cards[place].verify(_AS_IT_IS)
+        except ValueError:
+            del header[place]
 
 
 def _array(pages: Sequence[Picture]) -> NDArray[Any]:

@@ -374,6 +374,21 @@ def test_what_a_header_says_of_the_old_values_is_not_kept(tmp_path, fits, blank)
         assert np.isfinite(file[0].data).all()
 
 
+@pytest.mark.parametrize("card", ["FOO BAR =                    1", "OBJECT  = 'a\tb'"])
+def test_a_header_that_breaks_the_standard_costs_no_result(tmp_path, fits, card):
+    """Programs of telescopes write spaces in keywords, and tabs."""
+    header = fits.PrimaryHDU(np.eye(4, dtype=np.float32)).header
+    header["OBSERVER"], header["CARD"] = "me", 1
+    text = header.tostring().replace(header.cards["CARD"].image, card.ljust(80))
+    data = np.eye(4, dtype=">f4").tobytes().ljust(2880, b"\0")
+    (tmp_path / "x.fits").write_bytes(text.encode() + data)
+    pages = read_pages(tmp_path / "x.fits")
+    (tmp_path / "y.fits").write_bytes(pages_bytes("y.fits", pages))
+    with fits.open(tmp_path / "y.fits") as file:
+        assert file[0].header["OBSERVER"] == "me"
+        np.testing.assert_array_equal(file[0].data, np.eye(4))
+
+
 def test_without_astropy_one_line_says_what_to_install(tmp_path):
     (tmp_path / "x.fits").write_bytes(b"SIMPLE  =")
     script = (
