@@ -58,7 +58,7 @@ class Outcome:
     units : tuple of float or None
         The lowest and the highest value, of a picture with units of its own.
     extension : int, str or None
-        Of a FITS file; see `robustdip.images.reading.read_pages`.
+        Of a FITS file, the source; see `robustdip.images.reading.read_pages`.
     """
 
     source: Path
@@ -113,9 +113,13 @@ def overview_page(
 
     def card(outcome: Outcome) -> dict[str, object]:
         """What the template knows of one picture."""
+        # A result holds what was restored alone, under another number.
+        files = ((outcome.source, outcome.extension), (outcome.result, None))
         pictures = [
-            None if path is None else _thumbnail(path, outcome, folder=folder, budget=budget)
-            for path in (outcome.source, outcome.result)
+            None
+            if path is None
+            else _thumbnail(path, extension, outcome.units, folder=folder, budget=budget)
+            for path, extension in files
         ]
         return {
             "status": outcome.status,
@@ -148,12 +152,19 @@ def overview_page(
     )
 
 
-def _thumbnail(path: Path, outcome: Outcome, *, folder: Path, budget: int) -> _Thumbnail | None:
+def _thumbnail(
+    path: Path,
+    extension: int | str | None,
+    units: tuple[float, float] | None,
+    *,
+    folder: Path,
+    budget: int,
+) -> _Thumbnail | None:
     try:
-        picture = read_pages(path, extension=outcome.extension)[0]
+        picture = read_pages(path, extension=extension)[0]
     except FileError:
         return None
-    image = shrunk(_shown(picture, outcome.units), _side(budget))
+    image = shrunk(_shown(picture, units), _side(budget))
     address = data_uri(image) if image.width * image.height <= 64 * 64 else None
     qualities = iter(_QUALITIES)
     while address is None or len(address) > budget:

@@ -46,6 +46,18 @@ def folder(tmp_path):
 # --- the command ---------------------------------------------------------------------------
 
 
+def test_both_pictures_of_a_fits_extension_are_shown(tmp_path):
+    """The result has one image, whatever number that had."""
+    fits = pytest.importorskip("astropy.io.fits")
+    images = [fits.ImageHDU(RNG.normal(9, 2, (24, 32)).astype(np.float32)) for _ in range(2)]
+    (tmp_path / "in").mkdir()
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "in" / "x.fits")
+    out = tmp_path / "out"
+    options = ("--extension", 2, "--out-dir", out, "--report", out / "index.html")
+    done("denoise", tmp_path / "in", *options, *MEDIAN)
+    assert len(thumbnails((out / "index.html").read_text("utf-8"))) == 2
+
+
 def test_a_page_of_a_folder_is_made_anew_by_the_run_that_resumes(folder, tmp_path):
     out = tmp_path / "out"
     page = out / "index.html"
