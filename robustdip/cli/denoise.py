@@ -432,7 +432,7 @@ def denoise(
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             save_shared(shared, path, wanted=save_defects, force=force)
             files = dataclasses.replace(files, defects=path)
-        if found.collected or len(jobs) > 1:
+        if found.collected or len(jobs) > 1 or overview is not None:
             # Not before: what starts processes takes a while to import.
             from robustdip.cli.many import restore_many
 

@@ -58,6 +58,14 @@ def test_both_pictures_of_a_fits_extension_are_shown(tmp_path):
     assert len(thumbnails((out / "index.html").read_text("utf-8"))) == 2
 
 
+def test_a_page_of_several_pictures_is_made_also_if_one_of_them_is_left(folder, tmp_path):
+    """The other is the result of the first, as of ``denoise *.png`` once more."""
+    options = ("--out-dir", folder, "--report", tmp_path / "index.html", *MEDIAN)
+    robustdip.write_image(folder / "a_denoised.png", noise())
+    done("denoise", folder / "a.png", folder / "a_denoised.png", *options, "--force")
+    assert statuses((tmp_path / "index.html").read_text("utf-8")) == ["done"]
+
+
 def test_a_page_of_a_folder_is_made_anew_by_the_run_that_resumes(folder, tmp_path):
     out = tmp_path / "out"
     page = out / "index.html"
