@@ -143,7 +143,9 @@ def natural_suffix(path: StrPath) -> str:
     if suffix.lower() in (*numeric.NPY, *numeric.FITS):
         return suffix
     try:
-        own = suffix.lower() in (".tif", ".tiff") and tiff_pages.has_pages(Path(path))
+        # To open a pipe could wait for ever.
+        tiff = suffix.lower() in (".tif", ".tiff") and os.path.isfile(path)
+        own = tiff and tiff_pages.has_pages(Path(path))
     except OSError:  # whoever reads it will say so
         own = False
     return suffix if own else ".png"

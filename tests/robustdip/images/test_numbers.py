@@ -1,8 +1,10 @@
 """Values in units of their own: arrays, FITS, TIFF pages; what is read, and what is written."""
 
 import io
+import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -209,6 +211,16 @@ def test_tiffs_of_any_numbers_return_exactly(tmp_path, dtype, shape, count):
     np.testing.assert_array_equal(again.reshape(values.shape), values)
     assert again.dtype == values.dtype
     assert natural_suffix(tmp_path / "x.tif") == ".tif"
+
+
+def test_the_name_of_a_result_opens_no_pipe(tmp_path):
+    """That could wait for ever, and the picture is refused later."""
+    os.mkfifo(tmp_path / "pipe.tif")
+    opened = threading.Thread(target=natural_suffix, args=[tmp_path / "pipe.tif"], daemon=True)
+    opened.start()
+    opened.join(10)
+    assert not opened.is_alive()
+    assert natural_suffix(tmp_path / "pipe.tif") == ".png"
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4])
