@@ -5,6 +5,8 @@ Single pages of 8 and 16 bits are read by Pillow, see `robustdip.images.reading`
 
 import io
 import logging
+import os
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +24,7 @@ from robustdip.images.picture import Picture, resolution, upright
 from robustdip.images.sixteen_bit import inverted
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 __all__ = ["has_pages", "read_tiff", "tiff_bytes"]
 
@@ -87,6 +89,7 @@ def read_tiff(path: Path) -> list[Picture]:
     try:
         with _without_log(), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
+            _require_last(file, pages[-1])
             # Nor what is the mask of another page.
             pages = [page for page in pages if not (page.is_reduced or page.is_mask)]
             if not pages:
@@ -124,6 +127,16 @@ def read_tiff(path: Path) -> list[Picture]:
         replace(picture, icc_profile=profile or None, dpi=each)
         for picture, profile, each in zip(pictures, profiles, dpi, strict=True)
     ]
+
+
+def _require_last(file: "TiffFile", page: "TiffPage") -> None:
+    """Refuse a file that names a further page than this one; tifffile passes over what is cut."""
+    form, stream = file.tiff, file.filehandle
+    stream.seek(page.offset)
+    (tags,) = struct.unpack(form.tagnoformat, stream.read(form.tagnosize))
+    stream.seek(tags * form.tagsize, os.SEEK_CUR)
+    if stream.read(form.offsetsize) != bytes(form.offsetsize):
+        raise FileError(f"damaged or cut short (what follows page {len(file.pages)} is missing)")
 
 
 def _black_at_zero(array: NDArray[Any]) -> NDArray[Any]:

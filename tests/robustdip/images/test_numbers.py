@@ -310,6 +310,19 @@ def test_pages_that_are_damaged_or_in_other_colours_are_refused(tmp_path):
             read_pages(path)
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_a_stack_that_was_cut_short_is_refused_and_not_read_as_fewer_pages(tmp_path, bigtiff):
+    """The pixels of all pages come before what is said of the second."""
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, values_of("f4", (3, 60, 50)), photometric="minisblack", bigtiff=bigtiff)
+    data = path.read_bytes()
+    assert len(read_pages(path)) == 3
+    for cut in (1000, 20_000):
+        path.write_bytes(data[:-cut])
+        with pytest.raises(FileError, match=r"cut short \(what follows page 1 is missing"):
+            read_pages(path)
+
+
 # --- FITS ----------------------------------------------------------------------------------
 
 
