@@ -49,25 +49,30 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
     ValueError
         If that has another shape, or a value of the clean image is not finite.
     """
+    import numpy as np
+
     from robustdip.images.picture import to_float
 
     _require_comparable(clean, image)
     if not image.measured or image.numbers is None:
         alike = clean.pixels.dtype == image.pixels.dtype
         return to_float(clean.pixels, white=image.white if alike else clean.white)
-    return _in_units(clean, image.numbers.units)
+    return _in_units(clean, image.numbers.units).astype(np.float32)
 
 
 def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
-    """The values of a picture as floats, 0 to 1 over the range of the units.
+    """The values of a picture as float64, 0 to 1 over the range of the units.
 
-    If that range is [0, 1] itself, samples of 8 and 16 bits count from black to white.
+    In 32 bits the square of -3.4e38, which stands for missing data, would be infinite. If the range
+    is [0, 1] itself, samples of 8 and 16 bits count from black to white.
     """
+    import numpy as np
+
     from robustdip.images.picture import to_float
 
     if not picture.measured and (units.low, units.high) == (0, 1):
-        return to_float(picture.pixels, white=picture.white)
-    return units.to_unit(picture.values())
+        return to_float(picture.pixels, white=picture.white).astype(np.float64)
+    return units.to_unit(picture.values(), np.float64)
 
 
 def _require_comparable(clean: "Picture", image: "Picture") -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Numbers", "Units", "missing", "units_of"]
 
@@ -28,21 +28,23 @@ class Units:
         """Units of the file that are 1 after the map."""
         return self.high - self.low
 
-    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
+    def to_unit(self, values: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Map values of a file; what is not finite becomes 0.
 
         Parameters
         ----------
         values : ndarray of any real dtype
+        dtype : dtype_like
+            Of the result, a floating-point one.
 
         Returns
         -------
-        ndarray, float32, of the same shape
+        ndarray, of the same shape
             `low` to `high` is [0, 1]; values beyond are beyond it.
         """
         exact = values.astype(np.float64)
         mapped = (np.where(np.isfinite(exact), exact, self.low) - self.low) / self.span
-        return mapped.astype(np.float32)
+        return mapped.astype(dtype)
 
     def from_unit(self, mapped: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Map back; whole numbers are rounded, and held to what their dtype can hold."""

@@ -304,6 +304,18 @@ def test_zeros_of_a_picture_may_be_missing_data(tmp_path, channels):
     assert run("denoise", tmp_path / "x.png", "--no-data", "nan").exit_code == 2
 
 
+def test_a_value_that_is_far_away_makes_no_equal_pictures(tmp_path):
+    """-3.4e38 stands for missing data in many elevation models."""
+    for name, low in (("clean.npy", 0), ("wide.npy", -100)):
+        values = np.linspace(low, 0.5, 400, dtype=np.float32).reshape(20, 20)
+        np.save(tmp_path / name, values)
+        values[3, 3] = np.finfo(np.float32).min
+        np.save(tmp_path / "x.npy", values)
+        line = done("compare", tmp_path / name, tmp_path / "x.npy", "--json").stdout
+        assert json.loads(line)["psnr"] < -600
+        assert -1 <= json.loads(line)["ssim"] <= 1
+
+
 def test_fits_with_header_extension_and_bad_values(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     values = scene()
