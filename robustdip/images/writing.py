@@ -178,18 +178,20 @@ def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
         raise FileError(f"{form.name} holds one picture and there are {len(pages)}; use .tif")
     if picture.measured and not form.measured:
         raise FileError(f"{form.name} cannot hold the image's units; use .npy, .fits or .tif")
-    if form is not _TIFF and len({page.pixels.shape for page in pages}) > 1:
-        raise FileError(f"{form.name} holds pages of one size, and these differ; use .tif")
+    if form is not _TIFF and len({(page.pixels.shape, page.pixels.dtype) for page in pages}) > 1:
+        raise FileError(
+            f"{form.name} holds pages of one size and depth, and these differ; use .tif"
+        )
     deep = picture.pixels.dtype == np.uint16
     if deep and not form.deep:
         raise FileError(f"{form.name} holds 8 bits a sample and the image has 16; use .png")
-    if picture.alpha is not None and not form.alpha:
+    if any(page.alpha is not None for page in pages) and not form.alpha:
         raise FileError(f"{form.name} cannot hold the image's alpha; use .png")
     if picture.alpha is not None and form is _TIFF and deep and picture.pixels.ndim == 2:
         # No common reader, read_image included, opens it.
         raise FileError("TIFF cannot hold 16-bit grey with alpha; use .png")
     holds_profile = form.profile and (form.grey or picture.pixels.ndim == 3)
-    if picture.icc_profile is not None and not holds_profile:
+    if any(page.icc_profile is not None for page in pages) and not holds_profile:
         other = ".tif" if picture.measured else ".png"
         raise FileError(f"{form.name} cannot hold the image's colour profile; use {other}")
     if max(picture.pixels.shape[:2]) > form.max_side:

@@ -248,8 +248,19 @@ def test_pages_keep_depth_alpha_size_profile_and_orientation(tmp_path, bands, dt
             if bands == 4:
                 np.testing.assert_array_equal(page.alpha, upright[..., 3])
         (tmp_path / "y.tif").write_bytes(pages_bytes("y.tif", pages))
-    with pytest.raises(FileError, match=r"holds pages of one size, and these differ; use \.tif"):
+    with pytest.raises(FileError, match=r"of one size and depth, and these differ; use \.tif"):
         pages_bytes("y.npy", [Picture(page.pixels) for page in pages])
+
+
+def test_what_a_later_page_has_is_not_dropped_by_a_format_that_cannot_hold_it():
+    pixels = values_of("u1")
+    for later, why in (
+        (Picture(pixels, alpha=pixels), "alpha"),
+        (Picture(pixels, icc_profile=b"profile"), "colour profile"),
+        (Picture(values_of("u2")), "size and depth"),  # 255 would no longer be white
+    ):
+        with pytest.raises(FileError, match=why):
+            pages_bytes("y.npy", [Picture(pixels), later])
 
 
 def test_floats_keep_their_profile(tmp_path):
