@@ -224,5 +224,6 @@ def _require_clean(marked: NDArray[np.bool_] | None, tiles: list[Tile]) -> None:
             (top, bottom), (left, right) = tile.window_rows, tile.window_columns
             raise ValueError(
                 f"the mask marks all of rows {top} to {bottom} and columns {left} to {right}, "
-                f"which are fitted at once; give a tile of more than {bottom - top} pixels"
+                "which are fitted at once; give a tile of more than "
+                f"{max(bottom - top, right - left)} pixels"
             )

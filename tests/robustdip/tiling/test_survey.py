@@ -206,3 +206,12 @@ def test_a_hole_of_one_colour_is_none(way):
     assert core_side(check_image(image, **{way: hole}), recipe) is None
     hole[:, :520] = True
     assert core_side(check_image(image, **{way: hole}), recipe) == 4 * 520
+
+
+@pytest.mark.parametrize("size", [(20, 200), (200, 20)])
+def test_the_tile_that_is_advised_is_larger(size):
+    """Than the longer side of the window in which nothing is clean."""
+    mask = np.zeros(size, bool)
+    mask[:150, :150] = True
+    with pytest.raises(ValueError, match="more than 64 pixels"):
+        denoise(np.zeros(size, np.uint8), mask=mask, tile=64, steps=1)
