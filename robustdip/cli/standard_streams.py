@@ -17,6 +17,7 @@ __all__ = [
 
 STREAM = Path("-")
 _STANDARD_INPUT = "standard-input"
+_SCRATCH = "robustdip-"
 
 # How formats begin that are known by the suffix of their name; all others by their contents.
 _BEGINNINGS = {
@@ -36,7 +37,7 @@ def scratch_folder() -> Iterator[Path]:
 
     from overparam.files import unfinished
 
-    with tempfile.TemporaryDirectory(prefix="robustdip-") as name:
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as name:
         folder = Path(name)
         # A signal that ends the program at once removes these, a folder only if it is empty.
         files = [folder / file for file in ("defects.npy", *_names(_STANDARD_INPUT))]
@@ -66,7 +67,8 @@ def standard_input(folder: Path) -> Path:
 
 def named_by_user(path: Path) -> Path:
     """The name that a user gave a file: `-` for that which `standard_input` wrote."""
-    return STREAM if path.stem == _STANDARD_INPUT else path
+    own = path.stem == _STANDARD_INPUT and path.parent.name.startswith(_SCRATCH)
+    return STREAM if own else path
 
 
 @contextmanager

@@ -667,3 +667,10 @@ def test_the_record_of_standard_input_names_no_scratch_file(tmp_path):
         made = subprocess.run(program, stdin=stream, capture_output=True, check=True)
     record = json.loads(made.stderr.splitlines()[-1])
     assert (record["source"], record["output"]) == ("-", "-")
+
+
+def test_a_file_that_is_called_like_standard_input_keeps_its_name(tmp_path):
+    path = tmp_path / "standard-input.png"
+    write_image(path, noise())
+    record = json.loads(done("denoise", path, *MEDIAN, "--json").stdout)
+    assert record["source"] == str(path)
