@@ -307,7 +307,7 @@ class SOPRecipe(Recipe):
         training with few epochs it is at most 7/11 of them.
     alpha_ratio : float
         0 means `sop_classify.methods.sop.alpha_ratio`, which looks at the number of examples.
-    alpha_u, alpha_v, init, form, class_guard, balance, consistency
+    alpha_u, alpha_v, init, form, class_guard, balance, consistency, strong_share
         See `sop_classify.SOPLoss`.
     """
 
@@ -320,6 +320,7 @@ class SOPRecipe(Recipe):
     class_guard: float = setting(0.0, least=0, most=1)
     balance: float = 0.0
     consistency: float = 0.0
+    strong_share: float = setting(1.0, above=0, most=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()

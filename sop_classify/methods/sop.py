@@ -101,6 +101,9 @@ class SOPLoss(Loss):
     consistency : float
         λ_C: weight of the KL divergence between two views, see `consistency`. SOP+: 0.9. Above 0
         every call needs `strong_logits`.
+    strong_share : float
+        The share of the images of every batch that have strong views, in (0, 1]. The divergence is
+        the mean over these. Below 1, ours, a step costs less.
     form : {"projected", "posterior", "released", "paper"}
         "released": u descends L_CE + L_MSE (+ balance, which acts on the mean of q). Entries of u
         and v freeze above 1 in absolute value, but not at exactly 1, as in shengliu66/SOP@4d991ce
@@ -143,6 +146,7 @@ class SOPLoss(Loss):
         alpha_v: float = 10.0,
         balance: float = 0.0,
         consistency: float = 0.0,
+        strong_share: float = 1.0,
         form: SOPForm = "projected",
         class_guard: float = 0.0,
         init: float = 1e-8,
@@ -156,6 +160,7 @@ class SOPLoss(Loss):
         self.alpha_v = check_real("alpha_v", alpha_v, least=0, most=_LARGEST)
         self.balance = check_real("balance", balance, least=0, most=_LARGEST)
         self.consistency = check_real("consistency", consistency, least=0, most=_LARGEST)
+        self._strong_share = check_real("strong_share", strong_share, above=0, most=1)
         self.form = check_choice("form", form, FORMS)
         self.class_guard = check_real("class_guard", class_guard, least=0, most=1)
         init = check_real("init", init, above=0, below=1)
@@ -201,6 +206,7 @@ class SOPLoss(Loss):
             alpha_v=alpha_v,
             balance=recipe.balance,
             consistency=recipe.consistency,
+            strong_share=recipe.strong_share,
             form=recipe.form,
             class_guard=recipe.class_guard,
             init=recipe.init,
@@ -211,6 +217,11 @@ class SOPLoss(Loss):
     def views(self) -> Sequence[str]:
         """A strong view too if the consistency counts."""
         return ("weak", "strong") if self.consistency else ("weak",)
+
+    @property
+    def strong_share(self) -> float:
+        """As given."""
+        return self._strong_share
 
     @property
     def rates(self) -> Mapping[str, float]:
@@ -231,6 +242,7 @@ class SOPLoss(Loss):
         strong_logits: Tensor | None = None,
         *,
         batch: int | None = None,
+        strong: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch, L_CE + L_MSE + λ_B·balance + λ_C·consistency.
 
@@ -243,11 +255,13 @@ class SOPLoss(Loss):
         index : Tensor, int64, shape (B,)
             Which example each row is, in [0, N).
         strong_logits : Tensor, shape (B, C), optional
-            Logits of a strongly augmented view of the same examples.
+            Logits of a strongly augmented view of the same examples, or of the rows `strong`.
         batch : int, optional
             Size of the whole batch, if the processes of torch.distributed have the rest of it, as
             in `Loss.forward`. With a balance all of them have to come here for each batch, because
             it is that of the mean over the whole batch.
+        strong : Tensor, int64, shape (S,), optional
+            The rows of the batch that `strong_logits` is of; by default it is of all, (B, C).
 
         Returns
         -------
@@ -260,10 +274,10 @@ class SOPLoss(Loss):
             If a dtype, a shape, a label or an index is another. On a GPU labels and indices are not
             compared with their ranges, because the program would have to wait for it.
         """
-        self._check(logits, labels, index, strong_logits, batch)
+        self._check(logits, labels, index, strong_logits, batch, strong)
         # Autocast would compute parts of it in half precision.
         with torch.autocast(logits.device.type, enabled=False):
-            return self._loss(logits, labels, index, strong_logits, batch)
+            return self._loss(logits, labels, index, strong_logits, batch, strong)
 
     def _loss(
         self,
@@ -272,6 +286,7 @@ class SOPLoss(Loss):
         index: Tensor,
         strong_logits: Tensor | None,
         batch: int | None,
+        strong: Tensor | None,
     ) -> Tensor:
         logits = logits.to(self.u.dtype)
         probability = logits.softmax(1)
@@ -301,7 +316,14 @@ class SOPLoss(Loss):
                 balance = balance - (1 - len(index) / batch) * balance.detach()
             loss = loss + self.balance * balance
         if self.consistency and strong_logits is not None:
-            parts = consistency(logits, strong_logits.to(logits.dtype), batch=batch)
+            weak, number = logits, batch
+            if strong is not None:
+                weak = logits[strong]
+                number = torch.tensor(float(len(strong)), device=logits.device)
+                if batch is not None:
+                    current().add([number])
+                number = number.clamp(min=1)  # if no example has a strong view, the sum is 0
+            parts = consistency(weak, strong_logits.to(logits.dtype), batch=number)
             loss = loss + self.consistency * parts
         if self.training and torch.is_grad_enabled():
             self._descend(index, label, u, v, raw.detach(), scaled.detach(), misfit.detach(), batch)
@@ -390,6 +412,7 @@ class SOPLoss(Loss):
         index: Tensor,
         strong_logits: Tensor | None,
         batch: int | None,
+        strong: Tensor | None,
     ) -> None:
         if self.u.dtype not in (torch.float32, torch.float64):
             raise ValueError(
@@ -401,11 +424,24 @@ class SOPLoss(Loss):
             raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
         if strong_logits is not None:
             check_floats("strong_logits", strong_logits)
-        if strong_logits is not None and strong_logits.shape != logits.shape:
-            raise ValueError(
-                f"strong_logits has shape {tuple(strong_logits.shape)}, logits "
-                f"{tuple(logits.shape)}: they must agree"
-            )
+        if strong is not None:
+            if check_type("strong", strong, Tensor).dtype != torch.int64:
+                raise TypeError(f"strong is {strong.dtype}; int64 is needed")
+            low, high = 0, 0
+            if strong.device.type == "cpu" and strong.numel():  # elsewhere it would be waited for
+                low, high = (int(row) for row in strong.aminmax())
+            if low < 0 or high >= max(1, len(logits)):
+                raise ValueError(
+                    f"strong go from {low} to {high}; the batch has {len(logits)} rows"
+                )
+        if strong_logits is not None:
+            check_floats("strong_logits", strong_logits)
+            shape = (len(logits) if strong is None else strong.numel(), logits.shape[1])
+            if strong_logits.shape != shape:
+                raise ValueError(
+                    f"strong_logits has shape {tuple(strong_logits.shape)}; {shape} is needed, a "
+                    "row for each example that has a strong view"
+                )
 
 
 def even_odds(probability: Tensor, label: Tensor) -> Tensor:
@@ -454,14 +490,16 @@ def _whole_mean(rows: Tensor, batch: int) -> Tensor:
     return (own - own.detach() + total) / batch
 
 
-def consistency(logits: Tensor, strong_logits: Tensor, *, batch: int | None = None) -> Tensor:
+def consistency(
+    logits: Tensor, strong_logits: Tensor, *, batch: int | Tensor | None = None
+) -> Tensor:
     """Mean over the batch of KL(p ‖ p_strong), with p from the weak view as a fixed target.
 
     Parameters
     ----------
     logits, strong_logits : Tensor, shape (B, C)
-    batch : int, optional
-        As in `Loss.forward`.
+    batch : int or Tensor, optional
+        As in `Loss.forward`; the number that the sum is divided by.
 
     Returns
     -------

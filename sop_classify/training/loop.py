@@ -137,6 +137,8 @@ class TrainingLoop:
         `batches` counts them.
     batch : int
         Number of examples of the present batch, those of other processes included.
+    shown : Tensor, int64, shape (S,)
+        The rows of the present batch that get strong views, if `views` asks for any.
     processes : Processes
         Those that train together. `probability` and `disagreements` have the rows of all examples
         in the first process, complete between two epochs, and in the others those of their own.
@@ -170,6 +172,7 @@ class TrainingLoop:
         check_type("balanced", balanced, bool)
         check_type("compile", compile, bool)
         self.recipe, self.epoch, self.steps, self.batch = recipe, 0, 0, 0
+        self.shown = torch.zeros(0, dtype=torch.int64)
         self.processes = current()
         self.device = pick_device(check_type("device", device, str))
         self.generator = torch.Generator("cpu").manual_seed(
@@ -308,6 +311,11 @@ class TrainingLoop:
         """The views of each image that `step` gets, "weak" first; by default one weak view."""
         return ("weak",)
 
+    @property
+    def strong_share(self) -> float:
+        """The share of the images of every batch that get strong views; by default all."""
+        return 1.0
+
     def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
         """Descend on one batch, or on the part of it that this process has.
 
@@ -316,7 +324,7 @@ class TrainingLoop:
         index : Tensor, int64, shape (B,)
             Positions of the examples in the training set.
         *views : Tensor, uint8, shape (B, H, W, 3)
-            As `views` says.
+            As `views` says; strong ones of the rows `shown` only.
 
         Returns
         -------
@@ -550,6 +558,7 @@ class TrainingLoop:
         ------
         index : Tensor, int64, shape (B,)
         views : list of Tensor, uint8, shape (B, H, W, 3)
+            Strong ones of the rows `shown` only.
         """
         number = len(self.given)
         order = torch.randperm(number, generator=self.generator)
@@ -564,22 +573,30 @@ class TrainingLoop:
         ]
         sizes = [int(part.sum()) for part in owned.split(whole)]
         batches = order[owned].to(self.device).split(sizes)
+        # Evenly spread over the order, which is random, so that batches have equal numbers of them.
+        steps = (torch.arange(number + 1, dtype=torch.float64) * self.strong_share).floor()
+        strong = steps.diff() > 0
+        rows = [part.nonzero()[:, 0] for part in strong[owned].split(sizes)]
+        seen = [len(part) for part in rows]
+        shown = torch.cat(rows).to(self.device).split(seen)
         for network in self.networks:
             network.train()
         together_at_once = fewer(_STRONG_VIEWS_TOGETHER, self.images)
         for start in range(0, len(batches), together_at_once):
             end = start + together_at_once
             group = batches[start:end]
-            of_group = owned[sum(whole[:start]) : sum(whole[:end])]
+            here = slice(sum(whole[:start]), sum(whole[:end]))
+            chosen = [index[part] for index, part in zip(group, shown[start:end], strict=True)]
+            of_group = owned[here] & strong[here]
             together = {
-                i: self.viewer.strong(torch.cat(group), views, of_group).split(sizes[start:end])
+                i: self.viewer.strong(torch.cat(chosen), views, of_group).split(seen[start:end])
                 for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
                 if kind == "strong"
             }
             for i, index in enumerate(group):
                 at = self.epoch + (start + i) / len(batches)
                 self.steps = self.epoch * len(batches) + start + i
-                self.batch = whole[start + i]
+                self.batch, self.shown = whole[start + i], shown[start + i]
                 self.set_rates(at)
                 if on_batch is not None:
                     on_batch(at)

@@ -62,6 +62,11 @@ class Loss(nn.Module):
         return ("weak",)
 
     @property
+    def strong_share(self) -> float:
+        """The share of the images of every batch that get strong views, if `views` has them."""
+        return 1.0
+
+    @property
     def rates(self) -> Mapping[str, float]:
         """Step sizes to report; "alpha_u" and "alpha_v" are columns of metrics.csv."""
         return {}
@@ -100,6 +105,8 @@ class Loss(nn.Module):
             size. The result is then the part of the mean that comes from these examples, of which
             there may be none; the parts of all processes add up to the mean. `index` is the row
             that this process keeps about each example.
+        strong : Tensor, int64, shape (S,)
+            Only if `strong_share` is below 1: the rows of the batch that `strong_logits` is of.
         """
         raise NotImplementedError
 

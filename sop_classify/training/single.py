@@ -1,6 +1,7 @@
 """One network, trained with one loss: most methods are no more than a loss."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -83,6 +84,11 @@ class Training(TrainingLoop):
         """Those that the loss needs."""
         return self.loss.views
 
+    @property
+    def strong_share(self) -> float:
+        """That of the loss."""
+        return self.loss.strong_share
+
     def modules(self) -> dict[str, nn.Module]:
         """The network, its average, and the loss."""
         return {**super().modules(), "loss": self.loss}
@@ -98,9 +104,13 @@ class Training(TrainingLoop):
     def step(self, index: Tensor, *views: Tensor) -> tuple[Tensor, Tensor]:
         """Descend on the loss of one batch; reports the logits of the weak views."""
         x = self.inputs(views[0] if len(views) == 1 else torch.cat(views))
-        logits, *strong_logits = self.logits(x).tensor_split(len(views))  # a part may be empty
+        logits, *strong_logits = self.logits(x).split([len(view) for view in views])
         row = self.processes.row(index)
-        part = {} if self.processes.number == 1 else {"batch": self.batch}
-        loss = self.loss(logits, self.given[index], row, *strong_logits, **part)
+        options: dict[str, Any] = {}
+        if self.processes.number > 1:
+            options["batch"] = self.batch
+        if strong_logits and self.strong_share < 1:
+            options["strong"] = self.shown
+        loss = self.loss(logits, self.given[index], row, *strong_logits, **options)
         self.descend(loss)
         return loss.detach(), logits.detach()

@@ -103,6 +103,7 @@ WRONG = {
     "SOPLoss": {
         **OF_LOSS,
         **dict.fromkeys(("alpha_u", "alpha_v", "balance", "consistency"), NUMBER),
+        "strong_share": [(0, ValueError), (2, ValueError), (np.nan, ValueError), (None, TypeError)],
         "form": [("code", ValueError), (None, ValueError), (["paper"], ValueError)],
         "init": [(0, ValueError), (1, ValueError), (np.nan, ValueError), (None, TypeError)],
         "generator": [(0, TypeError), (RNG, TypeError)],
@@ -110,6 +111,7 @@ WRONG = {
     "SOPLoss()": {
         **OF_BATCH,
         "strong_logits": [(LOGITS.long(), TypeError), (LOGITS[:2], ValueError), (1, TypeError)],
+        "strong": [(INDEX > 0, TypeError), (INDEX + 1, ValueError), (1, TypeError)],
     },
     "ELRLoss": {
         **OF_LOSS,

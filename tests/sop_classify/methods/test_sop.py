@@ -491,6 +491,39 @@ def test_class_balance_and_consistency():
     torch.testing.assert_close(strong.grad, (q - p).detach() / 5)
 
 
+@pytest.mark.parametrize("seen", [[2, 0, 3], [0, 1, 2, 3, 4], []])
+def test_the_consistency_is_the_mean_over_the_examples_with_a_strong_view(seen):
+    """Everything else is of the whole batch, as without a strong view."""
+    weak = torch.randn(5, 3, generator=gen(0), dtype=F64)
+    strong = torch.randn(5, 3, generator=gen(1), dtype=F64)
+    index, labels, seen = (
+        torch.arange(5),
+        torch.tensor([0, 1, 2, 0, 1]),
+        torch.tensor(seen, dtype=torch.int64),
+    )
+
+    def stepped(strong_logits, **options):
+        module = SOPLoss(5, 3, init=0.1, **options).double()
+        x, y = weak.clone().requires_grad_(), strong_logits.clone().requires_grad_()
+        if module.consistency:
+            loss = module(x, labels, index, y, strong=seen)
+        else:
+            loss = module(x, labels, index)
+        loss.backward()
+        return loss.detach(), x.grad, y.grad, module.u, module.v
+
+    without, *_ = plain = stepped(strong)
+    value, grad, pull, u, v = stepped(strong[seen], consistency=0.7, strong_share=0.5)
+    assert all(map(torch.equal, (grad, u, v), (plain[1], *plain[3:])))
+    if len(seen):
+        p, q = weak[seen].softmax(1), strong[seen].softmax(1)
+        divergence = (p * (p / q).log()).sum(1).mean()
+        torch.testing.assert_close(value, without + 0.7 * divergence)
+        torch.testing.assert_close(pull, 0.7 * (q - p) / len(seen))
+    else:
+        assert value == without
+
+
 def visit(module: SOPLoss, index: Tensor, classes: int = 10) -> None:
     logits = torch.linspace(-3, 3, len(index) * classes).reshape(len(index), classes)
     logits.requires_grad_()
@@ -558,6 +591,15 @@ def called(**changes):
         (lambda: called(index=torch.tensor([0])), r"index \(1,\)"),
         (lambda: called(labels=torch.zeros(2, 3, dtype=torch.int64)), r"labels \(2, 3\)"),
         (lambda: called(strong_logits=torch.zeros(2, 4)), r"strong_logits has shape \(2, 4\)"),
+        (
+            lambda: called(strong_logits=torch.zeros(2, 3), strong=torch.tensor([1])),
+            r"strong_logits has shape \(2, 3\); \(1, 3\) is needed",
+        ),
+        (
+            lambda: called(strong=torch.tensor([0, 2])),
+            "strong go from 0 to 2; the batch has 2 rows",
+        ),
+        (lambda: SOPLoss(3, 2, strong_share=0), "strong_share is 0"),
         (
             lambda: SOPLoss(1, 2, consistency=0.9)(
                 torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), torch.tensor([0])

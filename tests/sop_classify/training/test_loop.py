@@ -340,6 +340,27 @@ def test_a_loss_of_the_users_own():
     assert training.report()["mine"] is training.given
 
 
+class Seldom(Recording):
+    """Counts the strong views of each example."""
+
+    strong_share = 0.25
+
+    def forward(self, logits, labels, index, strong_logits=None, *, strong):
+        assert len(strong) == len(strong_logits) == len(labels) / 4
+        self.visits[index[strong]] += 1
+        return nn.functional.cross_entropy(logits, labels) + strong_logits.mean()
+
+
+def test_strong_views_of_a_quarter_of_each_batch():
+    data, loss = small_data(), Seldom(96)
+    recipe = small_recipe("ce", "epochs=12")
+    training = Training(data, data.train_labels, recipe, loss=loss, device="cpu")
+    assert [epoch.forward_passes for epoch in run(training, data)] == [1.25] * 12
+    # Others in each epoch: of 12 draws with probability 1/4, none (P = 3 %) to nearly all.
+    assert loss.visits.sum() == 12 * 96 / 4
+    assert (loss.visits > 0).float().mean() > 0.85
+
+
 def test_a_loss_without_its_parts_says_so():
     class Empty(Loss):
         pass

@@ -114,6 +114,7 @@ LOSSES = {
     "sop": lambda: SOPLoss(9, 4, init=0.1),
     "sop, paper": lambda: SOPLoss(9, 4, init=0.1, form="paper", balance=0.3),
     "sop+": lambda: SOPLoss(9, 4, init=0.1, balance=0.3, consistency=0.7),
+    "sop+, some": lambda: SOPLoss(9, 4, init=0.1, consistency=0.7, strong_share=0.5),
 }
 
 
@@ -125,12 +126,15 @@ def test_the_parts_of_a_loss_add_up(tmp_path, name):
     strong = torch.randn(6, 4, generator=draw, dtype=F64)
     labels = torch.randint(4, (6,), generator=draw)
     index = torch.tensor([0, 7, 3, 4, 6, 1])  # 2, 5 and 8 would be those of the third
+    seen = index % 2 == 0 if "some" in name else index >= 0
 
     def call(rows, **batch):
         loss = LOSSES[name]().double()
         for kept in loss.rows:
             loss.register_buffer(kept, current().take(getattr(loss, kept)))
-        x, y = logits[rows].requires_grad_(), strong[rows].requires_grad_()
+        x, y = logits[rows].requires_grad_(), strong[rows & seen].requires_grad_()
+        if "some" in name:
+            batch["strong"] = seen[rows].nonzero()[:, 0]
         for _ in range(2):  # the second from other u and v
             value = loss(x, labels[rows], current().row(index[rows]), y, **batch)
         value.backward()
