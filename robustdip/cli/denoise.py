@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from overparam.terminal import exit_on_error, known_device
+from overparam.words import counted
 from robustdip.cli.job import Task, default_path, read_job, without_earlier_results
 from robustdip.cli.manifest import results_in
 from robustdip.cli.masks import MaskFiles, nothing_missing
@@ -428,7 +429,8 @@ def denoise(
             shared = find_shared(
                 fitting, extension=task.fits_extension, max_size=defect_size or DEFECT_SIZE
             )
-            remarks.append(f"{int((shared > 0.5).sum())} pixels are wrong in all images")
+            wrong = int((shared > 0.5).sum())
+            remarks.append(f"{counted(wrong, 'pixel is', 'pixels are')} wrong in all images")
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             save_shared(shared, path, wanted=save_defects, force=force)
             files = dataclasses.replace(files, defects=path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from overparam.words import counted
 from robustdip.cli.job import Job, Task
 from robustdip.methods import METHODS
 from robustdip.told import DAMAGE, Told
@@ -51,7 +52,10 @@ def _tiles_line(result: "Denoised") -> str:
     line = f"{result.fitted} of {result.tiles} tiles were fitted"
     more = ""
     if result.filled:
-        line = f"{result.filled} pixels that stand alone were filled from those around them; {line}"
+        alone = counted(
+            result.filled, "pixel that stands alone was", "pixels that stand alone were"
+        )
+        line = f"{alone} filled from those around; {line}"
         more = "else "
     if result.fitted < result.tiles:
         line += f"; nothing {more}wrong was seen in the others, which are as they were"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from overparam.words import counted
 from robustdip.cli.remarks import WARNING
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ def _with_bad(masks: Masks, bad: "np.ndarray", name: str) -> Masks:
     method = METHODS[name]
     if not method.takes_mask:
         raise ValueError(
-            f"{int(bad.sum())} values are missing or not finite, which a mask has to tell, and "
+            f"{counted(int(bad.sum()), 'value is', 'values are')} missing or not finite, which a "
+            "mask has to tell, and "
             f"method {name!r} takes none; use another"
         )
     if masks.protect is not None:  # there is no value to keep

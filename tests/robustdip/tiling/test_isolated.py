@@ -171,16 +171,19 @@ def test_a_picture_of_one_tile_is_fitted():
     assert (result.fitted, result.filled, result.steps) == (1, 0, 1)
 
 
-def test_the_command_says_what_it_filled(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("count", "said"), [(7, "7 pixels that stand alone were"), (1, "1 pixel that stands alone was")]
+)
+def test_the_command_says_what_it_filled(tmp_path, monkeypatch, count, said):
     monkeypatch.setitem(RECIPES, "default", DEFAULT)
     image = np.rint(255 * waves(64, 192)).astype(np.uint8)
-    wrong = lone(image.shape, count=7).any(axis=2)
+    wrong = lone(image.shape, count=count).any(axis=2)
     source, mask, result = (tmp_path / name for name in ("in.png", "mask.png", "out.png"))
     write_image(source, image)
     write_image(mask, 255 * wrong.astype(np.uint8))
     told = done("denoise", source, "-o", result, "--mask", mask, "--tile", "64", "--json")
     record = json.loads(told.stdout)
-    assert (record["fitted_tiles"], record["filled_pixels"]) == (0, 7)
-    assert "7 pixels that stand alone were filled from those around them" in told.stderr
+    assert (record["fitted_tiles"], record["filled_pixels"]) == (0, count)
+    assert f"{said} filled from those around;" in told.stderr
     assert "nothing else wrong was seen" in told.stderr
     assert np.array_equal(read_image(result).pixels[~wrong], image[~wrong])
