@@ -149,8 +149,7 @@ def _with_bad(masks: Masks, bad: "np.ndarray", name: str) -> Masks:
     if not method.takes_mask:
         raise ValueError(
             f"{counted(int(bad.sum()), 'value is', 'values are')} missing or not finite, which a "
-            "mask has to tell, and "
-            f"method {name!r} takes none; use another"
+            f"mask has to tell, and method {name!r} takes none; use another"
         )
     if masks.protect is not None:  # there is no value to keep
         masks = replace(masks, protect=~_either(~masks.protect, bad))
