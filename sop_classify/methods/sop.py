@@ -422,8 +422,6 @@ class SOPLoss(Loss):
         check_batch(logits, labels, index, shape=self.v.shape, batch=batch)
         if self.consistency and strong_logits is None and self.training:
             raise ValueError("consistency > 0 needs strong_logits: the logits of a strong view")
-        if strong_logits is not None:
-            check_floats("strong_logits", strong_logits)
         if strong is not None:
             if check_type("strong", strong, Tensor).dtype != torch.int64:
                 raise TypeError(f"strong is {strong.dtype}; int64 is needed")

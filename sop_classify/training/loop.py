@@ -586,10 +586,12 @@ class TrainingLoop:
             end = start + together_at_once
             group = batches[start:end]
             here = slice(sum(whole[:start]), sum(whole[:end]))
-            chosen = [index[part] for index, part in zip(group, shown[start:end], strict=True)]
             of_group = owned[here] & strong[here]
+            rows_of_group = list(zip(group, shown[start:end], strict=True))
             together = {
-                i: self.viewer.strong(torch.cat(chosen), views, of_group).split(seen[start:end])
+                i: self.viewer.strong(
+                    torch.cat([index[rows] for index, rows in rows_of_group]), views, of_group
+                ).split(seen[start:end])
                 for i, (kind, views) in enumerate(zip(kinds, drawn, strict=True))
                 if kind == "strong"
             }
