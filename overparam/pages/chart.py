@@ -100,7 +100,11 @@ def line_chart(
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """The lowest and the highest value, apart also if all are one."""
     low, high = min(values), max(values)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    # Between values that are nearer to each other rounding leaves no room for numbers.
+    if high - low > 1e-12 * max(abs(low), abs(high)):
+        return low, high
+    margin = max(0.5, abs(low) / 100)  # a half is lost in the rounding of 5e15
+    return low - margin, high + margin
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -45,6 +45,16 @@ def test_an_axis_a_rounding_error_short_of_four_units_has_its_ticks(power):
     assert 4 <= len(chart.y_ticks) <= 8
 
 
+@pytest.mark.parametrize("values", [(5e15, 5e15), (-1e300, -1e300), (1.0, math.nextafter(1, 2))])
+def test_large_or_close_values_that_do_not_change_are_a_flat_line(values):
+    chart = line_chart("loss", [0, 1], values, x_label="step")
+    (_, left), (_, right) = points(chart)
+    assert left == pytest.approx(right, abs=0.1)
+    assert 0 < left < chart.height
+    texts = [text for _, text in chart.y_ticks]
+    assert 3 <= len(texts) == len(set(texts)) <= 8
+
+
 def test_what_has_no_place_is_left_out():
     values = [1, math.nan, math.inf, 0, -1, 2]
     assert len(points(line_chart("y", range(6), values, x_label="x"))) == 4
