@@ -63,8 +63,9 @@ def clean_floats(clean: "Picture", image: "Picture") -> "np.ndarray":
 def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
     """The values of a picture as float64, 0 to 1 over the range of the units.
 
-    In 32 bits the square of -3.4e38, which stands for missing data, would be infinite. If the range
-    is [0, 1] itself, samples of 8 and 16 bits count from black to white.
+    In 32 bits the square of -3.4e38, which stands for missing data, would be infinite, as in 64
+    bits that of 1e308: further away than 1e38 counts as 1e38. If the range is [0, 1] itself,
+    samples of 8 and 16 bits count from black to white.
     """
     import numpy as np
 
@@ -72,7 +73,7 @@ def _in_units(picture: "Picture", units: "Units") -> "np.ndarray":
 
     if not picture.measured and (units.low, units.high) == (0, 1):
         return to_float(picture.pixels, white=picture.white).astype(np.float64)
-    return units.to_unit(picture.values(), np.float64)
+    return units.to_unit(picture.values(), np.float64).clip(-1e38, 1e38)
 
 
 def _require_comparable(clean: "Picture", image: "Picture") -> None:

@@ -173,5 +173,9 @@ def units_of(arrays: Iterable[NDArray[Any]]) -> Units:
         return Units(0.0, 1.0)
     if not np.isfinite(high - low):
         raise ValueError(f"its values range from {low:g} to {high:g}, too far for 64-bit floats")
-    # One value alone has no range. Any will do that is not lost in the value's rounding.
-    return Units(low, high) if high > low else Units(low, low + max(1.0, abs(low)))
+    if high > low:
+        return Units(low, high)
+    # One value alone has no range. Any will do that is not lost in the value's rounding, and that
+    # ends at a number: twice 1e308 is none.
+    above = low + max(1.0, abs(low))
+    return Units(low, above) if np.isfinite(above) else Units(0.0, low)

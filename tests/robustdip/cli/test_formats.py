@@ -316,6 +316,31 @@ def test_a_value_that_is_far_away_makes_no_equal_pictures(tmp_path):
         assert -1 <= json.loads(line)["ssim"] <= 1
 
 
+def strict(text):
+    """JSON as its standard has it, without Infinity and NaN."""
+
+    def refuse(word):
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("value", [1.7e308, np.finfo(np.float64).max, -1.7e308])
+def test_json_of_the_largest_numbers_is_json(tmp_path, value):
+    np.save(tmp_path / "x.npy", np.full((12, 12), value))
+    np.save(tmp_path / "small.npy", np.linspace(0, 1, 144).reshape(12, 12))
+    files = (tmp_path / "x.npy", "--reference", tmp_path / "small.npy")
+    record = strict(done("denoise", *files, *MEDIAN, "--json").stdout)
+    assert record["psnr"] < -600
+    assert -1 <= record["ssim"] <= 1
+    low, high = record["units"]
+    assert low < high
+    assert value in (low, high)
+    np.testing.assert_array_equal(np.load(tmp_path / "x_denoised.npy"), value)
+    compared = done("compare", tmp_path / "small.npy", tmp_path / "x.npy", "--json").stdout
+    assert strict(compared) == {key: record[key] for key in ("psnr", "ssim")}
+
+
 def test_fits_with_header_extension_and_bad_values(tmp_path):
     fits = pytest.importorskip("astropy.io.fits")
     values = scene()
