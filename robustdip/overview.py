@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from overparam.files import FileError
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
-from overparam.words import counted
+from overparam.words import counted, percent
 from robustdip.images.picture import Picture, eight_bit, with_alpha
 from robustdip.images.reading import read_pages
 from robustdip.images.units import Units
@@ -126,6 +126,7 @@ def overview_page(
             "status_text": _STATUS[outcome.status],
             "reason": _cut(outcome.reason),
             "share": outcome.share,
+            "percent": None if outcome.share is None else percent(outcome.share),
             "seconds": outcome.seconds,
             "before": pictures[0],
             "after": pictures[1],

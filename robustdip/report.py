@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from overparam.pages.chart import line_chart
 from overparam.pages.page import html_page
 from overparam.pages.pictures import data_uri, shrunk
+from overparam.words import percent
 from robustdip.images.picture import Picture, eight_bit, from_float, with_alpha
 from robustdip.methods import gives_mask_of_changes
 
@@ -96,7 +97,7 @@ def _facts(picture: Picture, result: "Denoised", method: str) -> dict[str, str]:
     colours = "grey" if picture.pixels.ndim == 2 else "colour"
     facts = {
         "Size": f"{width} x {height}, {colours}, {_bits(picture, result)} bits",
-        _found(method): f"{100 * float(result.mask.mean()):.1f} % of the values",
+        _found(method): f"{percent(float(result.mask.mean()))} % of the values",
         "Method": method,
         "Time": f"{result.seconds:.1f} s on {result.device}",
     }

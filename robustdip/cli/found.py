@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from overparam.words import counted
+from overparam.words import counted, percent
 from robustdip.cli.job import Job, Task
 from robustdip.methods import METHODS
 from robustdip.told import DAMAGE, Told
@@ -36,8 +36,7 @@ def found_lines(job: Job, task: Task, results: "list[Denoised]") -> Iterator[str
 
 def _wrong_line(result: "Denoised", page: "Picture", *, told: Told) -> str:
     if result.mask.any():
-        # Digits that count, because one wrong value of a million is not 0 %.
-        return f"{100 * result.mask.mean():.3g}% of the values were found wrong"
+        return f"{percent(float(result.mask.mean()))}% of the values were found wrong"
     line = "nothing wrong was found"
     if (result.image == page.pixels).all():
         line += ": the result is the input"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from overparam.files import FileError, replace_file
+from overparam.words import percent
 from sop_classify.data.duplicates import DuplicateSet
 from sop_classify.data.images import LabelledImages, split_csv
 from sop_classify.data.listing import Skipped
@@ -234,7 +235,7 @@ def _review(path: Path, findings: Findings) -> None:
                 "Quality of the classes, the worst first",
                 ["Class", "Labels", "Look wrong", "Share in %"],
                 [
-                    [names[each.label], each.examples, each.issues, f"{100 * each.noise:.1f}"]
+                    [names[each.label], each.examples, each.issues, percent(each.noise)]
                     for each in findings.classes
                 ],
             ),

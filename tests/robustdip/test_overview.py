@@ -171,6 +171,15 @@ def test_hostile_names_and_reasons_are_texts(tmp_path):
     assert statuses(overview_page([], folder=tmp_path).decode("utf-8")) == []
 
 
+def test_a_small_share_is_not_called_none(tmp_path):
+    """One value of a million was 0.0 %."""
+    outcomes = [Outcome(Path("a.png"), "done", share=share) for share in (0, 1e-6, 0.12345, 1)]
+    html = overview_page(outcomes, folder=tmp_path).decode("utf-8")
+    assert re.findall(r"<span>([\d.]+) % found corrupted</span>", html) == [
+        "0", "0.0001", "12.3", "100",
+    ]  # fmt: skip
+
+
 def test_links_do_not_run_what_a_name_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = Path("javascript:alert(1).png")

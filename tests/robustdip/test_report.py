@@ -62,6 +62,16 @@ def test_a_fit_has_curves_uncertainty_and_settings(tmp_path, one_thread):
     assert "hanged much" not in html
 
 
+def test_a_small_share_is_not_called_none():
+    pixels = np.zeros((100, 200), np.uint8)
+    mask = np.zeros(pixels.shape, bool)
+    mask[3, 4] = True
+    html = page_of(Picture(pixels), restored(pixels, mask=mask))
+    assert "<dd>0.005 % of the values</dd>" in html
+    none = page_of(Picture(pixels), restored(pixels, mask=np.zeros_like(mask)))
+    assert "<dd>0 % of the values</dd>" in none
+
+
 def test_wrong_names_are_refused_before_the_work(tmp_path):
     image, page = tmp_path / "in.png", tmp_path / "page.html"
     robustdip.write_image(image, SMALL)

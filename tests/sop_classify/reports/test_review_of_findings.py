@@ -67,6 +67,21 @@ def test_the_page_shows_the_issues_of_the_table(findings, tmp_path):
     assert "Labels: 20. Estimated wrong labels: 25.0 % (95 %: 20.0 to 30.0 %)." in text
 
 
+def test_a_small_share_of_a_class_is_not_called_none(tmp_path):
+    given = np.repeat([0, 1, 2], 2500)
+    p = np.eye(3, dtype=np.float32)[given] * 0.97 + 0.01
+    p[0] = p[-1]  # one cat looks like a deer
+    images = np.zeros((given.size, 16, 16, 3), np.uint8)
+    names = tuple(f"train_images[{at}]" for at in range(given.size))
+    data = LabelledImages("pets", images, given, NAMES, names, ("train",) * given.size)
+    issues = label_issues(given, p, score="self_confidence")
+    judged = Judged(data.index("train"), issues, p)
+    write_findings(tmp_path, Findings(data, judged, None, NoiseRate(0.25, 0.2, 0.3), ()))
+    page = (tmp_path / "review.html").read_text("utf-8")
+    assert "<td>cat</td><td>2500</td><td>1</td><td>0.04</td>" in page
+    assert "<td>dog</td><td>2500</td><td>0</td><td>0</td>" in page
+
+
 def test_a_file_that_is_gone_is_shown_as_the_network_saw_it(findings, tmp_path):
     for file in findings.data.files:
         file.unlink()
