@@ -434,7 +434,8 @@ def denoise(
             path = stack.enter_context(scratch_folder()) / "defects.npy"
             save_shared(shared, path, wanted=save_defects, force=force)
             files = dataclasses.replace(files, defects=path)
-        if found.collected or len(jobs) > 1 or overview is not None:
+        # On Ray also the one that is left of several: `denoise *.png` once more.
+        if found.collected or len(jobs) > 1 or overview is not None or engine == "ray":
             # Not before: what starts processes takes a while to import.
             from robustdip.cli.many import restore_many
 

@@ -57,6 +57,18 @@ def test_without_ray_one_line_says_what_to_install(folder, tmp_path, monkeypatch
     assert run("denoise", folder / "1.png", "--engine", "ray").exit_code == 2
 
 
+def test_the_one_picture_that_is_left_of_several_goes_to_ray_too(folder, monkeypatch):
+    """It was restored here, and nothing said so."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_image(folder / "1_denoised.png", np.zeros((9, 9), np.uint8))
+    several = (folder / "1.png", folder / "1_denoised.png")
+    result = run("denoise", *several, *MEDIAN, "--engine", "ray", "--force")
+    assert result.exit_code == 1
+    skipped, error = result.stderr.splitlines()
+    assert skipped.endswith(f"it is the result of {str(several[0])!r}")
+    assert error.startswith("error: --engine ray needs ray")
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the processes")
 @pytest.mark.slow
