@@ -392,5 +392,7 @@ def _fill(
                 stream.write(decode(file, side, bits=bits).tobytes())
             except FileError as error:
                 unreadable[at] = str(error)
+    if on_image is not None and files:  # of none there is no part that is done
+        on_image(len(files), len(files))
     facts = [len(files), list(unreadable.items()), bits.found]
     (folder / _FACTS).write_text(json.dumps(facts))

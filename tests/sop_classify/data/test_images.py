@@ -326,6 +326,14 @@ def test_the_hold_out_is_stratified_and_seeded(tmp_path):
     assert hold_out(data, 0.5, seed=0).splits.count("test") == 0
 
 
+def test_the_progress_begins_at_none_and_ends_at_all(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "b" / "bad.png").write_text("no image")  # looked at, as the others are
+    calls = []
+    read_images(tmp_path, on_image=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 9) for done in range(10)]
+
+
 def test_the_cache_is_used_and_renewed(tmp_path, cache):
     classes(tmp_path)
     first = read_images(tmp_path)
