@@ -67,6 +67,11 @@ def write_csv(target: Path, changes: Plan) -> dict[str, str]:
 def write_npz(target: Path, changes: Plan) -> dict[str, str]:
     """Write a new .npz file with the new labels, without the dropped rows; other arrays as before.
 
+    An array has a row for each image of a split if its first axis is as long as the labels of the
+    split, and its name begins with that of the split, or, for "train", with that of none. It has
+    not if it is ``class_names``, or has the shape of one image, with its channels or without, as a
+    ``mean_image`` of (32, 32, 3) beside 32 images of that size.
+
     Returns
     -------
     dict
@@ -93,6 +98,7 @@ def write_npz(target: Path, changes: Plan) -> dict[str, str]:
         size = labels.size
         rows = [(at - starts, entry) for at, entry in stays if 0 <= at - starts < size]
         starts += size
+        pixels = arrays[f"{split}_images"].shape if f"{split}_images" in arrays else ()
         places |= {entry.path: f"{split}_images[{at}]" for at, (_, entry) in enumerate(rows)}
         index = np.array([at for at, _ in rows], np.int64)
         new = np.array(
@@ -101,7 +107,8 @@ def write_npz(target: Path, changes: Plan) -> dict[str, str]:
         for other, values in arrays.items():
             # What is shaped like the labels of "train" belongs to its images, see read_npz.
             belongs = other.startswith(f"{split}_") or (split == "train" and _no_split(other))
-            if belongs and other != "class_names" and values.shape[:1] == (size,):
+            one = other == "class_names" or values.shape in (pixels[1:], pixels[1:3])
+            if belongs and not one and values.shape[:1] == (size,):
                 arrays[other] = values[index]
         # Their type may be too small for a class that had no image.
         same = new.astype(arrays[key].dtype)

@@ -368,6 +368,26 @@ def test_each_split_of_an_npz_loses_its_own_rows(tmp_path):
     assert new["class_names"].tolist() == list("abcdef")
 
 
+def test_an_array_that_looks_like_one_image_keeps_its_rows(tmp_path):
+    """There are as many images as one has rows of pixels."""
+    rng = np.random.default_rng(0)
+    old = {
+        "train_images": rng.integers(0, 256, (16, 16, 20, 3), np.uint8),
+        "train_labels": np.arange(16) % 2,
+        "mean_image": rng.random((16, 20, 3)),
+        "train_deviation": rng.random((16, 20)),
+        "features": rng.random((16, 5)),
+    }
+    np.savez(tmp_path / "old.npz", **old)
+    text = HEADER + "train_images[3],,1,,drop\n"
+    write_npz(tmp_path / "new.npz", planned(tmp_path / "old.npz", text, tmp_path))
+    new = np.load(tmp_path / "new.npz")
+    for name in ("mean_image", "train_deviation"):
+        np.testing.assert_array_equal(new[name], old[name])
+    for name in ("train_images", "train_labels", "features"):
+        np.testing.assert_array_equal(new[name], np.delete(old[name], 3, axis=0))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.float16])
 def test_a_class_beyond_the_type_of_the_labels(tmp_path, kind):
     """Of 3,000 classes the first three have images: their labels fit where others do not."""
