@@ -43,9 +43,17 @@ def write_csv(target: Path, changes: Plan) -> dict[str, str]:
     Raises
     ------
     FileError
-        If the data is an .npz file, the table exists with other contents, or cannot be written.
+        If the data is an .npz file, two classes differ in spaces at their end alone, or the table
+        exists with other contents or cannot be written.
     """
     listing = _listing(changes)
+    for label in sorted(changes.labelled.classes):
+        # Spaces at the end of a label, as people type them, do not count in a table.
+        if label != label.rstrip() and label.rstrip() in changes.labelled.classes:
+            raise FileError(
+                f"the classes {label.rstrip()!r} and {label!r} would be one in a table; write a "
+                "folder, or rename one of them"
+            )
     folder = target.resolve().parent
     # Each split may have a table of its own, of which one writes a name large and one small.
     others: dict[str, str] = {}

@@ -167,6 +167,16 @@ def test_spaces_at_the_end_are_left_out_unless_a_class_ends_so(folder, tmp_path)
     assert dict(planned(folder, text, tmp_path).relabelled) == {"cat/1.png": "dog "}
 
 
+def test_classes_that_differ_in_spaces_at_the_end_are_not_joined_in_a_table(folder, tmp_path):
+    shutil.copytree(folder / "cat", folder / "cat ")
+    changes = planned(folder, HEADER + "cat/1.png,,cat,cat ,relabel\n", tmp_path)
+    with pytest.raises(FileError, match="'cat' and 'cat ' would be one in a table; write a folder"):
+        write_csv(tmp_path / "new.csv", changes)
+    assert not (tmp_path / "new.csv").exists()
+    write_folder(tmp_path / "new", changes)
+    assert read_images(tmp_path / "new").class_names == ("cat", "cat ", "dog")
+
+
 def test_a_folder_with_the_same_names_but_other_images_is_refused(tmp_path):
     for name, grey in ("a", 0), ("b", 50), ("c", 100):
         (tmp_path / "data" / name).mkdir(parents=True)
