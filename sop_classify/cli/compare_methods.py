@@ -120,7 +120,7 @@ def compare_methods(
             return
         noises = [LabelNoise.parse(word) for word in _words("--noise", noise)]
         if human_labels is not None and not any(kind.is_human for kind in noises):
-            raise ValueError(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
+            raise typer.BadParameter(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
         numbers = _seeds(seeds)
         # A mistake in the last case must show now, not after the hours that the first take.
         refuse_contradictions(settings or [], epochs=epochs)

@@ -93,14 +93,16 @@ def refuse_contradictions(settings: Sequence[str], **options: Any) -> None:
 
     Raises
     ------
-    ValueError
-        If there is one.
+    typer.BadParameter
+        If there is one: wrong usage, as of two options that contradict each other.
     """
     for setting in settings:
         key, _, value = setting.partition("=")
         if options.get(key) is not None and value != str(options[key]).lower():
             name = "--no-mirror" if key in ("flip", "flips") else f"--{key} {options[key]}"
-            raise ValueError(f"{name} and --set {setting} contradict each other; leave one out")
+            raise typer.BadParameter(
+                f"{name} and --set {setting} contradict each other; leave one out"
+            )
 
 
 def load(dataset: str, data: Path | None) -> "ImageData":

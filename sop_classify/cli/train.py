@@ -143,7 +143,9 @@ def train(
         # Other settings depend on these two.
         network, epochs = asked.get("network", network), asked.get("epochs", epochs)
         if pretrained and (weights is not None or network is not None):
-            raise ValueError("--pretrained brings network and weights: leave out the others")
+            raise typer.BadParameter(
+                "--pretrained brings network and weights: leave out the others"
+            )
         name = _network_named(network)
         check_places(data, out, run=out, resume=resume, processes=processes)
         resume = resume or processes.restarted

@@ -28,7 +28,12 @@ from sop_classify.cli.options import (
     refuse_contradictions,
     require_outside,
 )
-from sop_classify.labels.label_noise import ASYMMETRIC_VARIANTS, NOISE_KINDS, LabelNoise
+from sop_classify.labels.label_noise import (
+    ASYMMETRIC_VARIANTS,
+    HUMAN_NOISE,
+    NOISE_KINDS,
+    LabelNoise,
+)
 from sop_classify.methods.catalogue import METHODS, SOPRecipe, recipe_for
 from sop_classify.recipes import (
     BUDGETS,
@@ -153,6 +158,10 @@ def train_cifar(
             return
         read_settings(any_recipe, wishes)
         made = _noise(noise_type, noise, mapping)
+        if human_labels is not None and (made is None or not made.is_human):
+            raise typer.BadParameter(
+                f"--human-labels needs a --noise-type of {', '.join(HUMAN_NOISE)}"
+            )
         chosen = recipe_for(
             budget_for(recipe, device), method, dataset=dataset, noise_type=noise_type
         )

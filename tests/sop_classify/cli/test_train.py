@@ -253,7 +253,6 @@ def pickled(path):
         (["--weights", "pickled.pth"], "holds more than tensors"),
         (["--weights", "list.pth"], "it is no state dict"),
         (["--weights", "other.pth"], "other.pth has no weights of network fast"),
-        (["--pretrained", "--network", "fast"], "leave out the others"),
         (["--method", "coteaching+"], "noise_rate"),
         (["--set", "speed=1"], "no setting 'speed'"),
         (["--holdout", "2"], "holdout"),
@@ -302,10 +301,13 @@ def test_a_class_that_no_label_names_is_said(tmp_path):
         (["--set", "epochs=3"], "--epochs 2 and --set epochs=3 contradict each other"),
         (["--network", "small-cnn", "--set", "network=fast"], "--network small-cnn and --set"),
         (["--no-mirror", "--set", "flip=random"], "--no-mirror and --set flip=random"),
+        (["--pretrained", "--network", "fast"], "leave out the others"),
     ],
 )
-def test_an_option_and_a_setting_that_contradict_each_other(folder, tmp_path, options, message):
-    assert message in refused("train", folder, "--out", tmp_path / "run", *SMALL, *options)
+def test_options_that_contradict_each_other_are_wrong_usage(folder, tmp_path, options, message):
+    result = run("train", folder, "--out", tmp_path / "run", *SMALL, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
     assert not (tmp_path / "run").exists()
 
 
