@@ -19,6 +19,7 @@ from sop_classify.cli.options import (
     Limit,
     job_for,
     load,
+    needed,
     npz_of,
     one_of,
     refuse_contradictions,
@@ -43,7 +44,9 @@ __all__ = ["compare_methods"]
 
 
 def compare_methods(
-    out: Annotated[Path, typer.Option(help="Folder of all runs and of the comparison.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of all runs and of the comparison. \\[required]")
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -109,14 +112,15 @@ def compare_methods(
     with exit_on_error():
         from sop_classify.reports.comparison import write_comparison
 
-        if table_only:
-            _require_runs(out)
-            typer.echo(write_comparison(out))
-            return
         chosen = list(METHODS) if methods is None else _words("--methods", methods)
         if "help" in (settings or []):
             tables = [describe_settings(recipe_for(recipe, m, dataset=dataset)) for m in chosen]
             typer.echo("\n\n".join(tables))
+            return
+        out = needed(out, "--out")
+        if table_only:
+            _require_runs(out)
+            typer.echo(write_comparison(out))
             return
         noises = [LabelNoise.parse(word) for word in _words("--noise", noise)]
         if human_labels is not None and not any(kind.is_human for kind in noises):

@@ -12,7 +12,7 @@ import typer
 
 from overparam.terminal import exit_on_error, progress
 from overparam.words import counted
-from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
+from sop_classify.cli.options import Compile, Device, needed, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
     Mirror,
@@ -36,8 +36,10 @@ _TRAINING = "training"  # folder of the run
 
 
 def find_label_errors(
-    data: OwnImages,
-    out: Annotated[Path, typer.Option(help="New folder for the tables.")],
+    data: OwnImages = None,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for the tables. \\[required]")
+    ] = None,
     method: Annotated[
         str, typer.Option(help="Method of training.", **one_of("method", _METHODS))
     ] = "sop",
@@ -82,6 +84,7 @@ def find_label_errors(
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
+        data, out = needed(data, "DATA"), needed(out, "--out")
         refuse_contradictions(wishes, epochs=epochs)
         if not mirror:
             refuse_contradictions(wishes, flip="none", flips=False)

@@ -27,6 +27,7 @@ __all__ = [
     "Limit",
     "job_for",
     "load",
+    "needed",
     "npz_of",
     "one_of",
     "refuse_contradictions",
@@ -77,6 +78,13 @@ Device = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile, which pays in long runs on a GPU.")
 ]
+
+
+def needed(path: Path | None, name: str) -> Path:
+    """What a command needs, unless it lists settings only (``--set help``); a usage error else."""
+    if path is None:
+        raise typer.BadParameter(f"{name} is missing; only --set help does without it")
+    return path
 
 
 def require_outside(data: Path, out: Path) -> None:

@@ -34,11 +34,12 @@ _MISSING = ("nan", "none", "null", "n/a", "na")  # as tables write labels that a
 _FEW = 20  # images, of which an accuracy has a standard deviation of up to 11 points
 
 OwnImages = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
         metavar="DATA",
         help="A folder of classes, a folder with train/CLASS and val/CLASS, a table "
-        "path,label, an .npz file, or a folder with CIFAR or MNIST.",
+        "path,label, an .npz file, or a folder with CIFAR or MNIST. \\[required]",
+        show_default=False,
     ),
 ]
 Size = Annotated[

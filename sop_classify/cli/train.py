@@ -15,7 +15,7 @@ import typer
 from overparam.checks import LARGEST_SEED
 from overparam.terminal import exit_on_error, progress
 from overparam.words import counted
-from sop_classify.cli.options import Compile, Device, one_of, refuse_contradictions
+from sop_classify.cli.options import Compile, Device, needed, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
     Holdout,
     Mirror,
@@ -54,8 +54,8 @@ _LARGE_NETWORK = f"{TORCHVISION}resnet18"
 
 
 def train(
-    data: OwnImages,
-    out: Annotated[Path, typer.Option(help="New folder of the run.")],
+    data: OwnImages = None,
+    out: Annotated[Path | None, typer.Option(help="New folder of the run. \\[required]")] = None,
     method: Annotated[
         str, typer.Option(help="Method of training.", **one_of("method", METHODS))
     ] = "sop",
@@ -136,6 +136,7 @@ def train(
         if "help" in wishes:
             typer.echo(describe_settings(recipe_for("cpu", method)))
             return
+        data, out = needed(data, "DATA"), needed(out, "--out")
         refuse_contradictions(wishes, network=network, epochs=epochs)
         if not mirror:
             refuse_contradictions(wishes, flip="none", flips=False)

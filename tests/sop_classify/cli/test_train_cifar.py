@@ -282,7 +282,8 @@ def test_ctrl_c_keeps_what_is_done_and_exits_130(npz, tmp_path):
     ("command", "methods"),
     [
         (["train-cifar", "--method", "elr"], ["elr"]),
-        (["compare-methods", "--out", "none", "--methods", "ce,elr"], ["ce", "elr"]),
+        (["compare-methods", "--methods", "ce,elr"], ["ce", "elr"]),
+        (["train", "--method", "elr"], ["elr"]),
     ],
 )
 def test_help_on_settings(command, methods):
@@ -293,6 +294,26 @@ def test_help_on_settings(command, methods):
     assert "target_decay    number at least 0 and below 1" in result.stdout
     text = CliRunner().invoke(app, [command[0], "--help"], env={"COLUMNS": "300"}).stdout
     assert "--set help lists" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        (["train"], "DATA"),
+        (["train", "data"], "--out"),
+        (["find-label-errors", "data"], "--out"),
+        (["compare-methods", "--methods", "ce"], "--out"),
+    ],
+)
+def test_settings_are_listed_without_what_else_a_command_needs(command, missing):
+    listed = CliRunner().invoke(app, [*command, "--set", "help"])
+    assert (listed.exit_code, listed.stderr) == (0, "")
+    assert "batch_size" in listed.stdout
+    without = CliRunner().invoke(app, command)
+    assert (without.exit_code, without.stdout) == (2, "")
+    assert f"{missing} is missing; only --set help does without it" in without.stderr
+    text = CliRunner().invoke(app, [command[0], "--help"], env={"COLUMNS": "300"}).stdout
+    assert text.count("[required]") == 1 + (command[0] != "compare-methods")
 
 
 @pytest.mark.parametrize(("command", "extra"), [("export", "onnx"), ("train", "pretrained")])
