@@ -41,12 +41,15 @@ from benchmarks.options import add_machine
 from benchmarks.record import Line, circumstances, code, is_current, only_current, plain
 from robustdip.classical import METHODS, interpolate
 from robustdip.corruption.descent import NoCorruption
+from robustdip.inputs import check_image
 from robustdip.kinds import KINDS
 from robustdip.methods import DEFAULT
 from robustdip.quality import psnr, ssim
 from robustdip.recipes import RECIPES, Recipe
 from robustdip.recovery import denoise
 from robustdip.synthetic import corrupt
+from robustdip.tiling.plan import plan
+from robustdip.tiling.survey import core_side
 
 Case = dict[str, Any]
 # Of path, case, recipe (None for a classical method) and device, the line to record.
@@ -61,8 +64,6 @@ INTERPOLATED: dict[str, Literal["linear", "biharmonic"]] = {
     "known-mask-biharmonic": "biharmonic",
 }
 ORACLE = "oracle-mask"
-SMALLEST_IN_TILES = 384
-"""Side from which on dense damage is fitted in tiles, so that their code decides the result too."""
 TOLD = (*INTERPOLATED, ORACLE)
 ORDER = (*RECIPES, *METHODS, *TOLD)
 
@@ -149,10 +150,10 @@ def measure_all(
     """Measure the cases that are not yet recorded. One that fails is recorded and passed over."""
     torch.set_num_threads(args.threads)
     log = replace(QUALITY, path=args.results)
+    fitted = "large" if in_tiles(args.side) else "images"
     failed = 0
     for path, case in cases(args):
         recipe = recipe_of(case["method"], args.steps)
-        fitted = "images" if args.side < SMALLEST_IN_TILES else "large"
         group = "classical" if recipe is None else fitted
         decided = {"steps": None} if recipe is None else {"recipe": plain(recipe)}
         decided = {**decided, "code": code(group)}
@@ -175,6 +176,13 @@ def measure_all(
         print({name: line[name] for name in printed if name in line}, flush=True)
     if failed:
         raise SystemExit(f"{failed} cases failed: their lines in {args.results} tell why")
+
+
+def in_tiles(side: int) -> bool:
+    """Whether dense damage of a picture of this side is fitted in tiles, whose code counts then."""
+    dense = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    core = core_side(check_image(dense), RECIPES[DEFAULT])
+    return len(plan((side, side), core=core)) > 1
 
 
 def cases(args: argparse.Namespace) -> Iterator[tuple[Path, Case]]:

@@ -74,6 +74,12 @@ def test_a_line_says_what_was_measured(command, small, picture, tmp_path):
     assert filtered["input_psnr"] == pytest.approx(psnr(clean, noisy), abs=1e-3)
 
 
+def test_from_which_side_on_pictures_are_in_tiles_is_that_of_the_program(monkeypatch):
+    assert [side for side in (256, 383, 384, 512) if quality.in_tiles(side)] == [384, 512]
+    monkeypatch.setattr(quality, "core_side", lambda given, recipe: 128)
+    assert quality.in_tiles(256)
+
+
 def test_a_failure_is_recorded_and_tried_again(command, picture, tmp_path, monkeypatch, capsys):
     results = tmp_path / "lines.jsonl"
     arguments = grid(picture, results, "--methods", "median", "tv-l1", "--kinds", "text")
