@@ -23,6 +23,7 @@ from robustdip.cli.masks import MaskFiles
 from robustdip.cli.options import save
 from robustdip.cli.outputs import Outputs
 from robustdip.cli.pool import Pool
+from robustdip.cli.remarks import WARNING
 from robustdip.cli.worker import settings_message
 from robustdip.methods import gives_mask_of_changes
 
@@ -142,6 +143,9 @@ def restore_many(
             raise typer.Exit(interrupted_status()) from None
     run.print_ready()
     run.write_page(task)
+    if run.complete and all(run.complete):  # of one among others it is usual
+        pictures_of = counted(len(run.complete), "picture")
+        typer.echo(f"{WARNING}no value of {pictures_of} is {task.no_data:g}", err=True)
     if not quiet:
         typer.echo(run.summary(passed_over), err=True)
     if any(said.errors for said in run.reports.values()) or run.page_failed:
@@ -160,6 +164,8 @@ class _Run:
     as_json: bool
     manifest: Manifest | None = None
     reports: dict[int, _Report] = field(default_factory=dict)
+    complete: list[bool] = field(default_factory=list)
+    """Of each picture that was restored: whether no value is that of `--no-data`."""
     printed: int = 0
     stdout: IO[str] = field(default_factory=lambda: sys.stdout)
     """Standard output, also while a pool prints on sys.stdout."""
@@ -275,6 +281,7 @@ class _Run:
                 typer.echo(answer["traceback"], err=True, nl=False)
         else:
             errors = answer["failures"]
+            self.complete.append(answer["nothing_missing"])
         report = self.reports[number] = _Report(answer.get("record"), errors)
         if self.manifest is not None:
             try:

@@ -232,7 +232,7 @@ def _written(answer: Message, files: Files, message: Message) -> Message:
     source = Path(message["source"])
     written, failures = save_all(contents, force=message["force"], source=source)
     record = None if written[0] is None else {**answer["record"], "output": str(written[0])}
-    return {"record": record, "failures": [*answer["failures"], *failures]}
+    return {**answer, "record": record, "failures": [*answer["failures"], *failures]}
 
 
 def _reason(error: Exception) -> str:

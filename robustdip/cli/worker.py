@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from overparam.files import discard_unfinished, one_line
 from overparam.program import keep_memory
 from robustdip.cli.job import Task, read_job, record_of, recovered
-from robustdip.cli.masks import MaskFiles, Masks
+from robustdip.cli.masks import MaskFiles, Masks, nothing_missing
 from robustdip.cli.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -175,4 +175,5 @@ def _restored(
         job.pages, results, method=task.method, force=request["force"]
     )
     record = None if written is None else record_of(job, task, results, written)
-    return {"record": record, "failures": failures}
+    complete = nothing_missing(job.pages, task.no_data)
+    return {"record": record, "failures": failures, "nothing_missing": complete}

@@ -409,6 +409,17 @@ def test_a_value_that_no_sample_has_is_probably_a_mistake(tmp_path):
     assert result.stderr == f"warning: no value of '{tmp_path / 'x.npy'}' is -32768\n"
 
 
+def test_a_value_that_no_picture_of_many_has_is_probably_a_mistake(tmp_path):
+    for name, low in (("a", 300), ("b", -9999)):
+        values = scene()
+        values[3, 4] = low
+        np.save(tmp_path / f"{name}.npy", values)
+    files = (tmp_path / "a.npy", tmp_path / "b.npy")
+    many = ("denoise", *files, "--method", "linear", "--workers", 1, "-q", "--force", "--no-data")
+    assert done(*many, -32768).stderr == "warning: no value of 2 pictures is -32768\n"
+    assert done(*many, -9999).stderr == ""  # one of them has it
+
+
 def test_what_is_missing_stays_so_when_a_file_is_corrupted(tmp_path):
     values = scene()
     values[2, 3] = values[7] = np.nan
