@@ -70,7 +70,7 @@ def read_weights(path: Path) -> Pretrained:
         data = path.read_bytes()
         mean, std = _IMAGENET
         try:
-            if path.suffix == ".safetensors":
+            if path.suffix.lower() == ".safetensors":
                 state = safetensors.torch.load(data)
                 mean, std = _statistics(path) or (mean, std)
             else:

@@ -199,7 +199,7 @@ def test_weights_of_a_file(folder, tmp_path, one_thread):
     """Those of another number of classes lose the last layer, and a line says so."""
     network = EfficientNetLite0(7)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "seven.pth")
-    safetensors.torch.save_file(EfficientNetLite0(3).state_dict(), tmp_path / "three.safetensors")
+    safetensors.torch.save_file(EfficientNetLite0(3).state_dict(), tmp_path / "three.SAFETENSORS")
     options = ["--network", "efficientnet-lite0", "--size", "32", *SMALL, "--epochs", "1"]
     seven = done(
         "train", folder, "--out", tmp_path / "a", "--weights", tmp_path / "seven.pth", *options
@@ -211,7 +211,7 @@ def test_weights_of_a_file(folder, tmp_path, one_thread):
         "--out",
         tmp_path / "b",
         "--weights",
-        tmp_path / "three.safetensors",
+        tmp_path / "three.SAFETENSORS",
         *options,
     )
     assert "replaced" not in three.stderr
