@@ -307,6 +307,8 @@ class SOPRecipe(Recipe):
         training with few epochs it is at most 7/11 of them.
     alpha_ratio : float
         0 means `sop_classify.methods.sop.alpha_ratio`, which looks at the number of examples.
+    alpha_warmup : float
+        See `sop_classify.SOPLoss`. In a training with few epochs it is at most 10/11 of them.
     alpha_u, alpha_v, init, form, class_guard, balance, consistency, strong_share
         See `sop_classify.SOPLoss`.
     """
@@ -318,6 +320,7 @@ class SOPRecipe(Recipe):
     init: float = setting(1e-8, above=0, below=1)
     form: SOPForm = "projected"
     class_guard: float = setting(0.0, least=0, most=1)
+    alpha_warmup: float = setting(0.0, share=10 / 11)
     balance: float = 0.0
     consistency: float = 0.0
     strong_share: float = setting(1.0, above=0, most=1)

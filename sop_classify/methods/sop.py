@@ -39,6 +39,13 @@ multiplied by
     min(1, m_y / (φ q_y)).
 
 Where classes are chosen about as often as they are labels, this changes nothing.
+
+A contradiction says the less the less the network has learned: at first it contradicts most labels,
+right ones too. With `alpha_warmup` W > 0 (ours) the steps of u and v are multiplied by
+
+    min(1, n / (W N)),
+
+n the number of examples seen, so that late contradictions count more than early ones.
 """
 
 import math
@@ -87,7 +94,7 @@ class SOPLoss(Loss):
     In training mode, with gradients enabled, each call also takes one step of plain SGD, in closed
     form, on the rows of u and v that belong to its batch. No optimizer needs to know u and v. Time
     and memory per call do not depend on the number of examples. `state_dict` holds `u` and `v`,
-    and with `class_guard` also `shares`.
+    with `class_guard` also `shares`, and with `alpha_warmup` also `seen`.
 
     Parameters
     ----------
@@ -115,6 +122,9 @@ class SOPLoss(Loss):
     class_guard : float
         φ in [0, 1]: labels of a class that is chosen less than φ times as often as it is a label
         are given up more slowly. 0: all alike, as published.
+    alpha_warmup : float
+        W: epochs over which both step sizes grow from 0 to alpha_u and alpha_v. 0: constant, as
+        published.
     init : float
         |u| and |v| at the start.
     generator : torch.Generator, optional
@@ -134,6 +144,7 @@ class SOPLoss(Loss):
     u: Tensor
     v: Tensor
     shares: Tensor
+    seen: Tensor
     rows = ("u", "v")
     in_parts = True
 
@@ -149,6 +160,7 @@ class SOPLoss(Loss):
         strong_share: float = 1.0,
         form: SOPForm = "projected",
         class_guard: float = 0.0,
+        alpha_warmup: float = 0.0,
         init: float = 1e-8,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -163,6 +175,7 @@ class SOPLoss(Loss):
         self._strong_share = check_real("strong_share", strong_share, above=0, most=1)
         self.form = check_choice("form", form, FORMS)
         self.class_guard = check_real("class_guard", class_guard, least=0, most=1)
+        self.alpha_warmup = check_real("alpha_warmup", alpha_warmup, least=0, most=_LARGEST)
         init = check_real("init", init, above=0, below=1)
         if generator is not None:
             check_type("generator", generator, torch.Generator)
@@ -182,6 +195,9 @@ class SOPLoss(Loss):
             # m and q, even at first.
             with torch.inference_mode(False), torch.no_grad():
                 self.register_buffer("shares", new_state(2, num_classes).fill_(1 / num_classes))
+        if self.alpha_warmup:
+            with torch.inference_mode(False), torch.no_grad():
+                self.register_buffer("seen", new_state(1))
 
     @classmethod
     def from_recipe(
@@ -209,6 +225,7 @@ class SOPLoss(Loss):
             strong_share=recipe.strong_share,
             form=recipe.form,
             class_guard=recipe.class_guard,
+            alpha_warmup=recipe.alpha_warmup,
             init=recipe.init,
             generator=start,
         )
@@ -225,8 +242,9 @@ class SOPLoss(Loss):
 
     @property
     def rates(self) -> Mapping[str, float]:
-        """alpha_u and alpha_v."""
-        return {"alpha_u": self.alpha_u, "alpha_v": self.alpha_v}
+        """The step sizes of u and v, after what was seen."""
+        pace = float(self._warmth()) if self.alpha_warmup else 1.0
+        return {"alpha_u": self.alpha_u * pace, "alpha_v": self.alpha_v * pace}
 
     def report(self, labels: Tensor) -> dict[str, Tensor]:
         """U, and the sum of V over the classes, of every example; both of shape (N,)."""
@@ -337,6 +355,10 @@ class SOPLoss(Loss):
         down = (self.v * self.v).clamp(max=1)
         return (self.u * self.u).clamp(max=1)[:, 0], down.scatter(1, labels[:, None], 0)
 
+    def _warmth(self) -> Tensor:
+        """The factor of the step sizes, which `alpha_warmup` raises from 0 to 1."""
+        return (self.seen / (self.alpha_warmup * self.num_examples)).clamp(max=1)
+
     @torch.no_grad()
     def _count_shares(
         self, choice: Tensor, label: Tensor, *, finite: Tensor, batch: int | None
@@ -395,6 +417,10 @@ class SOPLoss(Loss):
             pace = (chosen / (self.class_guard * labelled).clamp(min=_EPSILON)).clamp(max=1)
             pace = (label * pace).sum(1, keepdim=True)
             grad_up, grad_down = grad_up * pace, grad_down * pace
+        if self.alpha_warmup:
+            pace = self._warmth()
+            grad_up, grad_down = grad_up * pace, grad_down * pace
+            self.seen += size
         grad_up, grad_down = (torch.where(finite, grad, 0) for grad in (grad_up, grad_down))
         if self.form == "released":  # a clamp at 1 passes no gradient back
             grad_up = torch.where(u * u > 1, 0, grad_up)

@@ -82,6 +82,9 @@ def literal(
         pace = torch.ones(len(u), 1, dtype=F64)
         pace[index, 0] = torch.clamp(chosen / labelled / module.class_guard, max=1)[labels]
         u.grad, v.grad = u.grad * pace, v.grad * pace
+    if module.alpha_warmup:
+        seen = min(1.0, float(module.seen) / ROWS / module.alpha_warmup)
+        u.grad, v.grad = u.grad * seen, v.grad * seen
     torch.optim.SGD([u], lr=module.alpha_u).step()
     torch.optim.SGD([v], lr=module.alpha_v).step()
     u, v = u.detach(), v.detach()
@@ -100,9 +103,10 @@ def literal(
     st.sampled_from([0.0, 0.1, 3.0]),
     st.sampled_from([0.0, 0.9]),
     st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.5, 10.0]),
 )
 def test_equals_autograd_and_sgd_in_float64(
-    seed, rows, classes, scale, form, balance, weight, guard
+    seed, rows, classes, scale, form, balance, weight, guard, warmup
 ):
     generator = gen(seed)
     module = SOPLoss(
@@ -114,7 +118,10 @@ def test_equals_autograd_and_sgd_in_float64(
         consistency=weight,
         form=form,
         class_guard=guard,
+        alpha_warmup=warmup,
     ).double()
+    if warmup:
+        module.seen.fill_(seed % 100)
     if guard:
         shares = torch.rand(2, classes, generator=generator, dtype=F64) + 0.05
         module.shares.copy_(shares / shares.sum(1, keepdim=True))
@@ -177,6 +184,25 @@ def test_shares_are_those_of_the_last_epoch():
     assert torch.equal(module.shares, before)
     assert set(module.state_dict()) == {"u", "v", "shares"}
     assert set(SOPLoss(40, 2).state_dict()) == {"u", "v"}  # as the published loss
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_late_contradictions_count_more(form):
+    """Two labels are contradicted in four epochs of eight: one in the first, one in the last."""
+    module = SOPLoss(2, 3, alpha_v=1.0, alpha_warmup=8, init=0.03, form=form).double()
+    agree, contradict = torch.eye(3, dtype=F64)[:2].mul(0.9).add(0.03).log()
+    labels, index = torch.zeros(2, dtype=torch.int64), torch.arange(2)
+    paces = []
+    for epoch in range(8):
+        paces.append(module.rates["alpha_v"])
+        logits = torch.stack([contradict, agree] if epoch < 4 else [agree, contradict])
+        module(logits.requires_grad_(), labels, index)
+    early, late = module.v[:, 1].tolist()
+    assert late > 2 * early
+    assert paces == [i / 8 for i in range(8)]
+    module.eval()(logits, labels, index)
+    assert module.rates["alpha_v"] == 1.0
+    assert set(module.state_dict()) == {"u", "v", "seen"}
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -24,7 +24,7 @@ from tests.helpers.labels import TINY_NETWORK, noisy, small_data
 # --set warmup=1) at commit bb547a2, when a recipe had the settings of all methods.
 EARLIER = Path(__file__).parent / "earlier"
 # Settings of SOP that earlier runs do not have, and what they did.
-LATER = {"class_guard": 0.0, "strong_share": 1.0}
+LATER = {"class_guard": 0.0, "alpha_warmup": 0.0, "strong_share": 1.0}
 EARLIER_SETTINGS = {"mixup": 0, "noise_rate": 0.0, "unlabelled_ramp": 16.0, "alpha_ratio": 0.1}
 
 
