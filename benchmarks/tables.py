@@ -9,14 +9,14 @@ import argparse
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from benchmarks import logs
 from benchmarks.images import ablation, frontier, quality
 from benchmarks.images.contention import LOADS
 from benchmarks.images.harm import SAME
 from benchmarks.markdown import Cell, shown, spread, table, values
-from benchmarks.record import Line, Log, machine, only_current
+from benchmarks.record import Line, Log, is_current, machine, only_current
 
 # Of an entry of the lines: its title, by what it is multiplied, and the digits printed.
 Columns = dict[str, tuple[str, float, int]]
@@ -510,7 +510,11 @@ def contention(lines: list[Line]) -> str:
 
 
 def accuracy(lines: list[Line]) -> str:
-    """All trainings: mean ± standard deviation over seeds, in per cent."""
+    """Trainings: mean ± standard deviation over seeds, in per cent.
+
+    Those with settings of their own were made to compare these, with the code of that time. They
+    are shown only while it is the present one.
+    """
     columns: Columns = {
         "accuracy": ("last epoch, %", 100, 2),
         "accuracy_flips": ("with mirror images, %", 100, 2),
@@ -521,6 +525,8 @@ def accuracy(lines: list[Line]) -> str:
         "seconds": ("minutes", 1 / 60, 1),
     }
     names = ("data", "limit", "noise", "recipe", "settings", "method", "device")
+    usual = map(_without_tests, _by_present_names(lines))
+    chosen = [line for line in usual if is_current(line) or not line["settings"]]
     rows = [
         [
             _data(data, limit),
@@ -530,11 +536,16 @@ def accuracy(lines: list[Line]) -> str:
             *_cells(used, columns),
             str(len(used)),
         ]
-        for (data, limit, noise, recipe, settings, method, _), used in _groups(
-            map(_without_tests, lines), names
-        )
+        for (data, limit, noise, recipe, settings, method, _), used in _groups(chosen, names)
     ]
     return table(["data", "noise", "recipe", "method", *_titles(columns), "n"], rows)
+
+
+def _by_present_names(lines: Iterable[Line]) -> Iterator[Line]:
+    """The lines of trainings with the names that data and noise have now."""
+    for line in lines:
+        data, noise = line["data"].removesuffix("-reencoded"), line["noise"].replace(" ", "-")
+        yield {**line, "data": data, "noise": noise}
 
 
 def _without_tests(line: Line) -> Line:
@@ -577,7 +588,8 @@ def comparison(lines: list[Line]) -> str:
         "forward_passes": ("forward", 1, 1),
         "backward_passes": ("backward", 1, 1),
     }
-    groups = _groups(lines, ("data", "limit", "budget", "noise", "method", "epochs"))
+    names = ("data", "limit", "budget", "noise", "method", "epochs")
+    groups = _groups(_by_present_names(lines), names)
     # Within a kind of noise the most accurate method comes first.
     groups.sort(key=lambda group: (_order(group[0][:4]), -_accuracy(group[1])))
     rows = [
