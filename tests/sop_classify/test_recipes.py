@@ -252,8 +252,11 @@ def test_a_label_is_given_up_after_as_many_epochs_however_many_follow(name, meth
     recipe = recipe_for(name, method)
     for epochs in (recipe.epochs, 2 * recipe.epochs, 200):
         assert resized(recipe, epochs).activation_epochs == recipe.activation_epochs
+        assert resized(recipe, epochs).alpha_warmup == recipe.alpha_warmup == 10
     for epochs in (1, 3, 5):
-        assert resized(recipe, epochs).activation_epochs == pytest.approx(7 / 11 * epochs)
+        short = resized(recipe, epochs)
+        assert short.activation_epochs == pytest.approx(4 / 11 * epochs)
+        assert short.alpha_warmup == pytest.approx(10 / 11 * epochs)
     chosen = with_settings(resized(recipe, 3), ["activation_epochs=2.5"])
     assert chosen.activation_epochs == 2.5
 
