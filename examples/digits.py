@@ -35,7 +35,7 @@ SETTINGS = (
 # first epochs, which costs a tenth of the accuracy. The guard prevents this; the balance helps.
 BALANCE = 3
 SOP_SETTINGS = (
-    *("activation_epochs=10", "alpha_ratio=0.3", "init=0.03"),
+    *("activation_epochs=10", "alpha_ratio=0.3", "init=0.03", "alpha_warmup=0"),
     *("form=projected", "class_guard=0.5", f"balance={BALANCE}"),
 )
 EPOCHS = 80
