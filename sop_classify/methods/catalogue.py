@@ -215,7 +215,7 @@ _CPU: dict[str, Any] = {
     "epochs": 11,
     "batch_size": 256,
     "optimizer": "muon",
-    "lr": 0.13,
+    "lr": 0.09,
     "head_lr": 0.5,
     "bias_lr": 0.05,
     "momentum": 0.6,
