@@ -540,7 +540,8 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
 
     α = (B/4) (exp(−log(init)/E) − 1), because v grows by a factor of 1 + 4α/B per epoch. The
     fraction of wrong labels need not be known: choose E well before the end of the training, when
-    most predictions are right.
+    most predictions are right. With an `alpha_warmup` of W epochs a label that is contradicted from
+    the first on is given up after about √(2 E W) epochs, or E + W/2 if that is more than W.
 
     u needs a smaller step size, see `alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per
     epoch to its growth, whatever the network predicts, and 1/p_y is large for labels that are right
