@@ -78,7 +78,9 @@ GROUPS: dict[str, Group] = {
         ("robustdip/defects.py", "robustdip/synthetic.py", "robustdip/processing.py")
     ),
     "labels": Group(_TRAINING, without=_JUDGED),
-    "label-errors": Group((*_TRAINING, "sop_classify/runs/label_errors.py")),
+    "label-errors": Group(
+        (*_TRAINING, "sop_classify/runs/label_errors.py", "sop_classify/cli/own_images.py")
+    ),
     "theory": Group(("overparam/theory/**/*.py",)),
 }
 

@@ -31,6 +31,7 @@ from benchmarks.logs import LABEL_ERRORS
 from benchmarks.options import parse, parser
 from benchmarks.record import circumstances, code, stamp
 from overparam.files import replace_file
+from sop_classify.cli.own_images import fitted
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.images import LabelledImages, hold_out
 from sop_classify.data.loading import load_data
@@ -40,7 +41,7 @@ from sop_classify.labels.noisy import NoisyLabels, noisy_labels
 from sop_classify.labels.rate import estimate_noise_rate
 from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
-from sop_classify.recipes import NETWORKS, Recipe, resized, with_settings
+from sop_classify.recipes import NETWORKS, Recipe, with_settings
 from sop_classify.runs.label_errors import judged_by
 from sop_classify.training.networks import FastNet
 
@@ -133,8 +134,8 @@ def main() -> None:
     print("complete")
 
 
-def recipe(method: str, case: Case) -> Recipe:
-    usual = resized(recipe_for("cpu", method), case.epochs)
+def recipe(method: str, case: Case, number: int) -> Recipe:
+    usual = fitted(recipe_for("cpu", method), number, epochs=case.epochs, mirror=True)
     return with_settings(usual, (*SETTINGS, f"network={case.network}"))
 
 
@@ -152,9 +153,8 @@ def ours(labels: NoisyLabels, case: Case) -> dict[str, Any]:
     images = hold_out(images, 0.1, seed=case.seed)
     train, val = images.index("train"), images.index("val")
     pair = images.image_data()
-    training = training_for(
-        pair, pair.train_labels, recipe("sop", case), seed=case.seed, device="cpu"
-    )
+    chosen = recipe("sop", case, len(train))
+    training = training_for(pair, pair.train_labels, chosen, seed=case.seed, device="cpu")
     for _ in training.epochs():
         pass
     judged = judged_by(training, images, "train", "val")
@@ -201,7 +201,8 @@ def fold(labels: NoisyLabels, case: Case, number: int) -> dict[str, Any]:
         data.train_images[train], given[train], data.train_images[rest], given[rest],
         data.class_names, data.name,
     )  # fmt: skip
-    training = training_for(part, given[train], recipe("ce", case), seed=case.seed, device="cpu")
+    chosen = recipe("ce", case, len(train))
+    training = training_for(part, given[train], chosen, seed=case.seed, device="cpu")
     for _ in training.epochs():
         pass
     probability = training.predict(part.test_images).numpy()

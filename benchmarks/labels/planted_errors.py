@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.logs import PLANTED_ERRORS
 from benchmarks.options import parse, parser
 from benchmarks.record import circumstances, code
+from sop_classify.cli.own_images import fitted
 from sop_classify.data.images import LabelledImages, hold_out
 from sop_classify.labels.class_weights import class_weights, weighted
 from sop_classify.labels.issues import auroc, f1, label_issues
@@ -22,13 +23,12 @@ from sop_classify.labels.rate import estimate_noise_rate
 from sop_classify.labels.synthetic import second_choice_noise, symmetric_noise
 from sop_classify.methods.build import training_for
 from sop_classify.methods.catalogue import recipe_for
-from sop_classify.recipes import with_settings
 
 CASES = (
     *(("symmetric", rate) for rate in (0.05, 0.2, 0.4)),
     *(("second choice", rate) for rate in (0.05, 0.2)),
 )
-SETTINGS = ("flip=none", "flips=false")
+EPOCHS = 11
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def measure(images, labels, kind, rate, seed) -> dict:
     data = hold_out(data, 0.1, seed=seed)
     train, val = data.index("train"), data.index("val")
     pair = data.image_data()
-    recipe = with_settings(recipe_for("cpu", "sop"), SETTINGS)
+    recipe = fitted(recipe_for("cpu", "sop"), len(train), epochs=EPOCHS, mirror=False)
     training = training_for(pair, pair.train_labels, recipe, seed=seed, device="cpu")
     begin = time.perf_counter()
     for _ in training.epochs():

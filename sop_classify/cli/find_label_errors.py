@@ -104,7 +104,7 @@ def find_label_errors(
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         describe(images, quiet=quiet)
         recipe = recipe_for(budget_for("auto", device), method)
-        recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
+        recipe = fitted(recipe, len(images.index("train")), epochs=epochs, mirror=mirror)
         if "network" in asked:
             recipe = for_network(recipe, asked["network"])
         recipe = with_settings(recipe, wishes)

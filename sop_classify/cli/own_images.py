@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _MISSING = ("nan", "none", "null", "n/a", "na")  # as tables write labels that are missing
+_NUMBER = 50_000  # images, for which the recipes are made: those of CIFAR
 _FEW = 20  # images, of which an accuracy has a standard deviation of up to 11 points
 
 OwnImages = Annotated[
@@ -95,13 +96,19 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
         typer.echo(f"note: there is nothing to resume in {str(out)!r}; a new run starts", err=True)
 
 
-def fitted(recipe: Recipe, images: "LabelledImages", *, epochs: int | None, mirror: bool) -> Recipe:
-    """The recipe for so many training images: the fewer there are, the more epochs."""
+def fitted(recipe: Recipe, number: int, *, epochs: int | None, mirror: bool) -> Recipe:
+    """The recipe for so many training images: the fewer there are, the more epochs.
+
+    The fewer steps are left, the larger are those of Muon, down to the cube root of their number
+    and up to 0.24, the rate that its authors use for 200 steps (docs/labels.md).
+    """
     if epochs is None:
         # 11 of the recipe for 50,000 images, 24 for 5,000, 32 for 2,000.
-        number = len(images.index("train"))
-        epochs = round(recipe.epochs * min(4.0, max(1.0, (50_000 / number) ** (1 / 3))))
+        epochs = round(recipe.epochs * min(4.0, max(1.0, (_NUMBER / number) ** (1 / 3))))
+    share = epochs / recipe.epochs * number / _NUMBER
     recipe = resized(recipe, epochs)
+    if recipe.optimizer == "muon" and share < 1:
+        recipe = recipe.changed(lr=max(recipe.lr, min(0.24, recipe.lr / share ** (1 / 3))))
     return recipe if mirror else recipe.changed(flip="none", flips=False)
 
 

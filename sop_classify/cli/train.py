@@ -171,7 +171,7 @@ def train(
         ):
             images = read_images(data, size=size, holdout=holdout, seed=seed, on_image=show)
         recipe = recipe_for(budget_for("auto", device), method)
-        recipe = fitted(recipe, images, epochs=epochs, mirror=mirror)
+        recipe = fitted(recipe, len(images.index("train")), epochs=epochs, mirror=mirror)
         recipe = _sized(recipe, images, name, pretrained=start is not None, epochs=epochs)
         if balance and getattr(recipe, "balance", 0):
             # The penalty for unused classes takes classes to be of one size.

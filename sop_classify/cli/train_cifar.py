@@ -4,6 +4,7 @@ Only typer and lists of names are imported here: `--help` answers before torch c
 """
 
 import json
+import math
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -273,6 +274,9 @@ def _warn_if_s_stays_zero(recipe: Recipe) -> None:
     needed = recipe.activation_epochs or activation_epochs(
         recipe.alpha_v, batch_size=recipe.batch_size, init=recipe.init
     )
+    if growing := recipe.alpha_warmup:  # of the step sizes, see `alpha_for`
+        half = growing / 2
+        needed = math.sqrt(2 * needed * growing) if needed < half else needed + half
     if needed >= recipe.epochs:
         typer.echo(
             f"warning: SOP gives up a label after {needed:.0f} epochs of contradiction, and there "

@@ -106,7 +106,7 @@ def test_what_people_read(npz, tmp_path):
     result = train("--data", npz, "--noise", "0.25", "--out", tmp_path / "run", *SMALL)
     assert result.exit_code == 0
     assert "24 of 96 labels are wrong (25.00%)" in result.stderr
-    warning = "warning: SOP gives up a label after 7 epochs of contradiction, and there are 2"
+    warning = "warning: SOP gives up a label after 9 epochs of contradiction, and there are 2"
     assert warning in result.stderr
     assert re.search(r"epoch 2/2: loss [\d.]+, test accuracy [\d.]+%", result.stderr)
     first, *_, last = lines(result.stdout)

@@ -35,7 +35,6 @@ def test_an_earlier_run_is_read(method):
     assert record.results["accuracy"] == history[-1].test_accuracy
     settings = ["epochs=4", "batch_size=32"]
     # Defaults were others, and there was no class_guard and no alpha_warmup.
-    settings += ["lr=0.09"]
     sop = ["alpha_ratio=0.1", "class_guard=0", "alpha_warmup=0", "activation_epochs=7"]
     settings += ["warmup=1"] if method == "dividemix" else sop
     recipe = with_settings(recipe_for("cpu", method), settings)
