@@ -6,8 +6,9 @@
 Ours is what `robustdip find-label-errors` does: SOP with a tenth held out, and the score of its
 label_issues.csv. Cleanlab's is what its tutorials do: cross entropy in five folds, and the scores
 `cleanlab.rank.get_label_quality_scores` gives to the probabilities of images that were not trained
-on. Both have the same network, number of epochs, views and learning rates: by default FastNet with
-a quarter of its channels and smaller images at first, so that a case takes minutes of one thread.
+on. Both have the same network, number of epochs, views and rule for the learning rate; by default
+FastNet with a quarter of its channels and smaller images at first, so that a case takes minutes of
+one thread.
 Then a person, who is simulated by the truth, looks at the 2,000 labels of lowest score and accepts
 the suggestions that are right, and SOP is trained again: how many labels are still wrong, and what
 the accuracy on the test images is, before and after.

@@ -99,8 +99,8 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
 def fitted(recipe: Recipe, number: int, *, epochs: int | None, mirror: bool) -> Recipe:
     """The recipe for so many training images: the fewer there are, the more epochs.
 
-    The fewer steps are left, the larger are those of Muon, down to the cube root of their number
-    and up to 0.24, the rate that its authors use for 200 steps (docs/labels.md).
+    With fewer steps than the recipe has on 50,000 images, Muon's rate is divided by the cube root
+    of their share (docs/labels.md). At most it is 0.24, which its authors use for 200 steps.
     """
     if epochs is None:
         # 11 of the recipe for 50,000 images, 24 for 5,000, 32 for 2,000.

@@ -300,7 +300,8 @@ class SOPRecipe(Recipe):
     Attributes
     ----------
     activation_epochs : float
-        If positive, alpha_v is `sop_classify.alpha_for` of this number of epochs, alpha_u is
+        If positive, alpha_v is `sop_classify.alpha_for` of this number of epochs, at the full step
+        size if there is an `alpha_warmup`. Then alpha_u is
         `alpha_ratio` times that, u and v start at exactly `init`, and the settings `alpha_u` and
         `alpha_v` are not used. A longer training keeps the number: how often a network must have
         seen a wrong label before it memorises it does not depend on how long it goes on. Of a
