@@ -399,22 +399,31 @@ def test_settings_are_all_that_decides_a_result(tmp_path, monkeypatch):
 
 
 ECHO = """
-import json, os, sys
+import json, os, sys, time
 sys.stdin.readline()  # the settings
 for line in sys.stdin:
     told = json.loads(line)
     if told.get("deadly"):
         os._exit(5)
+    if meeting := told.pop("meeting", None):
+        # One that starts late would find that the other has done everything.
+        open(os.path.join(meeting, str(os.getpid())), "w").close()
+        end = time.monotonic() + 60
+        while len(os.listdir(meeting)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
     said = {**told, "pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]}
     print(json.dumps(said), flush=True)
 """
 
 
-def test_each_process_has_one_device_and_one_thread(monkeypatch):
+def test_each_process_has_one_device_and_one_thread(monkeypatch, tmp_path):
     """Also the process that was asked before, and those that take the place of dead ones."""
     monkeypatch.setattr(pool, "_START", ECHO)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    jobs = [(number, {"deadly": number in (0, 1)}) for number in range(8)]
+    jobs = [
+        (number, {"deadly": True} if number < 2 else {"meeting": str(tmp_path)})
+        for number in range(8)
+    ]
     with pool.Pool({}) as processes:
         processes.ask({})
         answers = dict(processes.work(iter(jobs), devices=["cuda:0", "cuda:1"]))
