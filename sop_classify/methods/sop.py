@@ -540,8 +540,7 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
 
     α = (B/4) (exp(−log(init)/E) − 1), because v grows by a factor of 1 + 4α/B per epoch. The
     fraction of wrong labels need not be known: choose E well before the end of the training, when
-    most predictions are right. With an `alpha_warmup` of W epochs a label that is contradicted from
-    the first on is given up after about √(2 E W) epochs, or E + W/2 if that is more than W.
+    most predictions are right. An `alpha_warmup` makes it later, see `activation_epochs`.
 
     u needs a smaller step size, see `alpha_ratio`. L_CE adds 2 α_u/B (1/p_y − 1) per
     epoch to its growth, whatever the network predicts, and 1/p_y is large for labels that are right
@@ -586,9 +585,32 @@ def alpha_for(activation_epochs: float, *, batch_size: int, init: float = 1e-8) 
     return alpha
 
 
-def activation_epochs(alpha: float, *, batch_size: int, init: float = 1e-8) -> float:
-    """Epochs of contradiction until a label is given up: the inverse of `alpha_for`."""
-    return -math.log(init) / math.log1p(4 * alpha / batch_size)
+def activation_epochs(
+    alpha: float, *, batch_size: int, init: float = 1e-8, alpha_warmup: float = 0.0
+) -> float:
+    """After how many epochs of contradiction, from the first on, a label is given up.
+
+    Without a warm-up E, the inverse of `alpha_for`. With one of W epochs v grows in epoch n by a
+    share n/W of its rate, so that log v rises by about n²/(2 W E) of what it needs: that takes
+    √(2 E W) epochs, or E + W/2 if it ends after the warm-up. It is somewhat sooner if E is below 4,
+    where a step is not small.
+
+    Parameters
+    ----------
+    alpha : float
+        α_v of `SOPLoss`.
+    batch_size : int
+    init, alpha_warmup : float
+        As in `SOPLoss`.
+
+    Returns
+    -------
+    float
+    """
+    epochs = -math.log(init) / math.log1p(4 * alpha / batch_size)
+    if epochs < alpha_warmup / 2:
+        return math.sqrt(2 * epochs * alpha_warmup)
+    return epochs + alpha_warmup / 2
 
 
 def alpha_ratio(num_examples: int) -> float:

@@ -461,6 +461,30 @@ def test_alpha_for_sets_the_epoch_of_activation(epochs, batch, form):
         assert down[epochs // 2 - 1] <= 1.001e-8  # contradicted half as long: invisible
 
 
+@pytest.mark.parametrize("warmup", [5, 10, 30])
+@pytest.mark.parametrize("epochs", [4, 10, 40])
+def test_a_warm_up_gives_labels_up_later_by_what_activation_epochs_says(epochs, warmup):
+    module = SOPLoss(
+        4,
+        3,
+        alpha_u=0,
+        alpha_v=alpha_for(epochs, batch_size=1, init=0.03),
+        alpha_warmup=warmup,
+        init=0.03,
+    )
+    logits, label = torch.tensor([[0.0, 12.0, 0.0]]), torch.zeros(1, dtype=torch.int64)
+    reached = 0
+    while module.parts(torch.zeros(4, dtype=torch.int64))[1][:, 1].min() < 0.5:
+        for index in range(4):
+            module(logits, label, torch.tensor([index]))
+        reached += 1
+    expected = activation_epochs(
+        module.alpha_v, batch_size=1, init=0.03, alpha_warmup=module.alpha_warmup
+    )
+    # v needs a little more when V is near 1, and less where a step of it is large.
+    assert abs(reached - expected) <= 1.5
+
+
 def test_alpha_for_refuses_what_the_loss_would():
     with pytest.raises(ValueError, match=r"need a step size of .*e\+30; at most 1e\+30"):
         alpha_for(0.3071, batch_size=100_000)
