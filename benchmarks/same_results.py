@@ -18,6 +18,7 @@ count. If anything differs, the exit status is 1. 25 minutes for images, 10 more
 
 import argparse
 import csv
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -36,6 +37,7 @@ from benchmarks.code_hash import ROOT
 from benchmarks.record import SAME, circumstances, code, trained_by
 from robustdip import damage
 from robustdip.images import from_float, to_float
+from sop_classify.methods.catalogue import recipe_for
 
 METHODS = ("ce", "sop", "sop+", "elr", "elr+", "coteaching+", "dividemix")
 # Clocks differ from run to run; nothing else in metrics.csv may.
@@ -215,7 +217,7 @@ def training(method: str) -> Case:
         np.savez(source, **arrays)
         command = ["train-cifar", "--data", source, "--noise", "0.3", "--method", method]
         command += ["--recipe", "cpu", "--epochs", "2", "--device", "cpu", "--out", out, "--quiet"]
-        command += ["--set", "warmup=1"] if method in ("coteaching+", "dividemix") else []
+        command += [word for setting in of_the_recipe(method) for word in ("--set", setting)]
         run(checkout, command)
         digest = hashlib.sha256()
         with (out / "metrics.csv").open() as file:
@@ -229,6 +231,20 @@ def training(method: str) -> Case:
         return digest.hexdigest()
 
     return train
+
+
+def of_the_recipe(method: str) -> list[str]:
+    """The settings that may depend on the length of a training, as the recipe has them."""
+    recipe = recipe_for("cpu", method)
+    lengths = [
+        f.name
+        for f in dataclasses.fields(recipe)
+        if f.metadata.get("scales") or f.metadata.get("share")
+    ]
+    values = {name: getattr(recipe, name) for name in ("lr", *lengths)}
+    if "warmup" in values:  # it must end before the two epochs do
+        values["warmup"] = 1
+    return [f"{name}={value}" for name, value in values.items()]
 
 
 def four_classes() -> dict[str, np.ndarray]:

@@ -17,7 +17,9 @@ __all__ = [
     "BUDGETS",
     "NETWORKS",
     "TORCHVISION",
+    "USUAL_NUMBER",
     "Recipe",
+    "adapted",
     "describe_settings",
     "read_settings",
     "resized",
@@ -41,6 +43,9 @@ NETWORKS: dict[str, str] = {
 
 An entry of your own adds a network. Modules are named, not imported: PyTorch takes seconds to load.
 """
+
+USUAL_NUMBER = 50_000
+"""Training images for which the recipes are made: those of CIFAR."""
 
 TORCHVISION = "torchvision/"
 """Before the name of a classifier of torchvision, such as ``torchvision/resnet18``."""
@@ -253,6 +258,28 @@ def resized(recipe: Recipe, epochs: int) -> Recipe:
             scaled[field.name] = min(getattr(recipe, field.name), share * epochs)
     milestones = tuple(max(1, round(m * factor)) for m in recipe.milestones)
     return dataclasses.replace(recipe, epochs=epochs, milestones=milestones, **scaled)
+
+
+def adapted(recipe: Recipe, number: int, *, epochs: int | None = None) -> Recipe:
+    """The recipe for so many training images: the fewer steps, the larger they are.
+
+    With fewer steps than the recipe has on 50,000 images, Muon's rate is divided by the cube root
+    of their share (docs/labels.md). At most it becomes 0.24, which its authors use for 200 steps.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As `sop_classify.recipe_for` has it.
+    number : int
+        Training images.
+    epochs : int, optional
+        Instead of the recipe's, see `resized`.
+    """
+    longer = recipe if epochs is None else resized(recipe, epochs)
+    share = longer.epochs / recipe.epochs * number / USUAL_NUMBER
+    if recipe.optimizer != "muon" or share >= 1:
+        return longer
+    return longer.changed(lr=max(recipe.lr, min(0.24, recipe.lr / share ** (1 / 3))))
 
 
 def settings_of(recipe: Recipe | type[Recipe]) -> dict[str, Any]:

@@ -30,8 +30,9 @@ from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
 from sop_classify.recipes import (
     BUDGETS,
     Recipe,
+    adapted,
     describe_settings,
-    resized,
+    read_settings,
     settings_of,
     with_settings,
 )
@@ -126,16 +127,24 @@ def compare_methods(
         if human_labels is not None and not any(kind.is_human for kind in noises):
             raise typer.BadParameter(f"--human-labels needs a --noise of {', '.join(HUMAN_NOISE)}")
         numbers = _seeds(seeds)
-        # A mistake in the last case must show now, not after the hours that the first take.
         refuse_contradictions(settings or [], epochs=epochs)
         wishes = _wishes(settings or [], chosen, recipe)
-        recipes = {
-            kind: [
-                with_settings(_sized(recipe, m, dataset, kind, epochs, equal_time), wishes[m])
+
+        def recipes(kind: LabelNoise, number: int) -> list[Recipe]:
+            return [
+                _sized(
+                    recipe_for(recipe, m, dataset=dataset, noise_type=kind.kind),
+                    number,
+                    settings=wishes[m],
+                    epochs=epochs,
+                    equal_time=equal_time,
+                )
                 for m in chosen
             ]
-            for kind in noises
-        }
+
+        # A mistake in the last case must show now, not after the hours that the first take.
+        for kind in noises:
+            recipes(kind, 1)
 
         from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
@@ -155,7 +164,7 @@ def compare_methods(
             for seed in numbers:
                 for kind in noises:
                     labels = made(kind, seed)
-                    for each in recipes[kind]:
+                    for each in recipes(kind, len(labels.index)):
                         yield (
                             f"{kind}-{each.method}-{seed}",
                             job_for(
@@ -234,13 +243,19 @@ def _seeds(text: str) -> list[int]:
 
 
 def _sized(
-    budget: str, method: str, dataset: str, noise: LabelNoise, epochs: int | None, equal_time: bool
+    recipe: Recipe,
+    number: int,
+    *,
+    settings: Sequence[str],
+    epochs: int | None,
+    equal_time: bool,
 ) -> Recipe:
-    recipe = recipe_for(budget, method, dataset=dataset, noise_type=noise.kind)
+    """The recipe for so many training images, with the user's epochs and settings."""
     epochs = epochs or recipe.epochs
     if equal_time:
-        epochs = max(2, round(epochs / find_method(method).cost))
-    return resized(recipe, epochs)
+        epochs = max(2, round(epochs / find_method(recipe.method).cost))
+    epochs = read_settings(recipe, settings).get("epochs", epochs)
+    return with_settings(adapted(recipe, number, epochs=epochs), settings)
 
 
 def _wishes(settings: Sequence[str], methods: Sequence[str], budget: str) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import typer
 
 from overparam.words import counted
 from sop_classify.cli.options import require_outside
-from sop_classify.recipes import TORCHVISION, Recipe, resized
+from sop_classify.recipes import TORCHVISION, USUAL_NUMBER, Recipe, adapted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 _MISSING = ("nan", "none", "null", "n/a", "na")  # as tables write labels that are missing
-_NUMBER = 50_000  # images, for which the recipes are made: those of CIFAR
 _FEW = 20  # images, of which an accuracy has a standard deviation of up to 11 points
 
 OwnImages = Annotated[
@@ -97,18 +96,11 @@ def check_places(data: Path, out: Path, *, run: Path, resume: bool, processes: "
 
 
 def fitted(recipe: Recipe, number: int, *, epochs: int | None, mirror: bool) -> Recipe:
-    """The recipe for so many training images: the fewer there are, the more epochs.
-
-    With fewer steps than the recipe has on 50,000 images, Muon's rate is divided by the cube root
-    of their share (docs/labels.md). At most it is 0.24, which its authors use for 200 steps.
-    """
+    """The recipe for so many training images: the fewer there are, the more epochs."""
     if epochs is None:
         # 11 of the recipe for 50,000 images, 24 for 5,000, 32 for 2,000.
-        epochs = round(recipe.epochs * min(4.0, max(1.0, (_NUMBER / number) ** (1 / 3))))
-    share = epochs / recipe.epochs * number / _NUMBER
-    recipe = resized(recipe, epochs)
-    if recipe.optimizer == "muon" and share < 1:
-        recipe = recipe.changed(lr=max(recipe.lr, min(0.24, recipe.lr / share ** (1 / 3))))
+        epochs = round(recipe.epochs * min(4.0, max(1.0, (USUAL_NUMBER / number) ** (1 / 3))))
+    recipe = adapted(recipe, number, epochs=epochs)
     return recipe if mirror else recipe.changed(flip="none", flips=False)
 
 

@@ -4,7 +4,6 @@ Only typer and lists of names are imported here: `--help` answers before torch c
 """
 
 import json
-import math
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -40,6 +39,7 @@ from sop_classify.recipes import (
     BUDGETS,
     NETWORKS,
     Recipe,
+    adapted,
     describe_settings,
     read_settings,
     with_settings,
@@ -157,16 +157,20 @@ def train_cifar(
         if "help" in wishes:
             typer.echo(describe_settings(any_recipe))
             return
-        read_settings(any_recipe, wishes)
+        asked = read_settings(any_recipe, wishes)
         made = _noise(noise_type, noise, mapping)
         if human_labels is not None and (made is None or not made.is_human):
             raise typer.BadParameter(
                 f"--human-labels needs a --noise-type of {', '.join(HUMAN_NOISE)}"
             )
-        chosen = recipe_for(
+        usual = recipe_for(
             budget_for(recipe, device), method, dataset=dataset, noise_type=noise_type
         )
-        chosen = with_settings(chosen, wishes)
+
+        def for_number(number: int) -> Recipe:
+            return with_settings(adapted(usual, number, epochs=asked.get("epochs")), wishes)
+
+        for_number(1)  # a value out of its range is refused before the data is read
 
         from overparam.files import check_folder
         from sop_classify.labels.noisy import noisy_labels
@@ -186,6 +190,7 @@ def train_cifar(
         with processes.in_turn():
             images = load(dataset, data)
         labels = noisy_labels(images, made, seed=seed, limit=limit, human_labels=source)
+        chosen = for_number(len(labels.index))
         job = job_for(labels, chosen, dataset=dataset, seed=seed, device=device, compile=compile)
         run = Run(job, out or _default_out(labels, method, seed))
         if resume:
@@ -269,14 +274,13 @@ def _print_noise(labels: "NoisyLabels") -> None:
 def _warn_if_s_stays_zero(recipe: Recipe) -> None:
     if not isinstance(recipe, SOPRecipe):
         return
-    from sop_classify.methods.sop import activation_epochs
+    from sop_classify.methods.sop import activation_epochs, alpha_for
 
-    needed = recipe.activation_epochs or activation_epochs(
-        recipe.alpha_v, batch_size=recipe.batch_size, init=recipe.init
-    )
-    if growing := recipe.alpha_warmup:  # of the step sizes, see `alpha_for`
-        half = growing / 2
-        needed = math.sqrt(2 * needed * growing) if needed < half else needed + half
+    how = {"batch_size": recipe.batch_size, "init": recipe.init}
+    alpha = recipe.alpha_v
+    if recipe.activation_epochs:
+        alpha = alpha_for(recipe.activation_epochs, **how)
+    needed = activation_epochs(alpha, **how, alpha_warmup=recipe.alpha_warmup)
     if needed >= recipe.epochs:
         typer.echo(
             f"warning: SOP gives up a label after {needed:.0f} epochs of contradiction, and there "

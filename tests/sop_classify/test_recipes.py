@@ -22,7 +22,9 @@ from sop_classify.methods.catalogue import (
 from sop_classify.methods.sop import SOPLoss
 from sop_classify.recipes import (
     NETWORKS,
+    USUAL_NUMBER,
     Recipe,
+    adapted,
     describe_settings,
     resized,
     settings_of,
@@ -259,6 +261,30 @@ def test_a_label_is_given_up_after_as_many_epochs_however_many_follow(name, meth
         assert short.alpha_warmup == pytest.approx(10 / 11 * epochs)
     chosen = with_settings(resized(recipe, 3), ["activation_epochs=2.5"])
     assert chosen.activation_epochs == 2.5
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["cpu", "fast"])
+def test_fewer_steps_are_larger(name, method):
+    recipe = recipe_for(name, method)
+    for number in (USUAL_NUMBER, 10 * USUAL_NUMBER):
+        assert adapted(recipe, number) == recipe
+    half = adapted(recipe, USUAL_NUMBER // 2)
+    assert half == recipe.changed(lr=half.lr)
+    assert half.lr == pytest.approx(recipe.lr * 2 ** (1 / 3))
+    assert adapted(recipe, 1).lr == 0.24
+    # What counts is the number of steps.
+    assert adapted(recipe, USUAL_NUMBER // 2, epochs=2 * recipe.epochs).lr == recipe.lr
+    short = adapted(recipe, USUAL_NUMBER, epochs=recipe.epochs // 2)
+    assert short == resized(recipe, recipe.epochs // 2).changed(lr=short.lr)
+    assert short.lr > recipe.lr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_published_rates_are_kept_for_any_number(method):
+    recipe = recipe_for("paper", method)
+    assert adapted(recipe, 100) == recipe
+    assert adapted(recipe, 100, epochs=3) == resized(recipe, 3)
 
 
 @pytest.mark.parametrize("noise", ["instance", "aggre", "random1", "worst", "cifar100n"])

@@ -132,6 +132,26 @@ def test_equal_time_shortens_the_dear_ones(npz, tmp_path):
     assert epochs == {"ce": 6, "elr+": 2}
 
 
+def test_rate_and_schedule_are_of_the_length_of_each_training(npz, tmp_path):
+    settings = ["--set", "sop.epochs=3", "--set", "elr.lr=0.1"]
+    assert compare(npz, tmp_path, "--methods", "ce,sop,elr", *settings).exit_code == 0
+    recipes = {
+        path.parent.name.split("-")[2]: json.loads(path.read_text())["recipe"]
+        for path in tmp_path.glob("*/run.json")
+    }
+    assert {name: recipe["epochs"] for name, recipe in recipes.items()} == {
+        "ce": 2,
+        "sop": 3,
+        "elr": 2,
+    }
+    assert recipes["sop"]["activation_epochs"] == pytest.approx(12 / 11)
+    assert {name: recipe["lr"] for name, recipe in recipes.items()} == {
+        "ce": 0.24,
+        "sop": 0.24,
+        "elr": 0.1,
+    }
+
+
 def test_settings_for_one_method(npz, tmp_path):
     settings = ["--set", "sop.activation_epochs=1", "--set", "pad=1"]
     result = compare(npz, tmp_path / "grid", "--methods", "ce,sop", *settings)

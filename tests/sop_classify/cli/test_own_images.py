@@ -24,17 +24,6 @@ def test_few_images_are_seen_more_often_and_in_larger_steps(number, epochs, lr):
     assert recipe == resized(recipe_for("cpu", "sop"), epochs).changed(lr=recipe.lr)
 
 
-def test_a_long_training_keeps_the_rate_of_the_recipe():
-    usual = recipe_for("cpu", "ce")
-    assert fitted(usual, 5_000, epochs=110, mirror=True).lr == usual.lr
-    assert fitted(usual, 5_000, epochs=11, mirror=True).lr > usual.lr
-
-
-def test_only_the_rate_of_muon_depends_on_the_number_of_steps():
-    paper = recipe_for("paper", "sop")
-    assert fitted(paper, 100, epochs=None, mirror=True).lr == paper.lr
-
-
 def test_without_mirror_images():
     recipe = fitted(recipe_for("cpu", "sop"), 100, epochs=2, mirror=False)
     assert (recipe.epochs, recipe.flip, recipe.flips) == (2, "none", False)

@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 from sop_classify.labels.rate import estimate_noise_rate
+from sop_classify.methods.catalogue import recipe_for
+from sop_classify.recipes import adapted
 from sop_classify.runs.model import read_model
 from tests.helpers.command_line import app
 from tests.helpers.labels import small_data
@@ -103,15 +105,54 @@ def test_a_run_is_a_folder(npz, tmp_path):
 
 
 def test_what_people_read(npz, tmp_path):
-    result = train("--data", npz, "--noise", "0.25", "--out", tmp_path / "run", *SMALL)
+    out = tmp_path / "run"
+    result = train("--data", npz, "--noise", "0.25", "--out", out, *SMALL)
     assert result.exit_code == 0
     assert "24 of 96 labels are wrong (25.00%)" in result.stderr
-    warning = "warning: SOP gives up a label after 9 epochs of contradiction, and there are 2"
-    assert warning in result.stderr
+    assert "warning" not in result.stderr
     assert re.search(r"epoch 2/2: loss [\d.]+, test accuracy [\d.]+%", result.stderr)
     first, *_, last = lines(result.stdout)
     assert re.fullmatch(r"test accuracy, last epoch: [\d.]+ % \(best [\d.]+ %\)", first)
-    assert last == str(tmp_path / "run")
+    assert last == str(out)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        # With 2 epochs the step sizes grow over 1.8 of them.
+        (["activation_epochs=7"], 8),
+        (["activation_epochs=4", "alpha_warmup=10"], 9),
+        (["alpha_u=1", "alpha_v=1e-6"], r"\d+"),
+    ],
+)
+def test_labels_that_would_not_be_given_up_in_time_are_warned_of(npz, tmp_path, settings, epochs):
+    chosen = [word for setting in settings for word in ("--set", setting)]
+    result = train("--data", npz, "--noise", "0.25", "--out", tmp_path / "run", *SMALL, *chosen)
+    assert result.exit_code == 0
+    warning = (
+        f"warning: SOP gives up a label after {epochs} epochs of contradiction, and there are 2"
+    )
+    assert re.search(warning, result.stderr)
+
+
+def test_rate_and_schedule_are_of_the_length_of_the_training(npz, tmp_path):
+    def recipe(name, *arguments):
+        arguments = ["--data", npz, "--out", tmp_path / name, "--device", "cpu", *arguments]
+        result = train(*arguments, "--set", "batch_size=32")
+        assert result.exit_code == 0, result.output
+        return json.loads((tmp_path / name / "run.json").read_text())["recipe"]
+
+    usual = recipe_for("cpu", "sop")
+    short = adapted(usual, 96, epochs=2)
+    assert short.lr == 0.24
+    for name, given in (("option", ["--epochs", "2"]), ("setting", ["--set", "epochs=2"])):
+        made = recipe(name, "--recipe", "cpu", *given)
+        for field in ("lr", "activation_epochs", "alpha_warmup", "epochs"):
+            assert made[field] == getattr(short, field)
+    chosen = recipe("chosen", "--recipe", "cpu", "--epochs", "2", "--set", "lr=0.1")
+    assert chosen["lr"] == 0.1
+    paper = recipe("paper", "--recipe", "paper", "--epochs", "3", "--network", "small-cnn")
+    assert (paper["lr"], paper["milestones"]) == (0.02, [1, 2])
 
 
 def test_labels_of_unknown_truth(npz, tmp_path):
