@@ -138,20 +138,30 @@ def is_current(line: Line) -> bool:
     return side is not None and side <= same.up_to
 
 
-def trained_by(method: str) -> str:
-    """The name of the case of `benchmarks.same_results` that trains by a method."""
-    return f"train-cifar {method}"
+def trained_by(method: str, *, short: bool = False) -> str:
+    """The name of the case of `benchmarks.same_results` that trains by a method.
+
+    A short training has the settings that the program chooses for its few steps; the other one has
+    those of the recipe, as on all of CIFAR.
+    """
+    return f"train-cifar {method}{', short' if short else ''}"
 
 
 def _among(differ: frozenset[str], line: Line) -> bool:
     """Whether a line is of the cases that differ, or may be.
 
-    A training is of its method. Of pictures those may differ that were compressed or changed in
-    size after the damage.
+    A training is of its method, and short unless it has all images and the recipe's epochs. Of
+    pictures those may differ that were compressed or changed in size after the damage.
     """
     if line["code"]["group"] != "labels":
         return bool(differ and (line.get("then") or line.get("jpeg")))
-    return bool(differ) and ("method" not in line or trained_by(line["method"]) in differ)
+    if not differ or "method" not in line:
+        return bool(differ)
+    settings = line.get("settings")
+    whole = line.get("limit", 0) is None and isinstance(settings, str) and "epochs=" not in settings
+    return trained_by(line["method"]) in differ or (
+        not whole and trained_by(line["method"], short=True) in differ
+    )
 
 
 class _Same(NamedTuple):

@@ -277,6 +277,24 @@ def test_trainings_of_a_method_that_was_left_alone_are_current(tmp_path, monkeyp
     record._same_code.cache_clear()
 
 
+def test_short_trainings_may_differ_where_whole_ones_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "SAME", Log(tmp_path / "same.jsonl"))
+    made = {"code": {"group": "labels", "hash": code_hash.code_hash("labels")}, "up_to": None}
+    record.SAME.append({**made, "before": "a", "differ": ["train-cifar sop, short"]})
+    record._same_code.cache_clear()
+
+    def current(**line) -> bool:
+        return record.is_current({"code": {"group": "labels", "hash": "a"}, **line})
+
+    assert current(method="sop", limit=None, settings="test_every=11")
+    assert not current(method="sop", limit=5_000, settings="test_every=11")
+    assert not current(method="sop", limit=None, settings="epochs=14 test_every=14")
+    assert not current(method="sop", limit=None)  # of unknown length
+    assert not current(method="sop", settings="test_every=11")
+    assert current(method="ce", limit=5_000, settings="")
+    record._same_code.cache_clear()
+
+
 # Circumstances.
 
 
