@@ -1,20 +1,20 @@
 """Whether a change of code left all results as they were, bit for bit.
 
-    python -m benchmarks.same_results OTHER [--groups images named-damage large labels]
+    python -m benchmarks.same_results OTHER [--groups images named-damage large labels label-errors]
 
 OTHER is a checkout of the code before the change. Both checkouts do the same work, on the CPU with
 one thread: each kind of damage restored by the default recipe, some by other recipes and with masks
 (group images), damage that is named (named-damage), pictures in tiles (large), and two epochs of
 each method of `train-cifar` (labels), once with the settings that 11 epochs of CIFAR have and once
-with those that are chosen for so few steps. Nothing but the command line is called, for that is
-what stays when code moves.
+with those that are chosen for so few steps, and `find-label-errors` and `train` (label-errors).
+Nothing but the command line is called, for that is what stays when code moves.
 
 If all results of a group are the same, this is recorded, and what was measured with the code before
 counts as measured with the code after (`benchmarks.record.is_current`); of pictures only those that
 are no larger than the largest of these. If only pictures differ that were compressed or changed in
 size after the damage, or only the trainings of some methods or short ones, that is recorded too:
 the others count. If anything differs, the exit status is 1. 25 minutes for images, 10 more for
-named-damage, 5 for large, 5 for labels.
+named-damage, 5 for large, 5 for labels, 4 for label-errors.
 """
 
 import argparse
@@ -77,7 +77,7 @@ APART = frozenset(named(*each) for each in DAMAGED if each[2]) | {
 damage, and the trainings of each method."""
 
 # Side of the largest picture of a group.
-UP_TO = {"images": 256, "named-damage": 256, "large": 512, "labels": None}
+UP_TO = {"images": 256, "named-damage": 256, "large": 512, "labels": None, "label-errors": None}
 # Kind, amount, what happens afterwards, and options: in tiles by themselves, and as they are told.
 TILED = (
     ("random-valued", 0.5, [], []),
@@ -224,18 +224,54 @@ def training(method: str, *, short: bool) -> Case:
             settings = [*settings, "warmup=1"]
         command += [word for setting in settings for word in ("--set", setting)]
         run(checkout, command)
-        digest = hashlib.sha256()
-        with (out / "metrics.csv").open() as file:
-            for row in csv.DictReader(file):
-                kept = {key: value for key, value in row.items() if key not in CLOCKS}
-                digest.update(repr(sorted(kept.items())).encode())
-        tensors = safetensors.numpy.load_file(out / "checkpoint.safetensors")
-        for key, tensor in sorted(tensors.items()):
-            digest.update(key.encode() + tensor.tobytes())
-        digest.update((out / "label_issues.csv").read_bytes())
-        return digest.hexdigest()
+        return hash_of_run(out)
 
     return train
+
+
+def finding(command: str, *options: str, pieces: int = 150) -> Case:
+    """One of the commands for data of one's own, which choose epochs and learning rate by it."""
+
+    def find(checkout: Path, folder: Path) -> str:
+        source, out = folder / "small.npz", folder / "out"
+        arrays = four_classes(pieces)
+        wrong = np.random.default_rng(2).random(len(arrays["train_labels"])) < 0.3
+        arrays["train_labels"] = (arrays["train_labels"] + wrong) % 4
+        np.savez(source, **arrays)
+        run(checkout, [command, source, "--out", out, "--device", "cpu", "--quiet", *options])
+        digest = hashlib.sha256()
+        for path in sorted(out.rglob("run.json")):
+            digest.update(hash_of_run(path.parent).encode())
+        for path in sorted({*out.glob("*.csv"), *out.glob("*.npy")} - {out / "metrics.csv"}):
+            digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    return find
+
+
+def finding_cases() -> Iterator[tuple[str, Case]]:
+    yield "find-label-errors", finding("find-label-errors", "--epochs", "12")
+    # So many steps that the learning rate is not the largest one.
+    yield (
+        "find-label-errors, 5,000 images",
+        finding("find-label-errors", "--epochs", "7", pieces=1375),
+    )
+    yield "train ce", finding("train", "--method", "ce", "--no-mirror", "--epochs", "5")
+
+
+def hash_of_run(folder: Path) -> str:
+    """The hash of what a training gives, without its clocks."""
+    digest = hashlib.sha256()
+    with (folder / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            kept = {key: value for key, value in row.items() if key not in CLOCKS}
+            digest.update(repr(sorted(kept.items())).encode())
+    tensors = safetensors.numpy.load_file(folder / "checkpoint.safetensors")
+    for key, tensor in sorted(tensors.items()):
+        digest.update(key.encode() + tensor.tobytes())
+    if (folder / "label_issues.csv").exists():
+        digest.update((folder / "label_issues.csv").read_bytes())
+    return digest.hexdigest()
 
 
 def of_the_recipe(method: str) -> list[str]:
@@ -249,22 +285,26 @@ def of_the_recipe(method: str) -> list[str]:
     return [f"{name}={getattr(recipe, name)}" for name in ("lr", *lengths)]
 
 
-def four_classes() -> dict[str, np.ndarray]:
-    """Pieces of four pictures, so that there is something to learn."""
+def four_classes(number: int = 150) -> dict[str, np.ndarray]:
+    """So many pieces of each of four pictures, so that there is something to learn.
+
+    A sixth are test images, but 500 at most.
+    """
     rng = np.random.default_rng(1)
     pieces = []
     for picture in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket()):
-        rows = rng.integers(0, picture.shape[0] - 32, 150)
-        columns = rng.integers(0, picture.shape[1] - 32, 150)
+        rows = rng.integers(0, picture.shape[0] - 32, number)
+        columns = rng.integers(0, picture.shape[1] - 32, number)
         pieces.append([picture[r : r + 32, c : c + 32] for r, c in zip(rows, columns, strict=True)])
-    images, labels = np.concatenate(pieces).astype(np.uint8), np.arange(4).repeat(150)
+    images, labels = np.concatenate(pieces).astype(np.uint8), np.arange(4).repeat(number)
     order = rng.permutation(len(images))
     images, labels = images[order], labels[order]
+    trained_on = len(images) - min(500, len(images) // 6)
     return {
-        "train_images": images[:500],
-        "train_labels": labels[:500],
-        "test_images": images[500:],
-        "test_labels": labels[500:],
+        "train_images": images[:trained_on],
+        "train_labels": labels[:trained_on],
+        "test_images": images[trained_on:],
+        "test_labels": labels[trained_on:],
     }
 
 
@@ -273,6 +313,7 @@ CASES: dict[str, Callable[[], Iterator[tuple[str, Case]]]] = {
     "named-damage": named_cases,
     "large": tiled_cases,
     "labels": label_cases,
+    "label-errors": finding_cases,
 }
 
 
