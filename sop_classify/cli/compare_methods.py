@@ -26,7 +26,7 @@ from sop_classify.cli.options import (
     require_outside,
 )
 from sop_classify.labels.label_noise import HUMAN_NOISE, SYNTHETIC_NOISE, LabelNoise
-from sop_classify.methods.catalogue import METHODS, find_method, recipe_for
+from sop_classify.methods.catalogue import METHODS, recipe_for
 from sop_classify.recipes import (
     BUDGETS,
     Recipe,
@@ -253,7 +253,7 @@ def _sized(
     """The recipe for so many training images, with the user's epochs and settings."""
     epochs = epochs or recipe.epochs
     if equal_time:
-        epochs = max(2, round(epochs / find_method(recipe.method).cost))
+        epochs = max(2, round(epochs / with_settings(recipe, settings).cost))
     epochs = read_settings(recipe, settings).get("epochs", epochs)
     return with_settings(adapted(recipe, number, epochs=epochs), settings)
 

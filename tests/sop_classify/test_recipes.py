@@ -280,6 +280,14 @@ def test_fewer_steps_are_larger(name, method):
     assert short.lr > recipe.lr
 
 
+def test_what_an_epoch_costs():
+    costs = {method: recipe_for("paper", method).cost for method in METHODS}
+    assert costs["ce"] == costs["sop"] == costs["elr"] == 1
+    assert costs["sop+"] == costs["coteaching+"] == 2
+    assert costs["sop+"] < costs["elr+"] < costs["dividemix"]
+    assert with_settings(recipe_for("paper", "sop+"), ["strong_share=0.25"]).cost == 1.25
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_published_rates_are_kept_for_any_number(method):
     recipe = recipe_for("paper", method)

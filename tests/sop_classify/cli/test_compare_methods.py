@@ -126,10 +126,11 @@ def test_a_foreign_record_stops_no_training(npz, tmp_path):
 
 @pytest.mark.slow
 def test_equal_time_shortens_the_dear_ones(npz, tmp_path):
-    arguments = ["--methods", "ce,elr+", "--equal-time", "--epochs", "6"]
+    arguments = ["--methods", "ce,sop+,elr+", "--equal-time", "--epochs", "6"]
+    arguments += ["--set", "strong_share=0.2"]
     assert compare(npz, tmp_path / "grid", *arguments).exit_code == 0
     epochs = {row["method"]: row["epochs"] for row in read_runs(tmp_path / "grid")}
-    assert epochs == {"ce": 6, "elr+": 2}
+    assert epochs == {"ce": 6, "sop+": 5, "elr+": 2}
 
 
 def test_rate_and_schedule_are_of_the_length_of_each_training(npz, tmp_path):
