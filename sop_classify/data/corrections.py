@@ -44,7 +44,8 @@ class Correction:
 def read_corrections(table: Path, *, worst: int | None = None) -> list[Correction]:
     """Read a table of corrections, or a label_issues.csv, whose suggestions are then accepted.
 
-    That of `train` is taken too, if it names files.
+    That of `train` is taken too, if it names files. One that a person has given a column
+    ``action`` is a table of corrections.
 
     Parameters
     ----------
@@ -61,10 +62,12 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
     """
     with file_errors("read", table):
         columns, rows = read_table(table)
+        # With an action in each row it is what a person has decided, whatever was suggested.
+        decided = "action" in columns
         for names in (_SUGGESTED, _OF_TRAIN):
-            if set(names[:4]) <= set(columns):
+            if set(names[:4]) <= set(columns) and not decided:
                 return _suggestions(rows, names, worst=worst)
-        if set(_OF_TRAIN[1:4]) <= set(columns) and "action" not in columns:
+        if set(_OF_TRAIN[1:4]) <= set(columns) and not decided:
             raise FileError(
                 "it is a label_issues.csv without names of files; make one by find-label-errors"
             )
@@ -105,7 +108,9 @@ def count_too_rare(table: Path) -> int:
         If it cannot be read.
     """
     with file_errors("read", table):
-        _, rows = read_table(table)
+        columns, rows = read_table(table)
+        if "action" in columns:
+            return 0
         return sum(
             _true(line, cells, "is_label_issue") and _true(line, cells, "too_rare")
             for line, cells in rows

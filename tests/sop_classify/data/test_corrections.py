@@ -594,3 +594,27 @@ def test_the_worst_are_those_of_the_lowest_quality(tmp_path):
     with pytest.raises(FileError, match="line 6 has the label_quality 'low'"):
         read_corrections(table, worst=1)
     assert len(read_corrections(table)) == 4
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "path,given,suggested,is_label_issue,label_quality",
+        "file,given_label,predicted_label,is_label_issue,label_score",
+    ],
+)
+def test_what_a_person_decided_in_a_table_of_suggestions_counts(tmp_path, columns):
+    """They may fill in two more columns of the table, in place of the page."""
+    table = tmp_path / "label_issues.csv"
+    ours = columns.replace("file,given_label", "path,given")
+    table.write_text(
+        f"{ours},corrected,action\na,cat,dog,True,0.1,cat,keep\nb,cat,dog,True,0.2,cow,relabel\n"
+    )
+    found = [(each.path, each.corrected, each.action) for each in read_corrections(table)]
+    assert found == [("a", "cat", "keep"), ("b", "cow", "relabel")]
+    assert count_too_rare(table) == 0
+    with pytest.raises(FileError, match="only of those the worst can be taken"):
+        read_corrections(table, worst=1)
+    table.write_text(f"{columns},action\na,cat,dog,True,0.1,keep\n")
+    with pytest.raises(FileError, match="it has no column"):
+        read_corrections(table)
