@@ -2,11 +2,14 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from overparam.files import FileError, file_errors
 from sop_classify.data.corrections import Correction
@@ -18,6 +21,8 @@ __all__ = ["Labelled", "Plan", "plan", "read_labels"]
 
 # What `sop_classify.data.corrected_data.write_folder` adds to a name that is taken.
 _NUMBER = re.compile(r"-\d+(\.[^./]*)?$")
+# Beyond it are labels that are none, such as -1 stored without a sign; each class gets a name.
+_LARGEST_LABEL = 10**6
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,28 @@ def read_labels(place: Path) -> Labelled:
             for split, key in keys.items()
             if key in arrays
         }
-        most = max(int(each.max(initial=0)) for each in labels.values())
-        names = arrays.get("class_names", np.arange(most + 1)).astype(str).ravel().tolist()
-        if len(names) <= most:
-            raise FileError(f"it has {len(names)} class_names, and labels go up to {most}")
+        names = _class_names(arrays.get("class_names"), labels)
         entries = tuple(
-            Entry(f"{split}_images[{at}]", shown(names[int(label)]), split)
+            Entry(f"{split}_images[{at}]", names[int(label)], split)
             for split, each in labels.items()
             for at, label in enumerate(each)
         )
-        return Labelled(place, entries, frozenset(map(shown, names)), None)
+        return Labelled(place, entries, frozenset(names), None)
+
+
+def _class_names(named: NDArray[Any] | None, labels: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    """The names of the classes of an .npz file by their numbers, which are names without others."""
+    most = max(int(each.max(initial=0)) for each in labels.values())
+    if named is None:
+        if most > _LARGEST_LABEL:
+            raise FileError(f"labels go up to {most}; without class_names {_LARGEST_LABEL} is most")
+        return [str(label) for label in range(most + 1)]
+    names = [shown(name) for name in named.astype(str).ravel()]
+    if len(names) <= most:
+        raise FileError(f"it has {len(names)} class_names, and labels go up to {most}")
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise FileError(f"two of its {len(names)} class_names are {twice[0]!r}; rename one")
+    return names
 
 
 def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:

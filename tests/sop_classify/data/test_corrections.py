@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 import stat
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -417,6 +418,27 @@ def test_class_names_that_are_too_few_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(3), class_names=names)
     with pytest.raises(FileError, match="it has 2 class_names, and labels go up to 2"):
         read_labels(tmp_path / "x.npz")
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path):
+    """Images of the second would become images of the first."""
+    images, names = np.zeros((3, 16, 16), np.uint8), np.array(["a", "b", "a"])
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.arange(3), class_names=names)
+    with pytest.raises(FileError, match="two of its 3 class_names are 'a'; rename one"):
+        read_labels(tmp_path / "x.npz")
+
+
+def test_a_label_that_is_none_takes_no_memory(tmp_path):
+    """Each class below it would get a name."""
+    labels = np.array([0, 1, 2**32 - 1], np.uint32)  # -1, stored without a sign
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((3, 16, 16), np.uint8), train_labels=labels)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="labels go up to 4294967295; without class_names"):
+            read_labels(tmp_path / "x.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", [".hidden", "..", "a/b", "a\\b"])
