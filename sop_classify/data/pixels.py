@@ -23,7 +23,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from overparam.files import FileError, file_errors
+from overparam.files import FileError, file_errors, unfinished
 from overparam.image_files import open_image
 
 __all__ = [
@@ -276,11 +276,13 @@ def read_pixels(
                 return found
             part = Path(tempfile.mkdtemp(prefix=f"{prefix}-part-", dir=folder))
             try:
-                _fill(part, files, side, on_image)
-                for old in folder.glob(f"{prefix}-*"):
-                    if old != part:
-                        shutil.rmtree(old, ignore_errors=True)
-                part.replace(kept)
+                # A signal that ends the program at once removes what is named here.
+                with unfinished(part, part / _PIXELS, part / _FACTS):
+                    _fill(part, files, side, on_image)
+                    for old in folder.glob(f"{prefix}-*"):
+                        if old != part:
+                            shutil.rmtree(old, ignore_errors=True)
+                    part.replace(kept)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         found = _open(kept, side)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from overparam.files import FileError
+from overparam.files import FileError, discard_unfinished
 from sop_classify.cli.own_images import cache_of
 from sop_classify.data import pixels
 from sop_classify.data.images import hold_out, read_images, split_csv
@@ -435,6 +435,21 @@ def test_an_interrupt_leaves_no_part_of_the_cache(tmp_path, cache):
     with pytest.raises(KeyboardInterrupt):
         read_images(tmp_path, on_image=interrupt)
     assert not [entry for entry in cache.iterdir() if entry.is_dir()]
+
+
+def test_a_signal_that_ends_the_program_leaves_no_part_of_the_cache(tmp_path, cache):
+    classes(tmp_path)
+    left = []
+
+    def end(done, total):
+        if done == 5:
+            discard_unfinished()  # what the program does before it ends at once
+            left.extend(entry for entry in cache.iterdir() if entry.is_dir())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_images(tmp_path, on_image=end)
+    assert left == []
 
 
 def test_pixels_are_mapped_not_read(tmp_path):
