@@ -61,10 +61,6 @@ def file_errors(action: str, path: StrPath) -> Generator[None, None, None]:
     # repr keeps a line break in a name on the message's one line.
     try:
         yield
-    except FileError as reason:
-        # Not `one_line`, which would also shorten spaces in a name that the reason quotes.
-        text = " ".join(str(reason).splitlines())
-        raise FileError(f"cannot {action} {os.fspath(path)!r}: {text}") from reason
     except (OSError, ValueError) as reason:  # ValueError: a null character in the name, say
         raise FileError(f"cannot {action} {os.fspath(path)!r}: {one_line(reason)}") from reason
 
@@ -72,7 +68,8 @@ def file_errors(action: str, path: StrPath) -> Generator[None, None, None]:
 def one_line(error: Exception) -> str:
     """The message of an exception without its line breaks; its type if there is no message."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    # Spaces within a line may be those of a name.
+    return " ".join(filter(None, map(str.strip, text.splitlines())))
 
 
 def check_target(

@@ -12,7 +12,8 @@ from overparam.terminal import exit_on_error, known_device, progress
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (ValueError("two\nlines"), 1, "error: two lines"),
+        (ValueError("two\n\tlines\n\n"), 1, "error: two lines"),
+        (ValueError("no file 'a  b.png'"), 1, "error: no file 'a  b.png'"),
         (OSError(28, "No space left on device"), 1, "error: No space left on device"),
         (MemoryError(), 1, "error: MemoryError"),
         (FloatingPointError("diverged"), 1, "error: diverged"),
