@@ -294,7 +294,7 @@ class _Found:
                     f"line {number} of {table.name} has split {said!r}; use one of "
                     f"{', '.join(_SYNONYMS)}"
                 )
-            file = table.parent / name
+            file = _named(table.parent, name)
             if not name or not label:
                 where = f"line {number} of {table.name}"
                 self.skipped.append(
@@ -337,6 +337,12 @@ def _splits(folder: Path) -> dict[str, Path]:
         names = ", ".join(f"{path.name}/" for path in found.values())
         raise FileError(f"it has {names} and no train/; name the training images train/")
     return found
+
+
+def _named(folder: Path, name: str) -> Path:
+    """The file that a table calls so: Windows separates folders by what is a letter elsewhere."""
+    file, there = folder / name, folder / name.replace("\\", "/")
+    return there if there != file and _unreadable(file) and not _unreadable(there) else file
 
 
 def _unreadable(file: Path) -> str:

@@ -84,6 +84,19 @@ def test_a_table(tmp_path, header, delimiter):
     assert data.images[:, 0, 0, 0].tolist() == [0, 1, 2]
 
 
+def test_a_table_made_on_windows(tmp_path):
+    for name in ("cats/0.png", "dogs/0.png", "dogs\\0.png"):
+        save(tmp_path / name)
+    (tmp_path / "t.csv").write_text("path,label\r\ncats\\0.png,cat\r\ndogs\\0.png,dog\r\n")
+    listing = list_images(tmp_path / "t.csv")
+    # A file that is called so has the name.
+    assert [entry.path for entry in listing.entries] == ["cats/0.png", "dogs\\0.png"]
+    assert [file.name for file in listing.files] == ["0.png", "dogs\\0.png"]
+    (tmp_path / "t.csv").write_text("path,label\ncats\\1.png,cat\n")
+    with pytest.raises(FileError, match=r"first 'cats.*1.png': No such file"):
+        list_images(tmp_path / "t.csv")
+
+
 def test_names_in_quotation_marks_are_exact(tmp_path):
     for name in (" x.png", "a,b.png"):
         save(tmp_path / name)
