@@ -201,11 +201,14 @@ def undo_csv(changes: Plan, places: Mapping[str, str]) -> bytes:
         New paths by old ones, as the function returns them that wrote the new data.
     """
     given = {entry.path: entry for entry in changes.labelled.entries}
+    left = {entry.label for _, entry in changes.kept()}
     rows = [
-        (places[path], given[path].split, label, given[path].label, "relabel")
+        # A class that has lost all of its images is a new one when they come back.
+        (places[path], given[path].split, label, old, "relabel", old not in left)
         for path, label in changes.relabelled.items()
+        for old in [given[path].label]
     ]
-    return csv_bytes(rows, header=("path", "split", "given", "corrected", "action"))
+    return csv_bytes(rows, header=("path", "split", "given", "corrected", "action", "new_class"))
 
 
 def write_new(target: Path, content: bytes) -> None:

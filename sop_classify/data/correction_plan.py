@@ -164,7 +164,7 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
             continue
         entry = by_path.get(each.path)
         change = each.action in ("accept", "relabel")
-        if change and each.corrected not in labelled.classes:
+        if change and not _is_class(labelled, each):
             problems.append(f"{where}: the data has no class {each.corrected!r}")
         elif entry is None and not change:
             absent += 1
@@ -187,6 +187,17 @@ def plan(labelled: Labelled, corrections: Iterable[Correction]) -> Plan:
         else:
             dropped.add(entry.path)
     return Plan(labelled, relabelled, frozenset(dropped), already, by_name, absent, tuple(problems))
+
+
+def _is_class(labelled: Labelled, correction: Correction) -> bool:
+    """Whether the data has the corrected class, or may get it."""
+    names = labelled.classes
+    if correction.corrected in names or not correction.new_class:
+        return correction.corrected in names
+    # The classes of an .npz file are its class_names, or numbers.
+    return labelled.listing is not None or all(
+        name.isdecimal() for name in (correction.corrected, *names)
+    )
 
 
 def _as_in_data(correction: Correction, labelled: Labelled, paths: Collection[str]) -> Correction:

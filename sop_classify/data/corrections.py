@@ -32,6 +32,8 @@ class Correction:
         Its line in the table.
     path, given, corrected, action : str
         As docs/label_issues.md says; the action is one of `ACTIONS`.
+    new_class : bool
+        The corrected class may be one that the data does not have.
     """
 
     line: int
@@ -39,6 +41,7 @@ class Correction:
     given: str
     corrected: str
     action: str
+    new_class: bool = False
 
 
 def read_corrections(table: Path, *, worst: int | None = None) -> list[Correction]:
@@ -82,7 +85,8 @@ def read_corrections(table: Path, *, worst: int | None = None) -> list[Correctio
                 shown(cells.get(name, "")) for name in ("path", "given", "corrected", "action")
             )
             # A spreadsheet begins what is typed with a capital.
-            each = Correction(line, path, given, corrected, action.strip().lower())
+            new = _true(line, cells, "new_class")
+            each = Correction(line, path, given, corrected, action.strip().lower(), new)
             if each.action not in ACTIONS:
                 raise FileError(
                     f"line {line} has the action {each.action!r}; use {', '.join(ACTIONS)}"

@@ -98,6 +98,38 @@ def test_the_undo_of_a_new_npz_counts_rows_without_those_left_out(tmp_path):
     assert np.load(tmp_path / "back.npz")["train_labels"].tolist() == labels[1:].tolist()
 
 
+@pytest.mark.parametrize("kind", ["folder", "table", "npz"])
+def test_a_class_that_lost_all_of_its_images_comes_back(folder, tmp_path, kind):
+    paths, old, new = [f"dog/{at}.png" for at in range(3)], "dog", "cat"
+    write, place, target = write_folder, folder, "{}"
+    if kind == "table":
+        write, target = write_csv, "data/{}.csv"
+    if kind == "npz":
+        place, write, target = tmp_path / "old.npz", write_npz, "{}.npz"
+        images, labels = np.zeros((6, 16, 16), np.uint8), np.array([0, 1, 0, 2, 2, 2])
+        np.savez(place, train_images=images, train_labels=labels)
+        paths, old, new = [f"train_images[{at}]" for at in (3, 4, 5)], "2", "1"
+    rows = "".join(f"{path},,{old},{new},accept\n" for path in paths)
+    changes = planned(place, HEADER + rows, tmp_path)
+    places = write(tmp_path / target.format("new"), changes)
+    (tmp_path / "undo.csv").write_bytes(undo_csv(changes, places))
+    found = read_labels(tmp_path / target.format("new"))
+    back = plan(found, read_corrections(tmp_path / "undo.csv"))
+    assert (set(back.relabelled.values()), back.problems) == ({old}, ())
+    write(tmp_path / target.format("back"), back)
+    again = read_labels(tmp_path / target.format("back"))
+    labels = sorted(entry.label for entry in again.entries)
+    assert labels == sorted(entry.label for entry in changes.labelled.entries)
+
+
+def test_a_new_class_is_no_name_in_an_npz_of_numbers(tmp_path):
+    images = np.zeros((3, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.array([0, 0, 1]))
+    text = HEADER.replace("\n", ",new_class\n") + "train_images[0],,0,cat,relabel,True\n"
+    (problem,) = planned(tmp_path / "x.npz", text, tmp_path).problems
+    assert "the data has no class 'cat'" in problem
+
+
 @pytest.mark.parametrize("wrong", [-1, 0.5, np.nan])
 def test_labels_of_an_npz_are_whole_numbers_from_0(tmp_path, wrong):
     images = np.zeros((3, 16, 16), np.uint8)
