@@ -413,7 +413,8 @@ class Run:
         """Write the run into a new folder, the first that takes it; None if none does."""
         for parent in fallback_folders(self.folder.parent):
             with suppress(OSError, FileError):
-                folder = new_folder(parent / self.folder.name)
+                # The current folder, ".", has no name of its own.
+                folder = new_folder(parent / self.folder.resolve().name)
                 names = (RECORD, LABELS, METRICS, CHECKPOINT, MODEL)
                 with unfinished(folder, *(folder / name for name in names)):
                     if (self.folder / MODEL).exists():  # of the best epoch so far

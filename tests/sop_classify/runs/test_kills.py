@@ -263,6 +263,30 @@ def test_what_the_folder_does_not_take_goes_to_another(tmp_path, monkeypatch, wh
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_run_in_the_current_folder_goes_to_another_too(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path / "run")
+    run = Run(job(), ".")
+    run.start()
+    epochs = run.epochs()
+    next(epochs)
+    real = os.fsync
+
+    def full(descriptor):
+        if "/temporary/" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MovedError, match=r"cannot write .*temporary/run', resume it there"):
+        next(epochs)
+    monkeypatch.setattr(os, "fsync", real)
+    assert go(tmp_path / "temporary" / "run", resume=True) == []  # both epochs are there
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_a_folder_that_takes_no_file_is_refused(tmp_path):
     with pytest.raises(FileError, match="cannot write into '/proc/run'"):
         require_new("/proc/run")
