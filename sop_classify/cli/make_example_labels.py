@@ -52,11 +52,11 @@ def make_example_labels(
         )
 
         check_real("rate", rate, least=0, below=1)
-        truth = out.with_name(f"{out.name}-truth.csv")
-        check_target(truth)
         with file_errors("write", out):
             if out.exists():
                 raise FileError("it exists already; choose another name")
+        truth = out.with_name(f"{out.name}-truth.csv")
+        check_target(truth)
         try:
             from sklearn.datasets import load_digits
         except ImportError:

@@ -220,7 +220,8 @@ def test_an_undo_replaces_nothing(folder, tmp_path):
 
 def test_nothing_is_replaced(tmp_path):
     (tmp_path / "x").mkdir()
-    assert "exists already" in refused("make-example-labels", tmp_path / "x")
+    for place in (tmp_path / "x", ".", "/"):  # the last two have no name
+        assert "exists already" in refused("make-example-labels", place)
     (tmp_path / "y-truth.csv").write_text("mine")
     assert "exists already" in refused("make-example-labels", tmp_path / "y")
     assert not (tmp_path / "y").exists()
