@@ -440,11 +440,11 @@ function fiftyOne() {
 function parseCsv(text) {
   const rows = [[]];
   // Spreadsheets of many countries write semicolons, as apply-corrections reads them.
-  const [head] = text.split("\n", 1);
+  const [head] = text.trimStart().split(/[\r\n]/, 1);
   const parts = (between) => head.split(between).length;
   const comma = [",", ";", "\t"].reduce((best, other) => (parts(other) > parts(best) ? other : best));
   // A field, quoted or not, and what ends it.
-  const fields = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r?\\n|$)`, "g");
+  const fields = new RegExp(`(?: *"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r\\n?|\\n|$)`, "g");
   for (const [, inQuotes, plain, end] of text.matchAll(fields)) {
     rows.at(-1).push(inQuotes === undefined ? plain.trim() : inQuotes.replaceAll('""', '"'));
     if (end !== comma) rows.push([]);

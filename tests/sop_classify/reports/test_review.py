@@ -418,6 +418,12 @@ def test_without_storage_it_says_so_and_corrections_can_be_loaded(browser, file,
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_be_hidden()
         assert decisions(page) == {0: ("relabel", "dog")}
+        # With the ends of lines of an old Mac, and spaces before quotation marks.
+        text = 'path, "given", "corrected", action\r"cat/0000.png", "cat", "ship",relabel\r'
+        saved.write_bytes(text.encode())
+        page.get_by_label("Load corrections.csv").set_input_files(saved)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert decisions(page) == {0: ("relabel", "ship")}
         saved.write_text("path,given,corrected,action\ncat/0000.png,,dog,delete\n")
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_contain_text("or of no known action")
