@@ -47,10 +47,10 @@ def test_the_last_step_is_as_good_as_any(clean):
 
 def test_the_last_step_is_as_good_as_any_and_longer_is_no_worse(clean):
     """With random values, which are the harder ones to tell from detail."""
-    once, thrice = curve(clean, "random-valued"), curve(clean, "random-valued", times=3)
+    once, twice = curve(clean, "random-valued"), curve(clean, "random-valued", times=2)
     assert once[-1] >= max(once) - 0.3
-    assert thrice[-1] >= max(thrice) - 0.3
-    assert thrice[-1] >= once[-1] - 0.3
+    assert twice[-1] >= max(twice) - 0.3
+    assert twice[-1] >= once[-1] - 0.3
     assert once[-1] > FLOOR["random-valued"]
 
 
