@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustdip.cli.options import refuse_standard_streams, save
-from robustdip.cli.standard_streams import named_by_user
+from robustdip.cli.standard_streams import STREAM, named_by_user
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +118,10 @@ class Outputs:
             What could not be written where it should be, and where it is.
         """
         files = self._contents(pages, results, method)
-        written, failures = save_all(files, force=force, source=pages[0].path)
+        source = pages[0].path
+        if source is not None and named_by_user(source) == STREAM:
+            source = None  # its folder is a scratch one, which is gone at the end
+        written, failures = save_all(files, force=force, source=source)
         # os.path answers for a name that is too long for the file system too.
         finished = written[0] is not None and results[-1].status == "completed"
         if finished and os.path.isdir(self.kept):

@@ -14,9 +14,13 @@ ROOT = Path(__file__).parents[2]
 LONG = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "300"}  # messages on one line, not in a box
 
 
-def run(*arguments):
-    """Run a command here; an error that it does not handle itself fails the test."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=LONG)
+def run(*arguments, given=None):
+    """Run a command here; an error that it does not handle itself fails the test.
+
+    Standard input holds the bytes that are `given`.
+    """
+    words = [str(argument) for argument in arguments]
+    result = CliRunner().invoke(app, words, input=given, env=LONG)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

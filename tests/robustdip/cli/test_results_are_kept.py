@@ -197,6 +197,20 @@ def test_a_folder_that_is_removed_with_the_input_in_it(tmp_path, meanwhile, monk
     assert names(current) == ["in_denoised.png"]
 
 
+def test_a_picture_of_standard_input_is_not_kept_in_its_scratch_folder(
+    image, tmp_path, meanwhile, monkeypatch, gone
+):
+    """That folder is removed when the program ends."""
+    current = tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    meanwhile(gone.rmdir)
+    result = run("denoise", "-", "-o", gone / "x.png", *FIT, "-q", given=image.read_bytes())
+    assert (result.exit_code, result.stdout) == (1, "x.png\n")
+    assert result.stderr.rstrip().endswith("; the result is in 'x.png'")
+    assert names(current) == ["x.png"]
+
+
 def test_without_any_other_place_the_temporary_folder_takes_it(
     tmp_path, meanwhile, monkeypatch, gone
 ):
