@@ -66,8 +66,8 @@ class Outputs:
     ) -> None:
         """Raise FileError now for what would stop the writing after the computation.
 
-        With `pages` also if the result's format cannot hold them. ValueError if the report is not
-        named .html, or if there are several pages and more than the result is wanted.
+        With `pages` also if a format cannot hold them, or what is shown of them. ValueError if the
+        report is not named .html, or if there are several pages and more than the result is wanted.
         """
         from overparam.files import check_target
         from robustdip.images.writing import check_output
@@ -83,12 +83,14 @@ class Outputs:
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
             raise ValueError(f"the report is {str(self.report)!r}; name it .html")
         for path in self.paths()[1:]:
-            if path in (self.corruption, self.uncertainty):
-                check_array_or_image(path, inputs=inputs, force=force)
-            elif path == self.report:
+            if path == self.report:
                 check_target(path, inputs=inputs, force=force)
+                continue
+            shown = None if pages is None else _blank(pages[0], strip=path == self.compare)
+            if path in (self.corruption, self.uncertainty):
+                check_array_or_image(path, inputs=inputs, force=force, image=shown)
             else:
-                check_output(path, inputs=inputs, force=force)
+                check_output(path, inputs=inputs, force=force, image=shown)
 
     def write(
         self,
@@ -180,6 +182,18 @@ class Outputs:
             yield self.report, report_page(picture, result, name=name, method=method)
 
 
+def _blank(picture: "Picture", *, strip: bool) -> "Picture":
+    """A picture of the size of what is shown of another: formats hold so many pixels a side."""
+    import numpy as np
+
+    from robustdip.images.picture import Picture, side_by_side
+
+    height, width = picture.pixels.shape[:2]
+    if strip:
+        width = side_by_side([np.zeros((1, width), np.uint8)] * 3).shape[1]
+    return Picture(np.broadcast_to(np.uint8(0), (height, width, 3)))  # without a copy
+
+
 def save_all(
     files: Iterable[tuple[Path, bytes]], *, force: bool, source: Path | None
 ) -> tuple[list[Path | None], list[str]]:
@@ -211,8 +225,13 @@ def save_all(
     return written, failures
 
 
-def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None:
-    """Raise FileError now for what would stop the writing of `map_bytes`."""
+def check_array_or_image(
+    path: Path, *, inputs: list[Path], force: bool, image: "Picture | None" = None
+) -> None:
+    """Raise FileError now for what would stop the writing of `map_bytes`.
+
+    With the `image` also if it would be too large for its format.
+    """
     from overparam.files import FileError, check_target, file_errors
     from robustdip.images.numeric import FITS
     from robustdip.images.writing import check_output
@@ -220,8 +239,10 @@ def check_array_or_image(path: Path, *, inputs: list[Path], force: bool) -> None
     if path.suffix.lower() in FITS:
         with file_errors("write", path):
             raise FileError("it would be a picture of 8 bits; name it .npy or .safetensors")
-    check = check_target if path.suffix.lower() in _ARRAYS else check_output
-    check(path, inputs=inputs, force=force)
+    if path.suffix.lower() in _ARRAYS:
+        check_target(path, inputs=inputs, force=force)
+    else:
+        check_output(path, inputs=inputs, force=force, image=image)
 
 
 def map_bytes(path: Path, name: str, values: "np.ndarray", picture: "np.ndarray") -> bytes:

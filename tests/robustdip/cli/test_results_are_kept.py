@@ -147,6 +147,28 @@ def test_an_extra_that_cannot_be_written_costs_nothing_else(image, tmp_path, mea
     assert names(tmp_path) == ["in.png", "in_denoised.png", "mask.png", "strip.png"]
 
 
+@pytest.mark.parametrize(
+    ("option", "width", "height"),
+    [
+        ("--compare", 5460, 3),  # three times as wide, and gaps
+        ("--save-overlay", 16384, 2),
+        ("--save-mask", 2, 16384),
+        ("--save-corruption", 16384, 2),
+    ],
+)
+def test_what_is_too_large_for_its_format_is_refused_before_the_fit(
+    tmp_path, meanwhile, option, width, height
+):
+    source, shown = tmp_path / "in.png", tmp_path / "x.webp"
+    write_image(source, noise(height, width, 3))
+    meanwhile(lambda: pytest.fail("it was restored"))
+    line = refused("denoise", source, option, shown, "--method", "median", "-q")
+    assert line == (
+        f"error: cannot write {str(shown)!r}: WEBP holds at most 16383 pixels a side; use .png"
+    )
+    assert names(tmp_path) == ["in.png"]
+
+
 # --- places that take no file --------------------------------------------------------------
 
 FULL_FOLDER = Path("/proc")  # which os.access calls writable for root
