@@ -60,6 +60,7 @@ class Manifest:
                 except OSError:  # a file system without locks: runs are not told of each other
                     pass
         self._pages: set[str] = set()
+        self._begun: dict[str, Record] = {}
         self._entries = self._read()
 
     def close(self) -> None:
@@ -86,7 +87,8 @@ class Manifest:
         return entry is not None and entry.get("state") == "begun"
 
     def begin(self, source: Path, result: Path) -> None:
-        """Enter that a result is being made."""
+        """Enter that a result is being made of a picture as it is now."""
+        self._begun[self._name(result)] = self._inputs(source)
         self._enter(source, result, {"state": "begun"})
 
     def fail(self, source: Path, result: Path) -> None:
@@ -121,10 +123,12 @@ class Manifest:
         return None
 
     def _enter(self, source: Path, result: Path, state: Record) -> None:
-        places = self._places(source)
-        entry = {"result": self._name(result), **places, **self._inputs(source), **state}
+        name = self._name(result)
+        # Meanwhile the picture may have been changed, of which this is no result, or removed.
+        inputs = self._begun.get(name) or self._inputs(source)
+        entry = {"result": name, **self._places(source), **inputs, **state}
         self._write(entry)
-        self._entries[entry["result"]] = entry
+        self._entries[name] = entry
 
     def _write(self, line: Record) -> None:
         from overparam.files import file_errors

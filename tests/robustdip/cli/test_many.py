@@ -363,6 +363,22 @@ def test_what_was_finished_is_known_until_something_changes(entered):
     assert manifest.finished(source, result) is None
 
 
+def test_a_picture_that_is_changed_during_the_run_is_not_finished(entered):
+    manifest, source, result = entered
+    manifest.begin(source, result)
+    source.write_bytes(b"another picture")
+    manifest.finish(source, result, {"status": "completed"})
+    assert manifest.finished(source, result) is None
+
+
+def test_a_picture_that_is_removed_during_the_run_costs_nothing(entered):
+    manifest, source, result = entered
+    manifest.begin(source, result)
+    source.unlink()
+    manifest.finish(source, result, {"status": "completed"})
+    manifest.fail(source, result)
+
+
 def test_a_file_at_the_place_of_a_result_that_failed_is_not_our_own(entered):
     manifest, source, result = entered
     manifest.begin(source, result)
