@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from overparam.files import FileError, file_errors, require_regular_file
 from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
 from robustdip.images.picture import Picture, resolution, upright
-from robustdip.images.tiff_pages import has_pages, read_tiff
+from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_raw
 
 __all__ = ["read_image", "read_pages"]
 
@@ -76,10 +76,10 @@ def read_pages(
     Raises
     ------
     FileError
-        If the file is missing, unreadable, not an image, damaged, animated, in CMYK or LAB, or
-        claims more pixels than Pillow's safety limit (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million),
-        which is checked before decoding. If it is a FITS file and astropy is not installed, or
-        `extension` is given and it is none.
+        If the file is missing, unreadable, not an image, damaged, animated, in CMYK or LAB, the raw
+        file of a camera, or claims more pixels than Pillow's safety limit
+        (``PIL.Image.MAX_IMAGE_PIXELS``, 89 million), which is checked before decoding. If it is a
+        FITS file and astropy is not installed, or `extension` is given and it is none.
     """
     source = Path(path)
     suffix = source.suffix.lower()
@@ -139,6 +139,8 @@ def _said_dpi(image: ImageFile.ImageFile) -> tuple[Any, Any]:
 
 
 def _refuse_unsupported(image: ImageFile.ImageFile) -> None:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        refuse_raw(image.tag_v2)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
         raise FileError(f"it has {frames} frames or pages; save the one wanted as its own file")

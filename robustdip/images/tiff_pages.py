@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from robustdip.images.sixteen_bit import inverted
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["has_pages", "read_tiff", "tiff_bytes"]
+__all__ = ["has_pages", "read_tiff", "refuse_raw", "tiff_bytes"]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Photometric interpretations.
@@ -34,6 +34,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _RESOLUTION, _UNIT = (282, 283), 296  # tags
 _ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 274, 339, 34675
 _SIGNED = 2  # a sample format
+_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
+_REDUCED = 1  # a bit of a kind of subfile
 
 
 def has_pages(path: Path) -> bool:
@@ -48,6 +50,22 @@ def has_pages(path: Path) -> bool:
             return signed or getattr(image, "n_frames", 1) > 1 or image.mode in ("F", "I")
     except Exception:  # Pillow knows no floats in colour, nor 64 bits
         return _holds_numbers(path)
+
+
+def refuse_raw(tags: Mapping[int, Any]) -> None:
+    """Raise FileError for the raw file of a camera: its first page is a small preview.
+
+    Parameters
+    ----------
+    tags : mapping of int to value
+        Those of the first page.
+    """
+    preview = int(tags.get(_SUBFILE, 0)) & _REDUCED and _SUB_IFDS in tags
+    if preview or _DNG_VERSION in tags:
+        raise FileError(
+            "it is the raw file of a camera, of which only a preview could be read; convert it to "
+            "TIFF or PNG first"
+        )
 
 
 @contextmanager
@@ -89,6 +107,7 @@ def read_tiff(path: Path) -> list[Picture]:
     try:
         with _without_log(), tifffile.TiffFile(path) as file:
             pages = [page.aspage() for page in file.pages]
+            refuse_raw({tag.code: tag.value for tag in pages[0].tags})
             _require_last(file, pages[-1])
             # Nor what is the mask of another page.
             pages = [page for page in pages if not (page.is_reduced or page.is_mask)]

@@ -417,6 +417,23 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
 
 
+@pytest.mark.parametrize("further", [0, 1])  # pages beside the preview: some makers have them
+@pytest.mark.parametrize("tags", [[], [(50706, 1, 4, (1, 4, 0, 0), True)]])  # DNG's version
+def test_the_preview_of_a_raw_file_is_not_taken_for_the_picture(tmp_path, tags, further):
+    path = tmp_path / "photo.nef"
+    with tifffile.TiffWriter(path) as file:
+        preview = noise(4, 6, 3)
+        file.write(preview, photometric="rgb", subfiletype=1, subifds=1, extratags=tags)
+        file.write(noise(40, 60, dtype=np.uint16), photometric="minisblack")
+        for _ in range(further):
+            file.write(preview, photometric="rgb", subfiletype=1)
+    assert "raw file of a camera" in refused(path)
+    with tifffile.TiffWriter(path) as file:  # large pictures have smaller copies in this way
+        file.write(noise(40, 60, 3), photometric="rgb", subifds=1)
+        file.write(preview, photometric="rgb", subfiletype=1)
+    assert read_image(path).pixels.shape == (40, 60, 3)
+
+
 @pytest.mark.parametrize("fault", ["replace", "fsync", "open"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, fault):
     path, old, new = tmp_path / "x.png", noise(3, 3), noise(5, 5)
