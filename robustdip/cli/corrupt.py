@@ -39,6 +39,12 @@ def _known_kind(name: str) -> str:
     return name
 
 
+def _below_one(threshold: float | None) -> float | None:
+    if threshold is not None and not 0 <= threshold < 1:  # no difference is above 1
+        raise typer.BadParameter(f"{threshold:g} is not in [0, 1): from 0, and below 1")
+    return threshold
+
+
 def _known_steps(texts: list[str]) -> list[str]:
     for text in texts:
         try:
@@ -87,8 +93,8 @@ def corrupt(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
+            metavar="<float range> [0<=x<1]",
+            callback=_below_one,
             help="Difference above which the mask is white, as a fraction of the range.",
             show_default="0; with --then 8/255",
         ),

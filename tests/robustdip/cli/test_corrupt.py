@@ -68,6 +68,15 @@ def test_a_threshold_of_ones_own(photo, tmp_path):
     assert found[0] > found[0.3] > 0
 
 
+@pytest.mark.parametrize("threshold", ["1", "2", "inf", "nan", "-0.1"])
+def test_a_threshold_that_nothing_is_above_is_wrong_usage(photo, tmp_path, threshold):
+    out = tmp_path / "o.png"
+    result = run("corrupt", photo, "-o", out, "--threshold", threshold)
+    assert (result.exit_code, out.exists()) == (2, False)
+    assert f"Invalid value for '--threshold': {threshold} is not in [0, 1)" in result.stderr
+    assert "[0<=x<1]" in done("corrupt", "--help").stdout
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("colour", [False, True])
 def test_grey_and_colour_with_alpha_and_depth(tmp_path, dtype, colour):
@@ -126,7 +135,6 @@ def test_what_stops_the_writing_is_said_first(photo, tmp_path):
     assert "demosaic takes an RGB image" in refused(
         "corrupt", tmp_path / "grey.png", "-o", out, "--then", "demosaic"
     )
-    assert "threshold is 1.0" in refused("corrupt", photo, "-o", out, "--threshold", 1)
     assert not out.exists()
 
 
