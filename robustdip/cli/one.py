@@ -65,7 +65,8 @@ def restore_one(
         saved = f"step {last.steps} of {last.recipe.steps}"
         if last.tiles > 1:
             saved = f"{last.fitted} finished tiles of {last.tiles}, the input elsewhere"
-            saved += "; with --force it goes on from there"
+            if not printed:  # else they are gone with the scratch folder of the result
+                saved += "; with --force it goes on from there"
         typer.echo(f"interrupted: saved {saved}", err=True)
         raise typer.Exit(interrupted_status())
     if interruption.received:

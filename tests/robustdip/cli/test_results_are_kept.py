@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,23 @@ def test_what_is_too_large_for_its_format_is_refused_before_the_fit(
         f"error: cannot write {str(shown)!r}: WEBP holds at most 16383 pixels a side; use .png"
     )
     assert names(tmp_path) == ["in.png"]
+
+
+@pytest.mark.parametrize("printed", [False, True])
+def test_who_is_told_to_go_on_has_the_finished_tiles(image, tmp_path, monkeypatch, printed):
+    """Those of a result on standard output are gone with its scratch folder."""
+    restored = recovery.denoise
+
+    def stopped(*arguments, **options):
+        result = restored(*arguments, **options)
+        return replace(result, status="interrupted", tiles=4, fitted=1)
+
+    monkeypatch.setattr(recovery, "denoise", stopped)
+    out = "-" if printed else tmp_path / "x.png"
+    result = run("denoise", image, "-o", out, *FIT, "-q")
+    assert result.exit_code == 130
+    line = "interrupted: saved 1 finished tiles of 4, the input elsewhere"
+    assert result.stderr == line + ("\n" if printed else "; with --force it goes on from there\n")
 
 
 # --- places that take no file --------------------------------------------------------------
