@@ -30,6 +30,7 @@ from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import (
     STREAM,
     by_its_name,
+    named_by_user,
     require_no_terminal,
     scratch_folder,
     standard_input,
@@ -463,7 +464,8 @@ def denoise(
                 image, made, task, masks, inputs=inputs, force=force, reference=reference
             )
             if nothing_missing(job.pages, task.no_data):
-                remarks.append(f"{WARNING}no value of {str(image)!r} is {task.no_data:g}")
+                name = str(named_by_user(image))
+                remarks.append(f"{WARNING}no value of {name!r} is {task.no_data:g}")
             say(remarks, quiet=quiet)
             restore_one(job, task, as_json=as_json, force=force, quiet=quiet, printed=printed)
 

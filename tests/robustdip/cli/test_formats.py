@@ -409,6 +409,13 @@ def test_a_value_that_no_sample_has_is_probably_a_mistake(tmp_path):
     assert result.stderr == f"warning: no value of '{tmp_path / 'x.npy'}' is -32768\n"
 
 
+def test_that_value_is_said_of_standard_input_by_its_name(tmp_path):
+    write_image(tmp_path / "x.png", np.zeros((4, 5), np.uint8))
+    given = (tmp_path / "x.png").read_bytes()
+    result = run("denoise", "-", "-o", tmp_path / "y.png", "--no-data", 7, *MEDIAN, given=given)
+    assert (result.exit_code, result.stderr) == (0, "warning: no value of '-' is 7\n")
+
+
 def test_a_value_that_no_picture_of_many_has_is_probably_a_mistake(tmp_path):
     for name, low in (("a", 300), ("b", -9999)):
         values = scene()
