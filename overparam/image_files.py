@@ -75,6 +75,10 @@ def open_image(
     except Exception as error:
         if getattr(error, "errno", None):
             raise FileError(one_line(error)) from error  # the operating system's, not the image's
+        if "MAX_TEXT" in str(error):  # the names of Pillow's limits, against bombs
+            raise FileError(
+                "it holds a text or a colour profile of more than a megabyte; save it without that"
+            ) from error
         # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
         # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
         raise FileError(f"damaged or cut short ({one_line(error)})") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from benchmarks.images.memory import peak
 from overparam.files import FileError
@@ -415,6 +415,18 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     assert "pixels are LAB;" in refused(path)
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
     assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
+
+
+@pytest.mark.parametrize("kind", ["profile", "text"])
+def test_a_png_with_more_beside_its_pixels_than_is_read_is_not_called_damaged(tmp_path, kind):
+    large = noise(2**21).tobytes()  # scanners have such profiles
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", large, zip=True)
+    options = {"icc_profile": large} if kind == "profile" else {"pnginfo": text}
+    PHOTO.save(tmp_path / "x.png", **options)
+    message = refused(tmp_path / "x.png")
+    assert "a text or a colour profile of more than a megabyte" in message
+    assert "damaged" not in message
 
 
 @pytest.mark.parametrize("further", [0, 1])  # pages beside the preview: some makers have them
