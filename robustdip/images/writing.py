@@ -73,8 +73,11 @@ _FORMATS = {
     **dict.fromkeys(numeric.NPY, _NPY),
     **dict.fromkeys(numeric.FITS, _FITS),
 }
-SUFFIXES = (*_FORMATS, ".pgm", ".pbm")
-"""What the names of files that are read end in, in small letters; PPM has further names."""
+SUFFIXES = (*_FORMATS, ".jpe", ".jfif", ".pgm", ".pbm", ".pnm")
+"""What the names of files that are read end in, in small letters; some formats have further names.
+
+A ``.jfif`` is what browsers call a JPEG on Windows.
+"""
 
 
 def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:

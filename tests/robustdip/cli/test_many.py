@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import robustdip
 from benchmarks.images.kills import killed_and_resumed
@@ -98,6 +99,15 @@ def test_a_folder_is_taken_whole_without_what_is_hidden_or_no_picture(folder, tm
     write_image(folder / "out" / "a_denoised.png", noise())
     assert len(find_sources([folder], out_dir=folder / "out").pictures) == 3
     assert len(find_sources([folder], out_dir=folder).pictures) == 4
+
+
+def test_a_folder_knows_other_names_of_formats(tmp_path):
+    for name in ("a.jfif", "b.JPE"):  # as browsers and old programs call a JPEG
+        Image.fromarray(noise()).save(tmp_path / name, "JPEG")
+    Image.fromarray(noise()).save(tmp_path / "c.pnm", "PPM")
+    found = find_sources([tmp_path], out_dir=tmp_path / "out")
+    assert [source.path.name for source in found.pictures] == ["a.jfif", "b.JPE", "c.pnm"]
+    assert found.others == 0
 
 
 def test_a_folder_that_cannot_be_read_is_named(folder, tmp_path, monkeypatch):
