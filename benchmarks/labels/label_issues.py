@@ -18,7 +18,7 @@ from benchmarks.record import circumstances, stamped
 from sop_classify.data.loading import load_data
 from sop_classify.labels.issues import SCORES, auroc, f1, label_issues
 from sop_classify.methods.build import training_for
-from sop_classify.methods.catalogue import read_recipe
+from sop_classify.methods.catalogue import read_recipe, recipe_for
 from sop_classify.methods.sop import SOPLoss
 from sop_classify.records.checkpoint import CHECKPOINT, read_checkpoint
 from sop_classify.records.record import read_record
@@ -42,6 +42,7 @@ def case(folder: Path) -> dict:
     record = json.loads((folder / "run.json").read_text())
     arguments, recipe = record["arguments"], record["recipe"]
     rate, kind = arguments.get("noise"), arguments.get("noise_type")
+    usual = recipe_for(recipe["name"], recipe["method"]).epochs
     return {
         "data": record["data"]["name"],
         "limit": arguments.get("limit"),
@@ -49,6 +50,7 @@ def case(folder: Path) -> dict:
         "method": recipe["method"],
         "recipe": recipe["name"],
         "epochs": recipe["epochs"],
+        "settings": "" if recipe["epochs"] == usual else f"epochs={recipe['epochs']}",
         "seed": record["seed"],
     }
 
