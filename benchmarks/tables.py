@@ -612,6 +612,10 @@ def _accuracy(lines: list[Line]) -> float:
 
 def label_issues(lines: list[Line]) -> str:
     """AUROC of each score that a training yields."""
+    cases: dict[tuple, list[Line]] = {}
+    for line in _by_present_names(lines):
+        cases.setdefault((line["data"], line["noise"], line["method"]), []).append(line)
+    lines = [line for measured in cases.values() for line in only_current(measured)]
     scores = list(dict.fromkeys(name for line in lines for name in line["auroc"]))
     rows = [
         [
