@@ -337,7 +337,7 @@ class SOPLoss(Loss):
             weak, number = logits, batch
             if strong is not None:
                 weak = logits[strong]
-                number = torch.tensor(float(len(strong)), device=logits.device)
+                number = torch.tensor(float(len(strong)), dtype=logits.dtype, device=logits.device)
                 if batch is not None:
                     current().add([number])
                 number = number.clamp(min=1)  # if no example has a strong view, the sum is 0
