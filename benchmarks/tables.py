@@ -590,6 +590,9 @@ def comparison(lines: list[Line]) -> str:
     }
     names = ("data", "limit", "budget", "noise", "method", "epochs")
     groups = _groups(_by_present_names(lines), names)
+    # An earlier number of epochs is shown only where there is no present one.
+    present = {case[:-1] for case, used in groups if is_current(used[0])}
+    groups = [(c, used) for c, used in groups if is_current(used[0]) or c[:-1] not in present]
     # Within a kind of noise the most accurate method comes first.
     groups.sort(key=lambda group: (_order(group[0][:4]), -_accuracy(group[1])))
     rows = [
