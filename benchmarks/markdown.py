@@ -17,6 +17,10 @@ class Cell(NamedTuple):
     lines: Sequence[Line]
 
 
+# Of an entry of the lines: its title, by what it is multiplied, and the digits printed.
+Columns = dict[str, tuple[str, float, int]]
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell | str]]) -> str:
     """Return a table, and below it a note if a cell is marked as measured with earlier code."""
     written = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -61,3 +65,21 @@ def shown(value: float | None, form: str) -> str:
 def values(lines: Iterable[Line], name: str) -> list[float]:
     """What the lines say of `name`, as far as they do."""
     return [line[name] for line in lines if line.get(name) is not None]
+
+
+def average(lines: Iterable[Line], name: str) -> float:
+    """The mean of what the lines say of `name`."""
+    return statistics.fmean(values(lines, name))
+
+
+def titles_of(columns: Columns) -> list[str]:
+    """The heads of the columns."""
+    return [title for title, _, _ in columns.values()]
+
+
+def cells_of(lines: list[Line], columns: Columns) -> list[Cell]:
+    """One row: mean ± standard deviation of each column's entry of the lines."""
+    return [
+        Cell(spread([scale * value for value in values(lines, name)], digits), lines)
+        for name, (_, scale, digits) in columns.items()
+    ]

@@ -13,6 +13,7 @@ import math
 import platform
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -209,6 +210,19 @@ def only_current(lines: list[Line]) -> list[Line]:
     """
     current = [line for line in lines if is_current(line)]
     return current or [line for line in lines if line.get("code") == lines[-1].get("code")]
+
+
+def grouped(lines: Iterable[Line], names: tuple[str, ...]) -> list[tuple[tuple, list[Line]]]:
+    """The lines by the given entries; of a group those of the present code, if it has any."""
+    groups: dict[tuple, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[tuple(line.get(name) for name in names)].append(line)
+    return [(case, only_current(groups[case])) for case in sorted(groups, key=by_text)]
+
+
+def by_text(case: tuple) -> tuple[str, ...]:
+    """A key to sort cases whose entries are of several types."""
+    return tuple(map(str, case))
 
 
 def stamp(folder: Path, group: str) -> None:

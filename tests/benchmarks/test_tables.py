@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import logs, tables
-from benchmarks.images import frontier
+from benchmarks.images import frontier, quality_tables
+from benchmarks.labels import tables as label_tables
 from benchmarks.markdown import Cell, spread, table
 from benchmarks.record import code, machine
 from tests.helpers.benchmarks import line
@@ -64,7 +65,9 @@ def test_the_headline_is_of_complete_sets_of_images_and_the_best_blind_method():
         *everywhere("known-mask-linear", 28.0, **OLD),
     ]
     (row,) = [
-        row for row in tables.image_headline(lines).splitlines() if "random-valued 50%" in row
+        row
+        for row in quality_tables.image_headline(lines).splitlines()
+        if "random-valued 50%" in row
     ]
     four = " | ".join(4 * ["30.00"])
     assert row == f"| random-valued 50% | **30.00** | {four} | 1 | 1 | 25.00 tv-l1 | 28.00 † |"
@@ -77,8 +80,8 @@ def test_lines_of_the_present_code_take_the_place_of_others_of_their_group():
         return case | {"commit": "abc", "date": "2026", "code": code("labels")} | more
 
     old = [one(0, 0.5, **OLD), one(1, 0.7, **OLD)]
-    assert "| 60.00 ± 14.14 † |" in tables.label_summary(old)
-    assert "| 80.00 |  |  | 1 |" in tables.label_summary([*old, one(1, 0.8)])
+    assert "| 60.00 ± 14.14 † |" in label_tables.label_summary(old)
+    assert "| 80.00 |  |  | 1 |" in label_tables.label_summary([*old, one(1, 0.8)])
 
 
 @pytest.mark.parametrize("name", tables.TABLES)
