@@ -147,7 +147,7 @@ def method_cost(lines: list[Line]) -> str:
             ),
             shown(cost["published_times_ce"], ".1f"),
         ]
-        for line in lines
+        for line in only_current(lines)
         for method, cost in line["results"].items()
     ]
     head = ["on", "method", "s an epoch", "times ce", "forward", "backward"]
@@ -311,7 +311,7 @@ def throughput(lines: list[Line]) -> str:
             Cell(str(line["results"]["plain_loop"]), [line]),
             Cell(f"{line['results']['ratio']:.2f}", [line]),
         ]
-        for line in lines
+        for line in only_current(lines)
     ]
     return table(["network", "on", "ours, images/s", "plain loop, images/s", "ratio"], rows)
 
