@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -51,22 +52,45 @@ def python(*args, path=ROOT, **options):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built offline from a copy: setuptools leaves files in the tree it builds."""
+def distributions(tmp_path_factory):
+    """Wheel and source, built offline from a copy: setuptools leaves files in its tree."""
     try:
         version = importlib.metadata.version("setuptools")
     except importlib.metadata.PackageNotFoundError:
         version = "0"
     if int(version.partition(".")[0]) < 77:
-        pytest.skip(f"setuptools>=77 is needed to build the wheel, there is {version}")
+        pytest.skip(f"setuptools>=77 is needed to build them, there is {version}")
     source = tmp_path_factory.mktemp("source") / "tree"
     hidden = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist")
     shutil.copytree(ROOT, source, ignore=hidden)
-    script = "from setuptools import build_meta; build_meta.build_wheel('out')"
+    script = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
     built = python("-c", script, cwd=source)
     assert built.returncode == 0, built.stderr
-    (path,) = (source / "out").glob("*.whl")
+    return source / "out"
+
+
+@pytest.fixture
+def wheel(distributions):
+    (path,) = distributions.glob("*.whl")
     return path
+
+
+def test_the_source_distribution_holds_what_the_readme_runs_and_names(distributions):
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    readme = (ROOT / "README.md").read_text()
+    named = {name for name in re.findall(r"\]\(([\w./-]+)\)", readme) if "//" not in name}
+    assert len(named) > 8
+    assert {
+        "cli.py",
+        "examples/astronaut.png",
+        "tests/conftest.py",
+        "docs/conf.py",
+    } | named <= names
+    records = {str(log.relative_to(ROOT)) for log in ROOT.glob("benchmarks/results/*/*.jsonl")}
+    assert records <= names
+    assert not any(name.endswith(".pyc") for name in names)
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel):
