@@ -97,3 +97,7 @@ def main() -> None:
         parser.error(f"there is no table {unknown[0]!r}")
     for name in args.names or TABLES:
         print(f"{name}\n\n{render(name)}")
+
+
+if __name__ == "__main__":
+    main()

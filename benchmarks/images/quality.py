@@ -379,6 +379,16 @@ def over_images(cells: dict[str, list[Line]], name: str) -> float | None:
     return statistics.mean(map(statistics.mean, each)) if each and all(each) else None
 
 
+def of_each_seed(cells: dict[str, list[Line]], name: str) -> list[float]:
+    """Mean over the images, of each seed that all images have."""
+    each = [
+        {line["seed"]: line[name] for line in cell if line.get(name) is not None}
+        for cell in cells.values()
+    ]
+    seeds = sorted(set.intersection(*map(set, each))) if each else []
+    return [statistics.mean(values[seed] for values in each) for seed in seeds]
+
+
 def draw(lines: Iterable[Line], path: Path) -> None:
     """PSNR over the amount, a panel for each kind, a line for each method.
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from benchmarks.images import quality
-from benchmarks.markdown import Cell, Columns, cells_of, shown, table, titles_of, values
+from benchmarks.markdown import Cell, Columns, cells_of, shown, spread, table, titles_of, values
 from benchmarks.record import Line
 
 # Corruption of the headline table, in its order.
@@ -62,11 +62,12 @@ def image_summary(lines: list[Line]) -> str:
             _mean(methods[kind, amount].get("default", {}), bold=True),
             _best_blind(methods[kind, amount]),
             _mean(methods[kind, amount].get("known-mask-linear", {})),
+            quality.counts(methods[kind, amount].get("default", {})),
         ]
         for kind, amount in _SMALL
     ]
     head = ["corruption", "corrupted", "robustdip", "best of the other blind methods"]
-    return table([*head, "true mask + linear"], rows)
+    return table([*head, "true mask + linear", "n"], rows)
 
 
 def image_methods(lines: list[Line]) -> str:
@@ -112,7 +113,8 @@ def _same_seeds(cells: Cells, others: Cells) -> Cells:
 
 
 def _mean(cells: Cells, *, name: str = "psnr", bold: bool = False) -> Cell:
-    text = shown(quality.over_images(cells, name), ".2f")
+    """Mean over the images; of several seeds mean ± standard deviation of this."""
+    text = spread(quality.of_each_seed(cells, name))
     text = f"**{text}**" if bold and text else text
     return Cell(text, [line for cell in cells.values() for line in cell])
 

@@ -73,6 +73,19 @@ def test_the_headline_is_of_complete_sets_of_images_and_the_best_blind_method():
     assert row == f"| random-valued 50% | **30.00** | {four} | 1 | 1 | 25.00 tv-l1 | 28.00 † |"
 
 
+def test_several_seeds_are_spread_over_the_means_of_the_images():
+    def everywhere(value: float, **more) -> list[dict]:
+        images = ("F16", "Peppers", "Baboon", "kodim03")
+        values = zip(images, (0, 1, 2, 3), strict=True)
+        return [line(i, "default", value + add, side=256, **more) for i, add in values]
+
+    lines = [*everywhere(20.0), *everywhere(22.0, seed=1), *everywhere(90.0, seed=2)[:3]]
+    row = quality_tables.image_summary(lines).splitlines()[2]
+    assert row.startswith("| random-valued 50% |")
+    assert "| **22.50 ± 1.41** |" in row  # of 21.5 and 23.5; an image lacks the third seed
+    assert row.endswith("| 2/3 |")
+
+
 def test_lines_of_the_present_code_take_the_place_of_others_of_their_group():
     def one(seed: int, value: float, **more) -> dict:
         case = {"data": "d", "limit": None, "noise": "0.2", "method": "ce", "recipe": "cpu"}
