@@ -8,18 +8,28 @@ import re
 import struct
 import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from overparam.files import FileError, one_line, require_regular_file
 
-__all__ = ["FORMATS", "open_image"]
+__all__ = ["FORMATS", "LARGEST_PNG_PROFILE", "open_image"]
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
 """Names of the formats that are read. Pillow knows some forty, most of them little tested."""
+
+LARGEST_PNG_PROFILE = 2**26
+"""Bytes of a colour profile in a PNG, which is compressed there; those of scanners have 2**21."""
 
 
 @contextmanager
@@ -55,7 +65,7 @@ def open_image(
     source = Path(path)
     try:
         require_regular_file(source.stat().st_mode)
-        with Image.open(source, formats=FORMATS) as image:
+        with _opened(source) as image:
             _refuse_bomb(image)
             if not header_only:
                 _check_damage(source, image)
@@ -77,11 +87,65 @@ def open_image(
             raise FileError(one_line(error)) from error  # the operating system's, not the image's
         if "MAX_TEXT" in str(error):  # the names of Pillow's limits, against bombs
             raise FileError(
-                "it holds a text or a colour profile of more than a megabyte; save it without that"
+                "it holds a text of more than a megabyte; save it without that"
             ) from error
         # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
         # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
         raise FileError(f"damaged or cut short ({one_line(error)})") from error
+
+
+def _opened(path: Path) -> ImageFile.ImageFile:
+    """Open a file of the known formats, with the profile of a PNG of any size up to our limit.
+
+    Pillow's own limit of a megabyte is a variable of its module, and so one of the whole process.
+    """
+    with path.open("rb") as stream:
+        places, profile = _png_profiles(stream)
+        if not places or 0 < len(profile) <= PngImagePlugin.MAX_TEXT_CHUNK:
+            return Image.open(path, formats=FORMATS)
+        if len(profile) > LARGEST_PNG_PROFILE:
+            raise FileError(
+                f"it holds a colour profile of more than {LARGEST_PNG_PROFILE} bytes; "
+                "save it without that"
+            )
+        stream.seek(0)
+        data = bytearray(stream.read())
+    for start, end in reversed(places):
+        del data[start:end]
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image.info["icc_profile"] = profile or None
+    return image
+
+
+def _png_profiles(stream: BinaryIO) -> tuple[list[tuple[int, int]], bytes]:
+    """Find the colour profiles of a file that may be a PNG.
+
+    Returns
+    -------
+    places : list of (int, int)
+        From which byte to which they are; one, in sound files.
+    profile : bytes
+        The largest, cut a byte beyond the limit; empty if there is none or it is damaged.
+    """
+    places: list[tuple[int, int]] = []
+    profile = b""
+    size = os.fstat(stream.fileno()).st_size
+    if stream.read(8) != _PNG_SIGNATURE:
+        return places, profile
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        start = stream.tell() - 8
+        # After these kinds there is no profile; a length that is made up would take memory.
+        if kind in (b"IDAT", b"IEND") or start + length > size:
+            break
+        if kind == b"iCCP":
+            compressed = stream.read(length).partition(b"\0")[2][1:]
+            with suppress(zlib.error):
+                found = zlib.decompressobj().decompress(compressed, LARGEST_PNG_PROFILE + 1)
+                profile = max(profile, found, key=len)
+            places.append((start, start + length + 12))
+        stream.seek(start + length + 12)
+    return places, profile
 
 
 def _refuse_bomb(image: ImageFile.ImageFile) -> None:
@@ -104,11 +168,14 @@ def _check_damage(path: Path, image: ImageFile.ImageFile) -> None:
         _check_jpeg(path, progressive="progressive" in image.info)
 
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
 def _check_png(path: Path) -> None:
     """Compare every checksum and count the pixels; Pillow fills missing ones with black."""
     inflate, inflated, needed = zlib.decompressobj(), 0, 0
     with path.open("rb") as stream:
-        stream.seek(8)  # the signature
+        stream.seek(len(_PNG_SIGNATURE))
         kind = b""
         while kind != b"IEND":
             length, kind = struct.unpack(">I4s", _exactly(stream, 8))

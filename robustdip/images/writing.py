@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from overparam.files import FileError, check_target, file_errors, replace_file
+from overparam.image_files import LARGEST_PNG_PROFILE
 from robustdip.images import numeric, sixteen_bit, tiff_pages
 from robustdip.images.picture import Picture
 
@@ -34,6 +35,7 @@ class _Format:
     alpha: bool = False
     profile: bool = True
     grey: bool = True  # holds grey as grey, and so the profile of a grey picture
+    largest_profile: int = 2**31 - 1  # bytes
     max_side: int = 2**31 - 1  # pixels
     options: tuple[tuple[str, Any], ...] = ()
     measured: bool = False  # holds floats and whole numbers of any depth, in any units
@@ -48,8 +50,14 @@ _TIFF = _Format(
     pages=True,
     options=(("compression", "tiff_adobe_deflate"),),
 )
-# Chroma at full resolution, because details are what was restored. The side is libjpeg's limit.
-_JPEG = _Format("JPEG", max_side=65500, options=(("quality", 95), ("subsampling", 0)))
+# Chroma at full resolution, because details are what was restored. The side is libjpeg's limit. A
+# profile is in 255 markers, each with two bytes that say how long it is, and a header of 14.
+_JPEG = _Format(
+    "JPEG",
+    largest_profile=255 * (65535 - 2 - 14),
+    max_side=65500,
+    options=(("quality", 95), ("subsampling", 0)),
+)
 # exact: keep the colour under transparent pixels.
 _WEBP = _Format(
     "WEBP",
@@ -62,7 +70,7 @@ _MOST_DPI_OF_JPEG = 65535  # it has 16 bits for it
 _NPY = _Format("NPY", deep=True, profile=False, measured=True, pages=True)
 _FITS = _Format("FITS", deep=True, profile=False, measured=True, pages=True)
 _FORMATS = {
-    ".png": _Format("PNG", deep=True, alpha=True),
+    ".png": _Format("PNG", deep=True, alpha=True, largest_profile=LARGEST_PNG_PROFILE),
     ".tif": _TIFF,
     ".tiff": _TIFF,
     ".jpg": _JPEG,
@@ -197,6 +205,10 @@ def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
     if any(page.icc_profile is not None for page in pages) and not holds_profile:
         other = ".tif" if picture.measured else ".png"
         raise FileError(f"{form.name} cannot hold the image's colour profile; use {other}")
+    if any(len(page.icc_profile or b"") > form.largest_profile for page in pages):
+        raise FileError(
+            f"{form.name} holds a colour profile of at most {form.largest_profile} bytes; use .tif"
+        )
     if max(picture.pixels.shape[:2]) > form.max_side:
         raise FileError(f"{form.name} holds at most {form.max_side} pixels a side; use .png")
     return form

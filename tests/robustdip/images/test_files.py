@@ -417,16 +417,53 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
 
 
-@pytest.mark.parametrize("kind", ["profile", "text"])
-def test_a_png_with_more_beside_its_pixels_than_is_read_is_not_called_damaged(tmp_path, kind):
-    large = noise(2**21).tobytes()  # scanners have such profiles
+def test_a_png_with_a_text_that_is_not_read_is_not_called_damaged(tmp_path):
     text = PngImagePlugin.PngInfo()
-    text.add_text("Comment", large, zip=True)
-    options = {"icc_profile": large} if kind == "profile" else {"pnginfo": text}
-    PHOTO.save(tmp_path / "x.png", **options)
+    text.add_text("Comment", noise(2**21).tobytes(), zip=True)
+    PHOTO.save(tmp_path / "x.png", pnginfo=text)
     message = refused(tmp_path / "x.png")
-    assert "a text or a colour profile of more than a megabyte" in message
+    assert "a text of more than a megabyte" in message
     assert "damaged" not in message
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", DEPTHS.values(), ids=DEPTHS)
+def test_a_large_profile_in_a_png_is_read_again(tmp_path, dtype, bands):
+    profile = noise(2**21).tobytes()  # scanners have such profiles
+    samples = noise(9, 7, bands, dtype=dtype)
+    pixels = samples[..., :3] if bands > 2 else samples[..., 0]
+    picture = Picture(pixels, samples[..., -1] if bands in (2, 4) else None, profile)
+    limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    write_image(tmp_path / "x.png", picture)
+    again = read_image(tmp_path / "x.png")
+    assert again.icc_profile == profile
+    np.testing.assert_array_equal(again.pixels, picture.pixels)
+    if picture.alpha is not None:
+        np.testing.assert_array_equal(again.alpha, picture.alpha)
+    assert limits == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY)
+    data = bytearray((tmp_path / "x.png").read_bytes())
+    data[2000] ^= 1  # in the profile
+    (tmp_path / "x.png").write_bytes(data)
+    assert "checksum" in refused(tmp_path / "x.png")
+
+
+def test_a_profile_that_grows_without_end_is_refused(tmp_path):
+    body = b"x\0\0" + zlib.compress(bytes(2**26 + 1), 9)
+    (tmp_path / "x.png").write_bytes(png(1, 1, 8, 0, b"\0\0", chunk(b"iCCP", body)))
+    assert "a colour profile of more than 67108864 bytes" in refused(tmp_path / "x.png")
+    claim = struct.pack(">I", 2**32 - 1) + b"iCCPx\0\0"
+    (tmp_path / "x.png").write_bytes(png(1, 1, 8, 0, b"\0\0", claim))
+    assert "damaged" in refused(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(("suffix", "most"), [(".jpg", 16707345), (".png", 2**26)])
+def test_a_profile_that_a_format_cannot_hold_is_refused(tmp_path, suffix, most):
+    pixels = noise(4, 4, 3)
+    if suffix == ".jpg":
+        write_image(tmp_path / "x.jpg", Picture(pixels, icc_profile=bytes(most)))
+        assert read_image(tmp_path / "x.jpg").icc_profile == bytes(most)
+    with pytest.raises(FileError, match=f"at most {most} bytes; use .tif"):
+        check_output(tmp_path / f"y{suffix}", image=Picture(pixels, icc_profile=bytes(most + 1)))
 
 
 @pytest.mark.parametrize("further", [0, 1])  # pages beside the preview: some makers have them
