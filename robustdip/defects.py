@@ -107,7 +107,10 @@ def shared_defects(frames: Sequence[ArrayLike], *, max_size: float = 3) -> NDArr
 
 def _checked(frames: Sequence[ArrayLike]) -> list[NDArray[Any]]:
     if len(frames) < FEWEST:
-        raise ValueError(f"there are {len(frames)} frames; at least {FEWEST} are needed")
+        raise ValueError(
+            f"there {'is 1 frame' if len(frames) == 1 else f'are {len(frames)} frames'}; "
+            f"at least {FEWEST} are needed"
+        )
     arrays: list[NDArray[Any]] = []
     for number, frame in enumerate(frames, start=1):
         try:

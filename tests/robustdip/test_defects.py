@@ -119,6 +119,7 @@ def test_one_scene_is_refused():
     ("frames", "options", "kind", "message"),
     [
         ([], {}, ValueError, "there are 0 frames; at least 3 are needed"),
+        ([np.zeros((2, 2))], {}, ValueError, "there is 1 frame; at least 3 are needed"),
         (2 * [np.zeros((4, 4))], {}, ValueError, "there are 2 frames"),
         (
             [*2 * [np.zeros((4, 4))], np.zeros((4, 5))],
