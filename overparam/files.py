@@ -392,5 +392,7 @@ def _require_place(target: Path) -> None:
         mode = target.lstat().st_mode
     except FileNotFoundError:
         return
+    if stat.S_ISDIR(mode):
+        raise FileError("it is a folder; name a file in it")
     if not stat.S_ISLNK(mode):  # os.replace takes the link itself
         require_regular_file(mode)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import shlex
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -381,6 +383,8 @@ def denoise(
                 stack.enter_context(by_its_name(paths[0]))
             if printed:
                 output = scratch / default_path(paths[0], None).name
+        if output is not None:
+            _refuse_folder(output)
         results = results_of(found, out_dir) if output is None else [output]
         pages = [result.with_suffix(".html") if report_each else None for result in results]
         outputs = [
@@ -480,6 +484,16 @@ def _require_folder(folder: Path) -> None:
     from overparam.files import require_folder
 
     require_folder(folder)
+
+
+def _refuse_folder(output: Path) -> None:
+    """Say of `-o FOLDER` which option takes one."""
+    from overparam.files import FileError, file_errors
+
+    if os.path.isdir(output) and not os.path.islink(output):
+        with file_errors("write", output):
+            folder = shlex.quote(str(output))
+            raise FileError(f"it is a folder; name a file in it, or give --out-dir {folder}")
 
 
 def _mask_may_follow(task: Task, paths: list[Path]) -> bool:

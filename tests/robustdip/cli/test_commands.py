@@ -359,8 +359,12 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
         ((image, "-o", tmp_path / "x.gif"), "unknown suffix '.gif'; use one of .png"),
         ((image, "-o", tmp_path / "x"), "unknown suffix ''"),
         ((image, "-o", tmp_path / "none" / "x.png"), "does not exist; make it first"),
-        ((image, "-o", folder, "--force"), "it is a folder"),
-        ((image, "-o", tmp_path), "it is a folder"),
+        (
+            (image, "-o", folder, "--force"),
+            f"it is a folder; name a file in it, or give --out-dir {folder}",
+        ),
+        ((image, "-o", "."), "'.': it is a folder; name a file in it, or give --out-dir ."),
+        ((image, "--save-mask", folder, "--force"), "it is a folder; name a file"),
         ((deep, "-o", tmp_path / "x.jpg"), "JPEG holds 8 bits a sample and the image has 16"),
         ((image, "--save-mask", tmp_path / "x.npz"), "unknown suffix '.npz'"),
         ((image, "--save-corruption", tmp_path / "x.pt"), "unknown suffix '.pt'"),
@@ -368,6 +372,7 @@ def test_outputs_that_cannot_be_are_refused_before_the_fit(image, tmp_path, monk
         ((image, "--compare", tmp_path / "none" / "x.png"), "does not exist; make it first"),
     ]:
         assert why in refused("denoise", *arguments)
+    assert refused("corrupt", image, "-o", ".").endswith("'.': it is a folder; name a file in it")
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     assert f"the folder '{tmp_path}' is not writable" in refused("denoise", image)
 
