@@ -114,25 +114,26 @@ def corrupt(
         require_distinct(wanted)
         from robustdip.images.writing import check_output, image_bytes
 
-        def check(source: "Picture | None" = None) -> None:
+        def check(made: "Picture | None" = None, truth: "Picture | None" = None) -> None:
             for path in (output, save_clean):
                 if path is not None:
-                    check_output(path, inputs=[image], force=force, image=source)
+                    check_output(path, inputs=[image], force=force, image=made)
+            if save_mask is not None:
+                check_output(save_mask, inputs=[image], force=force, image=truth)
+            if save_difference is not None:
+                check_array_or_image(save_difference, inputs=[image], force=force, image=truth)
 
         check()
-        if save_mask is not None:
-            check_output(save_mask, inputs=[image], force=force)
-        if save_difference is not None:
-            check_array_or_image(save_difference, inputs=[image], force=force)
         source = picture_from(image)
-        check(source)
+        steps = [parse_step(step) for step in then or []]
+        resizing = [step for step in steps if isinstance(step, Resize)]
+        check(*_blank(source, resizing))
 
         import numpy as np
 
         from robustdip.images.picture import from_float, to_float
         from robustdip.synthetic import Damaged, damage
 
-        steps = [parse_step(step) for step in then or []]
         bad = None if source.numbers is None else source.numbers.bad
         if source.numbers is not None and bad is not None:
             if steps:
@@ -154,7 +155,6 @@ def corrupt(
         )
         alpha = source.alpha
         if alpha is not None:  # nothing but its size changes
-            resizing = [step for step in steps if isinstance(step, Resize)]
             alpha = from_float(apply(to_float(alpha), resizing), alpha.dtype)
 
         def as_file(values: np.ndarray) -> "Picture":
@@ -162,7 +162,6 @@ def corrupt(
             return dataclasses.replace(source, pixels=pixels, alpha=alpha)
 
         noisy, clean = as_file(exact.image), as_file(exact.clean)
-        check(noisy)
         # The truth about the files, whose samples are rounded.
         damaged, whole = (to_float(made.pixels, white=white) for made in (noisy, clean))
         truth = Damaged(damaged, whole, exact.threshold)
@@ -185,3 +184,21 @@ def corrupt(
             typer.echo(json.dumps(record) if as_json else os.fsencode(written))
         if failures:
             raise ValueError("; ".join(failures))
+
+
+def _blank(source: "Picture", resizing: list[Resize]) -> "tuple[Picture, Picture]":
+    """Pictures without content of what will be written: the result, and the truth about it."""
+    import numpy as np
+
+    from robustdip.images.picture import Picture
+
+    height, width = source.pixels.shape[:2]
+    size = (  # each side is resized alone
+        apply(np.zeros((height, 1), np.float32), resizing).shape[0],
+        apply(np.zeros((1, width), np.float32), resizing).shape[1],
+    )
+    shape = (*size, *source.pixels.shape[2:])
+    pixels = np.broadcast_to(source.pixels.dtype.type(0), shape)  # takes no memory
+    alpha = None if source.alpha is None else np.broadcast_to(source.alpha.dtype.type(0), size)
+    made = dataclasses.replace(source, pixels=pixels, alpha=alpha)
+    return made, Picture(np.broadcast_to(np.uint8(0), shape))

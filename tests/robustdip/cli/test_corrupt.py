@@ -151,6 +151,21 @@ def test_a_refusal_needs_no_scipy(tmp_path):
     assert result.stderr.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("option", ["-o", "--save-clean", "--save-mask", "--save-difference"])
+def test_what_is_too_large_for_its_format_is_refused_before_the_work(
+    tmp_path, monkeypatch, option
+):
+    monkeypatch.delattr("robustdip.synthetic.damage")
+    source, path = tmp_path / "x.png", tmp_path / "y.webp"
+    write_image(source, np.zeros((1, 1100, 3), np.uint8))
+    options = [] if option == "-o" else ["-o", tmp_path / "o.png"]
+    line = refused("corrupt", source, *options, option, path, "--then", "resize:15")
+    assert line == (
+        f"error: cannot write {str(path)!r}: WEBP holds at most 16383 pixels a side; use .png"
+    )
+    assert [made.name for made in tmp_path.iterdir()] == ["x.png"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit on the size of files")
 def test_a_file_that_cannot_be_written_does_not_cost_the_others(photo, tmp_path):
     import resource
