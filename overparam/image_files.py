@@ -73,9 +73,7 @@ def open_image(
     except FileError:
         raise
     except UnidentifiedImageError as error:
-        raise FileError(
-            "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
-        ) from error
+        raise FileError(_why_unread(source)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Pillow's first words name the size, its next ones a limit that is twice ours.
         size = str(error).partition(" exceeds")[0]
@@ -92,6 +90,41 @@ def open_image(
         # Malformed bytes make the decoders raise nearly anything: OSError, SyntaxError,
         # struct.error, zlib.error, KeyError, IndexError, OverflowError, MemoryError...
         raise FileError(f"damaged or cut short ({one_line(error)})") from error
+
+
+# What to do with pictures of other formats, by how their files begin.
+_CONVERT = "convert it to PNG or TIFF"
+_UNREAD = (
+    (b"GIF8", "GIF", "save it as PNG, which holds the same colours, each frame as its own file"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000", _CONVERT),
+    (b"\xff\x4f\xff\x51", "JPEG 2000", _CONVERT),
+    (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
+    (b"\xff\x0a", "JPEG XL", _CONVERT),
+    (b"8BPS", "Photoshop", "save it as PNG or TIFF"),
+    (b"%PDF", "PDF", "save the pictures in it as PNG or TIFF"),
+)
+# Those of files that begin with a box "ftyp".
+_BRANDS = ((b"avif", "AVIF"), (b"avis", "AVIF"), (b"mif1", "HEIC"), (b"msf1", "HEIC"),
+           *((brand, "HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
+           (b"crx ", "CR3"))  # fmt: skip
+
+
+def _why_unread(path: Path) -> str:
+    """What to say of a file that Pillow does not open as one of our formats."""
+    head = b""
+    with suppress(OSError), path.open("rb") as stream:
+        head = stream.read(64)
+    for start, name, advice in _UNREAD:
+        if head.startswith(start):
+            return f"it is a file of the format {name}, which is not read; {advice}"
+    if head[4:8] == b"ftyp":
+        # The brand, the number of its version, and those that the file agrees with.
+        end = min(len(head), int.from_bytes(head[:4]))
+        brands = {head[at : at + 4] for at in (8, *range(16, end, 4))}
+        for brand, name in _BRANDS:
+            if brand in brands:
+                return f"it is a file of the format {name}, which is not read; {_CONVERT}"
+    return "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
 
 
 def _opened(path: Path) -> ImageFile.ImageFile:

@@ -52,7 +52,7 @@ class Sources:
 
     def passed_over(self) -> str:
         """Those two numbers in words; empty if there is nothing to say."""
-        counts = ((self.hidden, "hidden"), (self.others, "not pictures"))
+        counts = ((self.hidden, "hidden"), (self.others, "of other formats"))
         return ", ".join(f"{count} {what}" for count, what in counts if count)
 
 
@@ -98,7 +98,8 @@ def find_sources(
                 add(source)
             if len(found.pictures) == before and not collected:
                 with file_errors("read", path):
-                    raise FileError("it is a folder without pictures")
+                    of_a_format = " of a format that is read" if found.others else ""
+                    raise FileError(f"it is a folder without pictures{of_a_format}")
         else:
             found.pictures.append(Source(path))
 

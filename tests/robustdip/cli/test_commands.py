@@ -445,7 +445,7 @@ def make_bad(folder):
         "none.png": "No such file",
         "cmyk.tif": "its pixels are CMYK; save it as grey or RGB",
         "moving.webp": "3 frames or pages; save the one wanted",
-        "gif.gif": "not an image",
+        "gif.gif": "it is a file of the format GIF, which is not read; save it as PNG",
         "pipe.png": "it is a pipe or a device",
         "x" * 300: "too long",
     }

@@ -152,9 +152,7 @@ def test_a_refusal_needs_no_scipy(tmp_path):
 
 
 @pytest.mark.parametrize("option", ["-o", "--save-clean", "--save-mask", "--save-difference"])
-def test_what_is_too_large_for_its_format_is_refused_before_the_work(
-    tmp_path, monkeypatch, option
-):
+def test_what_is_too_large_for_its_format_is_refused_before_the_work(tmp_path, monkeypatch, option):
     monkeypatch.delattr("robustdip.synthetic.damage")
     source, path = tmp_path / "x.png", tmp_path / "y.webp"
     write_image(source, np.zeros((1, 1100, 3), np.uint8))

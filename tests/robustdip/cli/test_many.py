@@ -149,7 +149,10 @@ def test_what_cannot_be_is_refused_in_one_line(folder, tmp_path):
     assert "no file matches" in refused("denoise", folder / "*.bmp", *out)
     assert "say where its results go" in refused("denoise", folder)
     (tmp_path / "empty").mkdir()
-    assert "it is a folder without pictures" in refused("denoise", tmp_path / "empty", *out)
+    assert refused("denoise", tmp_path / "empty", *out).endswith("it is a folder without pictures")
+    (tmp_path / "empty" / "x.heic").touch()
+    line = refused("denoise", tmp_path / "empty", *out)
+    assert line.endswith("it is a folder without pictures of a format that is read")
     (tmp_path / "list").write_text("\n")
     assert "lists no file" in refused("denoise", "--from-file", tmp_path / "list")
     missing = refused("denoise", "--from-file", tmp_path / "none.txt")
@@ -229,7 +232,7 @@ def test_one_bad_file_does_not_stop_a_folder_and_a_second_run_skips_the_rest(fol
         f"error: cannot read {str(bad)!r}: not an image, or a damaged one "
         "(PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
     ]
-    assert lines[-1] == "3 done, 0 skipped, 1 failed; passed over: 1 hidden, 1 not pictures"
+    assert lines[-1] == "3 done, 0 skipped, 1 failed; passed over: 1 hidden, 1 of other formats"
     assert any(line.startswith("4 pictures: picture 4/4, 0 s left") for line in lines)
     # The bytes are those that each picture gives alone.
     done("denoise", folder / "a.png", "-o", tmp_path / "alone.png", *MEDIAN)

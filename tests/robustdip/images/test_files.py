@@ -406,8 +406,6 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     for form in ("PNG", "TIFF", "WEBP"):
         frames[0].save(path, form, save_all=True, append_images=frames[1:])
         assert "3 frames or pages" in refused(path)
-    frames[0].save(path, "GIF")
-    assert "not an image" in refused(path)
     for form in ("JPEG", "TIFF"):
         Image.new("CMYK", (4, 4)).save(path, form)
         assert "CMYK" in refused(path)
@@ -415,6 +413,32 @@ def test_frames_and_foreign_colours_are_refused(tmp_path):
     assert "pixels are LAB;" in refused(path)
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
     assert read_image(path).pixels.shape == (4, 4, 3)  # a camera's previews are no animation
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"GIF89a\4\0\4\0", "GIF"),
+        (b"GIF87a", "GIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "AVIF"),
+        (b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miafMA1B", "AVIF"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "CR3"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"8BPS\0\1", "Photoshop"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_formats_that_are_not_read_are_named(tmp_path, head, name):
+    path = tmp_path / "x.png"
+    path.write_bytes(head + bytes(100))
+    message = refused(path)
+    assert f"it is a file of the format {name}, which is not read; " in message
+    assert "PNG" in message
+    path.write_bytes(b"\xff\xff\xff\xffftypmp42" + bytes(100))  # a film
+    assert "not an image" in refused(path)
 
 
 def test_a_png_with_a_text_that_is_not_read_is_not_called_damaged(tmp_path):
