@@ -30,7 +30,7 @@ from robustdip.methods import gives_mask_of_changes
 if TYPE_CHECKING:
     from robustdip.overview import Outcome
 
-__all__ = ["restore_many"]
+__all__ = ["restore_many", "shapes_of"]
 
 # What a user can correct; see `overparam.terminal.exit_on_error`.
 _EXPECTED = (ValueError, OSError)
@@ -112,7 +112,7 @@ def restore_many(
             interruption.check()  # from now on a signal ends the processes first
             if to_do:
                 settings = settings_message(task, masks)
-                shapes = _shapes([pictures[number][0] for number in to_do])
+                shapes = shapes_of([pictures[number][0] for number in to_do])
                 if engine == "ray":
                     # Not before: it is for few, and slow to import.
                     from robustdip.cli.ray_pool import RayPool
@@ -345,7 +345,11 @@ def _lacks_page(outputs: Outputs, record: dict[str, Any]) -> bool:
 
 
 def _devices(
-    pool: Pool, shapes: list[tuple[int, int, int]], pictures: int, workers: int | None, quiet: bool
+    pool: Pool,
+    shapes: list[tuple[int, int, int, int]],
+    pictures: int,
+    workers: int | None,
+    quiet: bool,
 ) -> list[str]:
     """What each process computes on, one entry a process."""
     from overparam.memory import memory_free
@@ -365,27 +369,33 @@ def _devices(
     return [names[number % len(names)] for number in range(count)]
 
 
-def _shapes(paths: list[Path]) -> list[tuple[int, int, int]]:
-    """The shapes that pictures have, from the headers; what cannot be read does not count.
+def shapes_of(paths: list[Path]) -> list[tuple[int, int, int, int]]:
+    """The pages and shapes that pictures have, from the headers.
 
-    Of files of numbers the size tells, as if they were square and of 32 bits.
+    What cannot be read does not count, and all pages of a file count as its largest. Of files of
+    numbers the size tells, as if they were one square and of 32 bits.
     """
     from overparam.files import FileError
     from overparam.image_files import open_image
     from robustdip.images.numeric import FITS, NPY
+    from robustdip.images.tiff_pages import has_pages, page_sizes
 
-    sizes = {(1, 1)}
+    found = {(1, 1, 1)}
     for path in paths:
         try:
             if path.suffix.lower() in (*NPY, *FITS):
                 side = math.isqrt(path.stat().st_size // 4)
-                sizes.add((side, side))
+                sizes = [(side, side)]
+            elif has_pages(path):
+                sizes = page_sizes(path)
             else:
                 with open_image(path, header_only=True) as image:
-                    sizes.add((image.height, image.width))
+                    sizes = [(image.height, image.width)]
         except (FileError, OSError):
             continue
-    return [(height, width, 3) for height, width in sorted(sizes)]
+        if sizes:
+            found.add((len(sizes), *max(sizes, key=math.prod)))
+    return [(*shape, 3) for shape in sorted(found)]
 
 
 def _make_folder(folder: Path) -> None:

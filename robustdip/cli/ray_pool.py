@@ -113,7 +113,7 @@ class RayPool:
             raise FileError(f"no task of Ray can be used: {_reason(error)}") from error
         return json.loads(answer)
 
-    def places(self, shapes: list[tuple[int, int, int]]) -> list[str]:
+    def places(self, shapes: list[tuple[int, int, int, int]]) -> list[str]:
         """What each task computes on, one entry a task at a time, for pictures of these shapes.
 
         Raises

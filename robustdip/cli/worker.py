@@ -35,6 +35,9 @@ Message = dict[str, Any]
 _SECONDS_BETWEEN_REPORTS = 0.2
 # Bytes a sample: as it was read, and in float32.
 _PICTURE = 5
+# And of a page that is restored, until all of its file are: what was removed and its uncertainty in
+# float32, the mask, and the result, of 32 bits at most.
+_RESTORED = 13
 # Bytes a sample that a classical method takes, some arrays of float64.
 _CLASSICAL = 200
 # What a user can correct; see `overparam.terminal.exit_on_error`.
@@ -119,17 +122,19 @@ def _named(reason: str, request: Message) -> str:
 def _needs(task: Task, shapes: list[tuple[int, ...]]) -> Message:
     """The devices that there are for the task, and the bytes that a picture needs at most.
 
+    A shape is (pages, H, W, channels): all pages of a file are held, and one is worked on.
     The largest need not be the one: what is just not cut into tiles takes more than what is.
     """
     from robustdip.methods import METHODS
 
     method = METHODS[task.method]
+
+    def of_others(shape: tuple[int, ...]) -> int:
+        return (shape[0] - 1) * math.prod(shape[1:]) * (_PICTURE + _RESTORED)
+
     if method.kind != "fit":
-        return {
-            "devices": ["auto"],
-            "bytes": _CLASSICAL * max(map(math.prod, shapes)),
-            "gpu": False,
-        }
+        needed = max(_CLASSICAL * math.prod(shape[1:]) + of_others(shape) for shape in shapes)
+        return {"devices": ["auto"], "bytes": needed, "gpu": False}
     import torch
 
     from overparam.devices import pick_device
@@ -139,9 +144,10 @@ def _needs(task: Task, shapes: list[tuple[int, ...]]) -> Message:
     device, recipe = pick_device(task.device), method.load()
 
     def bytes_of(shape: tuple[int, ...]) -> int:
-        tiles = plan((shape[0], shape[1]), side=task.tile)  # smaller ones where damage is dense
-        needed = memory_of_picture(shape, recipe, tiles=tiles, device=device)
-        return needed + _PICTURE * math.prod(shape)
+        page = shape[1:]
+        tiles = plan((page[0], page[1]), side=task.tile)  # smaller ones where damage is dense
+        needed = memory_of_picture(page, recipe, tiles=tiles, device=device)
+        return needed + _PICTURE * math.prod(page) + of_others(shape)
 
     needed = max(map(bytes_of, shapes))
     if device.type == "cuda" and task.device == "auto":

@@ -26,7 +26,7 @@ from robustdip.images.sixteen_bit import inverted
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["has_pages", "read_tiff", "refuse_raw", "tiff_bytes"]
+__all__ = ["has_pages", "page_sizes", "read_tiff", "refuse_raw", "tiff_bytes"]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Photometric interpretations.
@@ -94,6 +94,23 @@ def _holds_numbers(path: Path) -> bool:
         return False
 
 
+def page_sizes(path: Path) -> list[tuple[int, int]]:
+    """The (H, W) of all pages that `read_tiff` reads, from their headers; none if it is damaged."""
+    import tifffile
+
+    try:
+        with _without_log(), tifffile.TiffFile(path) as file:
+            return [(page.imagelength, page.imagewidth) for page in _wanted(file)]
+    except Exception:  # whoever reads it will say so
+        return []
+
+
+def _wanted(file: "TiffFile") -> "list[TiffPage]":
+    """The pages, without reduced copies and masks of others."""
+    pages = [page.aspage() for page in file.pages]
+    return [page for page in pages if not (page.is_reduced or page.is_mask)]
+
+
 def read_tiff(path: Path) -> list[Picture]:
     """Read all pages, without reduced copies and masks of others.
 
@@ -106,11 +123,9 @@ def read_tiff(path: Path) -> list[Picture]:
 
     try:
         with _without_log(), tifffile.TiffFile(path) as file:
-            pages = [page.aspage() for page in file.pages]
-            refuse_raw({tag.code: tag.value for tag in pages[0].tags})
-            _require_last(file, pages[-1])
-            # Nor what is the mask of another page.
-            pages = [page for page in pages if not (page.is_reduced or page.is_mask)]
+            refuse_raw({tag.code: tag.value for tag in file.pages[0].aspage().tags})
+            _require_last(file, file.pages[-1].aspage())
+            pages = _wanted(file)
             if not pages:
                 raise FileError("all of its pages are reduced copies or masks of others")
             for page in pages:

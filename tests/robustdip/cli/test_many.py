@@ -25,6 +25,7 @@ from robustdip.cli import pool
 from robustdip.cli.job import Task, default_path
 from robustdip.cli.machine import worker_count
 from robustdip.cli.manifest import Manifest, settings_hash
+from robustdip.cli.many import shapes_of
 from robustdip.cli.masks import MaskFiles
 from robustdip.cli.sources import find_sources, results_of
 from robustdip.cli.standard_streams import standard_input
@@ -208,13 +209,33 @@ def test_workers_are_as_many_as_pictures_cores_and_memory_allow():
 
 def test_memory_is_that_of_the_neediest_picture_which_need_not_be_the_largest():
     def needed(*shapes, **changes):
-        task = Task(method="default", steps=None, seed=0, device="cpu", **changes)
+        task = Task(**{"method": "default", "steps": None, "seed": 0, "device": "cpu"} | changes)
         restorer = Restorer(settings_message(task, MaskFiles()))
         return restorer.answer({"shapes": shapes}, lambda message: None)["bytes"]
 
-    whole, tiled, small = (1024, 1024, 3), (3024, 4032, 3), (32, 32, 3)
+    whole, tiled, small = (1, 1024, 1024, 3), (1, 3024, 4032, 3), (1, 32, 32, 3)
     assert needed(whole, tiled, small) == needed(whole) > needed(tiled) > needed(small)
     assert needed(whole, tiled, small, tile=512) == needed(tiled)
+    # Pages are held together, and worked on one after the other.
+    for method in ("default", "median"):
+        one, two, three = (needed((pages, 512, 512, 3), method=method) for pages in (1, 2, 3))
+        assert 10 * 512 * 512 * 3 < two - one == three - two < one / 2
+
+
+def test_all_pages_of_a_file_count(tmp_path):
+    arrays = [np.zeros((20, 30), np.uint8), np.zeros((40, 10), np.uint8)]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for array in arrays:
+            file.write(array)
+            file.write(array[::2, ::2], subfiletype=1)  # a reduced copy
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((7, 8, 3), np.float32), photometric="rgb")
+    write_image(tmp_path / "c.png", arrays[1])
+    (tmp_path / "d.tif").write_bytes((tmp_path / "a.tif").read_bytes()[:100])
+    np.save(tmp_path / "e.npy", np.zeros((2, 4, 4), np.float32))
+    # With its header an array of 128 bytes has 256.
+    shapes = shapes_of(sorted(tmp_path.iterdir()))
+    assert set(shapes) == {(1, 1, 1, 3), (2, 20, 30, 3), (1, 7, 8, 3), (1, 40, 10, 3), (1, 8, 8, 3)}
+    assert shapes_of([tmp_path / "none.png"]) == [(1, 1, 1, 3)]
 
 
 # --- what is made --------------------------------------------------------------------------
