@@ -1,5 +1,6 @@
 """Files of numbers to pages and back: NumPy's `.npy`, and FITS by astropy."""
 
+import importlib.util
 import io
 import math
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ __all__ = [
     "pictures_of",
     "read_fits",
     "read_npy",
+    "require_astropy",
 ]
 
 NPY = (".npy",)
@@ -225,11 +227,19 @@ def _number(file: Any, extension: int | str | None) -> int:
     return number
 
 
+def require_astropy() -> None:
+    """Raise FileError if astropy is not installed; it is not imported, which takes a while."""
+    if importlib.util.find_spec("astropy") is None:
+        raise FileError("FITS files need astropy; install it: pip install 'robustdip[astronomy]'")
+
+
 def _astropy() -> "ModuleType":
+    require_astropy()
     try:
         from astropy.io import fits
     except ImportError as error:
         raise FileError(
-            "FITS files need astropy; install it: pip install 'robustdip[astronomy]'"
+            f"FITS files need astropy, whose import fails ({one_line(error)}); install it again: "
+            "pip install --force-reinstall astropy"
         ) from error
     return fits

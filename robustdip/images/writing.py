@@ -185,6 +185,8 @@ def _format_for(target: Path, pages: Sequence[Picture]) -> _Format:
     form = _FORMATS.get(target.suffix.lower())
     if form is None:
         raise FileError(f"unknown suffix {target.suffix!r}; use one of {', '.join(_FORMATS)}")
+    if form is _FITS:
+        numeric.require_astropy()
     if len(pages) > 1 and not form.pages:
         raise FileError(f"{form.name} holds one picture and there are {len(pages)}; use .tif")
     if picture.measured and not form.measured:

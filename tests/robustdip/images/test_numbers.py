@@ -17,7 +17,7 @@ from PIL import Image
 from overparam.files import FileError
 from robustdip.images import Picture, read_image, read_mask, read_pages, write_image
 from robustdip.images.units import Numbers, Units, units_of
-from robustdip.images.writing import natural_suffix, pages_bytes
+from robustdip.images.writing import check_output, natural_suffix, pages_bytes
 from tests.helpers.command_line import ROOT
 
 DTYPES = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f4", ">i2"]
@@ -423,6 +423,14 @@ def test_a_header_that_breaks_the_standard_costs_no_result(tmp_path, fits, card)
     with fits.open(tmp_path / "y.fits") as file:
         assert file[0].header["OBSERVER"] == "me"
         np.testing.assert_array_equal(file[0].data, np.eye(4))
+
+
+def test_without_astropy_a_result_in_fits_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "astropy", None)
+    picture = Picture(np.zeros((4, 4), np.uint8))
+    with pytest.raises(FileError, match="FITS files need astropy; install it: pip install"):
+        check_output(tmp_path / "x.fits", image=picture)
+    check_output(tmp_path / "x.fits")  # before a picture is known
 
 
 def test_without_astropy_one_line_says_what_to_install(tmp_path):
