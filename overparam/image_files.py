@@ -109,6 +109,9 @@ _BRANDS = ((b"avif", "AVIF"), (b"avis", "AVIF"), (b"mif1", "HEIC"), (b"msf1", "H
            (b"crx ", "CR3"))  # fmt: skip
 
 
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def _why_unread(path: Path) -> str:
     """What to say of a file that Pillow does not open as one of our formats."""
     head = b""
@@ -124,6 +127,11 @@ def _why_unread(path: Path) -> str:
         for brand, name in _BRANDS:
             if brand in brands:
                 return f"it is a file of the format {name}, which is not read; {_CONVERT}"
+    if head.startswith(_TIFF_STARTS):
+        return (
+            "a TIFF with samples of a kind that is not read, or a damaged one; save it as grey or "
+            "RGB, with 8 or 16 bits a sample"
+        )
     return "not an image, or a damaged one (PNG, JPEG, TIFF, WebP, BMP, PPM are read)"
 
 

@@ -441,6 +441,15 @@ def test_formats_that_are_not_read_are_named(tmp_path, head, name):
     assert "not an image" in refused(path)
 
 
+@pytest.mark.parametrize("bands", [2, 5])
+def test_a_tiff_with_other_channels_is_not_called_no_image(tmp_path, bands):
+    samples = noise(9, 7, bands, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", samples, photometric="minisblack", planarconfig="contig")
+    message = refused(tmp_path / "x.tif")
+    assert "a TIFF with samples of a kind that is not read" in message
+    assert "save it as grey or RGB" in message
+
+
 def test_a_png_with_a_text_that_is_not_read_is_not_called_damaged(tmp_path):
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", noise(2**21).tobytes(), zip=True)
