@@ -17,7 +17,7 @@ from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
 from robustdip.images.picture import Picture, resolution, upright
-from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_raw
+from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_others
 
 __all__ = ["read_image", "read_pages"]
 
@@ -110,7 +110,7 @@ def _refuse_other_names(source: Path, suffix: str) -> None:
 
 def _read_by_pillow(source: Path) -> Picture:
     with open_image(source) as image:
-        _refuse_unsupported(image)
+        _refuse_unsupported(image, source)
         layout, largest = sixteen_bit.sample_layout(image), sixteen_bit.largest_sample(image)
         turned = image.getexif().get(_ORIENTATION)
         image.load()
@@ -138,10 +138,10 @@ def _said_dpi(image: ImageFile.ImageFile) -> tuple[Any, Any]:
     return across, down
 
 
-def _refuse_unsupported(image: ImageFile.ImageFile) -> None:
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        refuse_raw(image.tag_v2)
+def _refuse_unsupported(image: ImageFile.ImageFile, source: Path) -> None:
     frames = getattr(image, "n_frames", 1)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        refuse_others(image.tag_v2, pages=frames, size=source.stat().st_size)
     if frames > 1 and image.format != "MPO":
         raise FileError(f"it has {frames} frames or pages; save the one wanted as its own file")
     if image.mode not in (*_GREY_MODES, *_COLOUR_MODES, *_GREY16_MODES) and not (

@@ -6,6 +6,7 @@ Single pages of 8 and 16 bits are read by Pillow, see `robustdip.images.reading`
 import io
 import logging
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from robustdip.images.sixteen_bit import inverted
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["has_pages", "page_sizes", "read_tiff", "refuse_raw", "tiff_bytes"]
+__all__ = ["has_pages", "page_sizes", "read_tiff", "refuse_others", "tiff_bytes"]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Photometric interpretations.
@@ -36,6 +37,8 @@ _ORIENTATION, _SAMPLE_FORMAT, _PROFILE = 274, 339, 34675
 _SIGNED = 2  # a sample format
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _REDUCED = 1  # a bit of a kind of subfile
+_DESCRIPTION, _SIZES = 270, 279
+_IMAGEJ_STACK = re.compile(r"ImageJ=[^\n]*\nimages=(\d{1,9})\n")
 
 
 def has_pages(path: Path) -> bool:
@@ -52,19 +55,33 @@ def has_pages(path: Path) -> bool:
         return _holds_numbers(path)
 
 
-def refuse_raw(tags: Mapping[int, Any]) -> None:
-    """Raise FileError for the raw file of a camera: its first page is a small preview.
+def refuse_others(tags: Mapping[int, Any], *, pages: int, size: int) -> None:
+    """Raise FileError for files that hold other pictures than their pages.
+
+    The first page of the raw file of a camera is a small preview. ImageJ writes stacks of more than
+    4 GB as one page, after which the pixels of the others follow.
 
     Parameters
     ----------
     tags : mapping of int to value
         Those of the first page.
+    pages : int
+        How many there are.
+    size : int
+        Bytes of the file.
     """
     preview = int(tags.get(_SUBFILE, 0)) & _REDUCED and _SUB_IFDS in tags
     if preview or _DNG_VERSION in tags:
         raise FileError(
             "it is the raw file of a camera, of which only a preview could be read; convert it to "
             "TIFF or PNG first"
+        )
+    stack = _IMAGEJ_STACK.match(str(tags.get(_DESCRIPTION, "")))
+    # A page that another program took out of a stack has its description too.
+    if stack and int(stack[1]) > pages and size > int(stack[1]) * np.sum(tags.get(_SIZES, 0)):
+        raise FileError(
+            f"it is a stack of {stack[1]} images of ImageJ, of which only {pages} could be read; "
+            "save them in parts of less than 4 GB"
         )
 
 
@@ -123,7 +140,8 @@ def read_tiff(path: Path) -> list[Picture]:
 
     try:
         with _without_log(), tifffile.TiffFile(path) as file:
-            refuse_raw({tag.code: tag.value for tag in file.pages[0].aspage().tags})
+            tags = {tag.code: tag.value for tag in file.pages[0].aspage().tags}
+            refuse_others(tags, pages=len(file.pages), size=path.stat().st_size)
             _require_last(file, file.pages[-1].aspage())
             pages = _wanted(file)
             if not pages:

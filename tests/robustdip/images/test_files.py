@@ -441,6 +441,17 @@ def test_formats_that_are_not_read_are_named(tmp_path, head, name):
     assert "not an image" in refused(path)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_stack_of_imagej_in_one_page_is_refused(tmp_path, dtype):
+    stack = noise(4, 40, 50).astype(dtype)
+    tifffile.imwrite(tmp_path / "x.tif", stack, imagej=True, truncate=True)  # as of 4 GB and more
+    assert "a stack of 4 images of ImageJ, of which only 1 could" in refused(tmp_path / "x.tif")
+    tifffile.imwrite(tmp_path / "x.tif", stack, imagej=True)
+    assert len(read_pages(tmp_path / "x.tif")) == 4
+    tifffile.imwrite(tmp_path / "x.tif", stack[0], description="ImageJ=1.53k\nimages=4\n")
+    assert read_image(tmp_path / "x.tif").pixels.shape == (40, 50)
+
+
 @pytest.mark.parametrize("bands", [2, 5])
 def test_a_tiff_with_other_channels_is_not_called_no_image(tmp_path, bands):
     samples = noise(9, 7, bands, dtype=np.uint16)
