@@ -17,7 +17,7 @@ from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
 from robustdip.images.picture import Picture, resolution, upright
-from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_others
+from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_others, refuse_unknown_channels
 
 __all__ = ["read_image", "read_pages"]
 
@@ -111,6 +111,8 @@ def _refuse_other_names(source: Path, suffix: str) -> None:
 def _read_by_pillow(source: Path) -> Picture:
     with open_image(source) as image:
         _refuse_unsupported(image, source)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            refuse_unknown_channels(source, image.tag_v2)
         layout, largest = sixteen_bit.sample_layout(image), sixteen_bit.largest_sample(image)
         turned = image.getexif().get(_ORIENTATION)
         image.load()

@@ -27,7 +27,14 @@ from robustdip.images.sixteen_bit import inverted
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-__all__ = ["has_pages", "page_sizes", "read_tiff", "refuse_others", "tiff_bytes"]
+__all__ = [
+    "has_pages",
+    "page_sizes",
+    "read_tiff",
+    "refuse_others",
+    "refuse_unknown_channels",
+    "tiff_bytes",
+]
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Photometric interpretations.
@@ -38,6 +45,7 @@ _SIGNED = 2  # a sample format
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _REDUCED = 1  # a bit of a kind of subfile
 _DESCRIPTION, _SIZES = 270, 279
+_EXTRA_CHANNELS, _UNKNOWN = 338, 0  # a tag, and what it says of a channel that is no alpha
 _IMAGEJ_STACK = re.compile(r"ImageJ=[^\n]*\nimages=(\d{1,9})\n")
 
 
@@ -83,6 +91,54 @@ def refuse_others(tags: Mapping[int, Any], *, pages: int, size: int) -> None:
             f"it is a stack of {stack[1]} images of ImageJ, of which only {pages} could be read; "
             "save them in parts of less than 4 GB"
         )
+
+
+def refuse_unknown_channels(path: Path, tags: Mapping[int, Any]) -> None:
+    """Raise FileError for channels beside colour and alpha, which would be lost.
+
+    Film scanners write infrared so, and image editors saved selections. A channel of one value is
+    padding.
+
+    Parameters
+    ----------
+    path : Path
+        A file of one page.
+    tags : mapping of int to value
+        Those of the page.
+    """
+    import tifffile
+
+    if _UNKNOWN not in _extra_channels(tags.get(_EXTRA_CHANNELS)):
+        return
+    with _without_log(), tifffile.TiffFile(path) as file:
+        page = file.pages[0].aspage()
+        _padding(page, _upright(page, path) if _is_decoded(page) else None)
+
+
+def _extra_channels(said: Any) -> tuple[int, ...]:
+    return () if said is None else tuple(np.atleast_1d(said))
+
+
+def _padding(page: "TiffPage", samples: NDArray[Any] | None) -> list[int]:
+    """Which channels of (H, W, channels) are padding; refused if one that is unknown may be more.
+
+    Without samples, which could not be read, it may be.
+    """
+    extra = _extra_channels(_tag(page, _EXTRA_CHANNELS))
+    first = page.samplesperpixel - len(extra)
+    unknown = [channel for channel, kind in enumerate(extra, start=first) if kind == _UNKNOWN]
+    for channel in unknown:
+        if samples is None or np.ptp(samples[..., channel]) > 0:
+            raise FileError(
+                f"its channel {channel + 1} is neither colour nor alpha (infrared, or a selection) "
+                "and would be lost; save it without that"
+            )
+    return unknown
+
+
+def _without_padding(page: "TiffPage", samples: NDArray[Any]) -> NDArray[Any]:
+    padding = _padding(page, samples)
+    return np.delete(samples, padding, axis=2) if padding else samples
 
 
 @contextmanager
@@ -150,7 +206,7 @@ def read_tiff(path: Path) -> list[Picture]:
                 _refuse(page)
             # The pixels of all of them, because all are held at once.
             _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
-            arrays = [_upright(page, path) for page in pages]
+            arrays = [_without_padding(page, _upright(page, path)) for page in pages]
             profiles = [_tag(page, _PROFILE) for page in pages]
             # Pillow turns white that is zero in pages of few bits.
             white_is_zero = [

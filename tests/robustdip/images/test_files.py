@@ -461,6 +461,33 @@ def test_a_tiff_with_other_channels_is_not_called_no_image(tmp_path, bands):
     assert "save it as grey or RGB" in message
 
 
+@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize(("bands", "colours"), [(4, 3), (2, 1)])
+def test_a_tiff_with_a_channel_that_is_neither_colour_nor_alpha(tmp_path, pages, bands, colours):
+    path = tmp_path / "infrared.tif"
+    samples = noise(pages, 9, 7, bands)
+
+    def write(**options) -> None:
+        photometric = "rgb" if colours == 3 else "minisblack"
+        options = {"extrasamples": ["unspecified"], "planarconfig": "contig"} | options
+        tifffile.imwrite(path, samples, photometric=photometric, **options)
+
+    write()
+    assert f"its channel {bands} is neither colour nor alpha" in refused(path)
+    samples[..., -1] = 255  # padding
+    write()
+    for page, there in zip(read_pages(path), samples, strict=True):
+        np.testing.assert_array_equal(page.pixels, there[..., :colours].squeeze())
+        assert page.alpha is None
+    samples = noise(pages, 9, 7, bands)
+    write(extrasamples=["unassalpha"])
+    for page, there in zip(read_pages(path), samples, strict=True):
+        np.testing.assert_array_equal(page.alpha, there[..., -1])
+    if colours == 3 and pages == 1:  # in a compression in which nobody can look
+        Image.frombytes("RGBX", (7, 9), samples.tobytes()).save(path, compression="tiff_lzw")
+        assert "its channel 4 is neither colour nor alpha" in refused(path)
+
+
 def test_a_png_with_a_text_that_is_not_read_is_not_called_damaged(tmp_path):
     text = PngImagePlugin.PngInfo()
     text.add_text("Comment", noise(2**21).tobytes(), zip=True)
