@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,10 +13,12 @@ from overparam.files import FileError, one_line, require_regular_file
 __all__ = ["csv_bytes", "read_table"]
 
 _LARGEST_TABLE = 2**30  # bytes
+# What may stand before the header for Excel, in quotation marks or not: it says the separator.
+_SEPARATOR = re.compile(r'\s*"?sep=([,;:|\t])"?[ ]*(?=[\r\n]|$)', re.IGNORECASE)
 
 
 def read_table(table: Path) -> tuple[dict[str, str], Iterator[tuple[int, dict[str, str]]]]:
-    """Read a table in UTF-8, with commas, semicolons or tabs.
+    """Read a table in UTF-8, with commas, semicolons or tabs, or what a first line ``sep=`` says.
 
     Parameters
     ----------
@@ -72,16 +75,18 @@ def read_table(table: Path) -> tuple[dict[str, str], Iterator[tuple[int, dict[st
 def _rows(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, each with its last line's number."""
     head = text.lstrip().partition("\n")[0]
+    said = _SEPARATOR.match(text)
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=max(",;\t", key=head.count),
+        delimiter=said[1] if said else max(",;\t", key=head.count),
         skipinitialspace=True,  # so that quotation marks may follow a space
         strict=True,
     )
     try:
-        for row in reader:
-            if any(map(str.strip, row)):
-                yield reader.line_num, row
+        rows = ((reader.line_num, row) for row in reader if any(map(str.strip, row)))
+        if said:
+            next(rows)
+        yield from rows
     except csv.Error as error:
         raise FileError(f"line {reader.line_num} of {name}: {one_line(error)}") from error
 

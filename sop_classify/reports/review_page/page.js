@@ -439,13 +439,17 @@ function fiftyOne() {
 
 function parseCsv(text) {
   const rows = [[]];
-  // Spreadsheets of many countries write semicolons, as apply-corrections reads them.
-  const [head] = text.trimStart().split(/[\r\n]/, 1);
+  // Spreadsheets of many countries write semicolons, and some say so in a line before the header,
+  // as apply-corrections reads them.
+  const [first, said] = /^\s*"?sep=([,;:|\t])"? *(?=[\r\n]|$)/i.exec(text) ?? [""];
+  const table = text.slice(first.length);
+  const [head] = table.trimStart().split(/[\r\n]/, 1);
   const parts = (between) => head.split(between).length;
-  const comma = [",", ";", "\t"].reduce((best, other) => (parts(other) > parts(best) ? other : best));
+  const most = [",", ";", "\t"].reduce((best, other) => (parts(other) > parts(best) ? other : best));
+  const comma = said ?? most;
   // A field, quoted or not, and what ends it.
-  const fields = new RegExp(`(?: *"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r\\n?|\\n|$)`, "g");
-  for (const [, inQuotes, plain, end] of text.matchAll(fields)) {
+  const fields = new RegExp(`(?: *"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))([${comma}]|\\r\\n?|\\n|$)`, "g");
+  for (const [, inQuotes, plain, end] of table.matchAll(fields)) {
     rows.at(-1).push(inQuotes === undefined ? plain.trim() : inQuotes.replaceAll('""', '"'));
     if (end !== comma) rows.push([]);
   }

@@ -48,3 +48,28 @@ def test_columns_without_a_name_are_no_error(tmp_path):
     table = tmp_path / "labels.csv"
     table.write_text("path,,\na.png,,\n")  # as spreadsheets end a table
     assert [cells["path"] for _, cells in read_table(table)[1]] == ["a.png"]
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "\ufeffSep=; ", "\n\nsep=;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_separator_may_be_said_before_the_header(tmp_path, first, end):
+    table = tmp_path / "labels.csv"
+    lines = [*first.split("\n"), "path;label,with,commas", "a, b.png;cat", ""]
+    table.write_bytes(end.join(lines).encode())
+    columns, rows = read_table(table)
+    assert columns == {name: name for name in ("path", "label,with,commas")}
+    assert list(rows) == [(len(lines) - 1, {"path": "a, b.png", "label,with,commas": "cat"})]
+
+
+@pytest.mark.parametrize("separator", ",:|\t")
+def test_any_usual_separator_may_be_said(tmp_path, separator):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"sep={separator}\npath{separator}label\na.png{separator};;\n")
+    assert list(read_table(table)[1]) == [(3, {"path": "a.png", "label": ";;"})]
+
+
+def test_a_separator_alone_is_no_table(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("sep=;")
+    with pytest.raises(FileError, match=r"labels\.csv is empty"):
+        read_table(table)

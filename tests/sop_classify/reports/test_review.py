@@ -424,6 +424,12 @@ def test_without_storage_it_says_so_and_corrections_can_be_loaded(browser, file,
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_be_hidden()
         assert decisions(page) == {0: ("relabel", "ship")}
+        # As Excel wants it, with the separator before the header.
+        text = "sep=;\npath;given;corrected;action;note\ncat/0000.png;;dog;relabel;a,b,c,d,e,f\n"
+        saved.write_bytes(text.replace("\n", "\r\n").encode())
+        page.get_by_label("Load corrections.csv").set_input_files(saved)
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert decisions(page) == {0: ("relabel", "dog")}
         saved.write_text("path,given,corrected,action\ncat/0000.png,,dog,delete\n")
         page.get_by_label("Load corrections.csv").set_input_files(saved)
         expect(page.get_by_role("alert")).to_contain_text("or of no known action")
