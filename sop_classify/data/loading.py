@@ -45,8 +45,8 @@ def load_data(
           sorted, are the classes. Images of a "val" are not used;
         - an .npz file: ``train_images`` (N, H, W, 3), or grey (N, H, W) or (N, H, W, 1), uint8;
           ``train_labels`` (N,) or (N, 1), whole numbers from 0; ``test_images``; ``test_labels``;
-          optionally ``class_names`` (C,). Other arrays of N integers in [0, C) become
-          `ImageData.label_sets`.
+          optionally ``class_names`` (C,). ``val_images`` and ``val_labels`` are not used. Other
+          arrays of N integers in [0, C) become `ImageData.label_sets`.
 
         Without it, torchvision's files in ``$XDG_CACHE_HOME/robustdip`` (``~/.cache/robustdip``).
     download : bool
@@ -71,7 +71,8 @@ def load_data(
     -----
     UserWarning
         If a test image is also a training image, byte for byte (not looked for in the official
-        CIFAR files), and if files are left out that are no images, or damaged.
+        CIFAR files), if validation images are left unused, and if files are left out that are no
+        images, or damaged.
     """
     check_choice("dataset", dataset, CIFAR)
     check_type("download", download, bool)

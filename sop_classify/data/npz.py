@@ -2,6 +2,7 @@
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _HEADERS = {
 }
 
 REQUIRED_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+_UNUSED = ("val_images", "val_labels")
 _LONGEST_HEADER = 2**16  # bytes; numpy itself refuses more than 10,000 unless told
 
 
@@ -48,8 +50,25 @@ def read_npz(path: Path) -> ImageData:
         If the file is damaged, or an array is missing, too large or of another kind.
     ValueError
         If the arrays do not fit together.
+
+    Warns
+    -----
+    UserWarning
+        If there are validation images, which are not read.
     """
-    arrays = read_arrays(path, _wanted)
+    unused: list[str] = []
+
+    def wanted(headers: Mapping[str, Header]) -> list[str]:
+        unused.extend(key for key in _UNUSED if key in headers)
+        return _wanted(headers)
+
+    arrays = read_arrays(path, wanted)
+    if unused:
+        warnings.warn(
+            f"{path.stem}: {' and '.join(unused)} left unused; accuracies are those on the test "
+            "images",
+            stacklevel=4,  # load_data's caller
+        )
     images = [arrays.pop(key) for key in ("train_images", "test_images")]
     labels = [whole_labels(key, arrays.pop(key)) for key in ("train_labels", "test_labels")]
     if "class_names" in arrays:
@@ -140,7 +159,7 @@ def _wanted(headers: Mapping[str, Header]) -> list[str]:
         key
         for key, header in headers.items()
         if key in (*REQUIRED_ARRAYS, "class_names")
-        or (header.dtype.kind in "iu" and header.shape == like)
+        or (key not in _UNUSED and header.dtype.kind in "iu" and header.shape == like)
     ]
 
 

@@ -339,6 +339,17 @@ def test_memory_that_is_free():
     assert 10**7 < npz.memory_free() < 10**15
 
 
+@pytest.mark.parametrize("number", [4, 12])  # 12: as many as the training images
+def test_validation_images_of_an_npz_are_told_to_be_unused(tmp_path, number):
+    path = saved(tmp_path / "a.npz", val_images=pixels(number, 5, 5, 3), val_labels=LABELS[:number])
+    message = "^a: val_images and val_labels left unused; accuracies are those on the test images$"
+    with pytest.warns(UserWarning, match=message) as caught:
+        data = load_data(path=path)
+    assert [each.filename for each in caught] == [__file__]
+    assert data.label_sets == {}
+    assert len(data.train_images) == 12
+
+
 @pytest.mark.parametrize("grey", ["(N, H, W)", "(N, H, W, 1)"])
 def test_shapes_of_keras(tmp_path, grey):
     images = {"train_images": pixels(12, 5, 5), "test_images": 255 - pixels(6, 5, 5)}
