@@ -16,7 +16,7 @@ import typer
 
 from overparam.program import interrupted_status
 
-__all__ = ["exit_on_error", "known_device", "progress"]
+__all__ = ["exit_on_error", "known_device", "printable", "progress"]
 
 Show = Callable[[float, float], None]
 
@@ -47,6 +47,17 @@ def known_device(name: str) -> str:
     return name
 
 
+def printable(name: str) -> str:
+    """A name on one line: as it is, or with escape sequences if it has control characters.
+
+    Parameters
+    ----------
+    name : str
+        Of a file or a class; or a line with names in it.
+    """
+    return name if name.isprintable() else repr(name)[1:-1]
+
+
 @contextmanager
 def progress(
     name: str, *, unit: str = "step", start: float = 0, quiet: bool = False
@@ -56,7 +67,7 @@ def progress(
     Parameters
     ----------
     name : str
-        What is computed, a file's name say. Printed as it is, control characters excepted.
+        What is computed, a file's name say; see `printable`.
     unit : str
         What is counted.
     start : float
@@ -70,7 +81,7 @@ def progress(
         A function of (done, total). On a terminal it moves a bar, which appears with the first
         call; elsewhere it prints a line every 5 %.
     """
-    shown = name if name.isprintable() else repr(name)[1:-1]
+    shown = printable(name)
     with ExitStack() as stack:
         if quiet:
             yield lambda done, total: None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from overparam.terminal import exit_on_error
+from overparam.terminal import exit_on_error, printable
 from overparam.words import counted
 
 if TYPE_CHECKING:
@@ -156,9 +156,12 @@ def _print_changes(changes: "Plan") -> None:
     given = {entry.path: entry.label for entry in changes.labelled.entries}
     pairs = Counter((given[path], label) for path, label in changes.relabelled.items())
     for (old, new), number in pairs.most_common(_SHOWN):
-        typer.echo(f"{old} -> {new}: {number}")
+        typer.echo(f"{printable(old)} -> {printable(new)}: {number}")
     lines = [
-        *(f"{path!r}: {given[path]} -> {label}" for path, label in changes.relabelled.items()),
+        *(
+            f"{path!r}: {printable(given[path])} -> {printable(label)}"
+            for path, label in changes.relabelled.items()
+        ),
         *(f"{path!r}: left out" for path in sorted(changes.dropped)),
     ]
     for line in lines[:_SHOWN]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from overparam.terminal import exit_on_error, progress
+from overparam.terminal import exit_on_error, printable, progress
 from overparam.words import counted
 from sop_classify.cli.options import Compile, Device, needed, one_of, refuse_contradictions
 from sop_classify.cli.own_images import (
@@ -160,7 +160,8 @@ def _report(summary: dict[str, Any], out: Path) -> str:
         f"{summary['images']['train'] + summary['images']['val']:,}",
     ]
     if summary["too_rare"]:
-        lines.append(f"classes too rare to judge: {', '.join(summary['too_rare'])}")
+        names = ", ".join(map(printable, summary["too_rare"]))
+        lines.append(f"classes too rare to judge: {names}")
     if found["sets"]:
         lines.append(
             f"duplicates: {counted(found['sets'], 'set')}, {found['two_labels']} with two labels, "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from overparam.terminal import exit_on_error, progress
+from overparam.terminal import exit_on_error, printable, progress
 from sop_classify.cli.options import Device
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ def _predicted(
 
 def _line(row: dict[str, Any]) -> str:
     pairs = zip(row["classes"], row["probabilities"], strict=True)
-    return f"{row['path']}: {', '.join(f'{name} {p:.1%}' for name, p in pairs)}"
+    classes = ", ".join(f"{printable(name)} {p:.1%}" for name, p in pairs)
+    return f"{printable(row['path'])}: {classes}"
 
 
 def _table(rows: Sequence[dict[str, Any]], top: int) -> bytes:

@@ -121,13 +121,13 @@ def test_test_labels_stand_apart_with_a_warning(folder, tmp_path, one_thread):
 
 
 def test_rare_classes_are_said(folder, tmp_path, one_thread):
-    (folder / "rare").mkdir()
-    Image.new("RGB", (16, 16), "white").save(folder / "rare" / "x.png")
+    (folder / "ra\nre").mkdir()
+    Image.new("RGB", (16, 16), "white").save(folder / "ra\nre" / "x.png")
     out = tmp_path / "out"
     result = done("find-label-errors", folder, "--out", out, *SMALL)
-    assert "too rare to judge: rare" in result.stdout
+    assert r"too rare to judge: ra\nre" in result.stdout
     said = {row["given"]: row["too_rare"] for row in rows(out / "label_issues.csv")}
-    assert said == {"c0": "False", "c1": "False", "c2": "False", "rare": "True"}
+    assert said == {"c0": "False", "c1": "False", "c2": "False", "ra\nre": "True"}
 
 
 def test_no_noise_rate_is_told_of_a_few_images(tmp_path, one_thread):
@@ -188,6 +188,16 @@ def test_corrections_by_the_command(folder, tmp_path):
     assert not (tmp_path / "other").exists()
     done("apply-corrections", folder, table, "--out", tmp_path / "other", "--skip-problems")
     assert (tmp_path / "other" / "c0" / "00.png").is_file()
+
+
+def test_classes_with_line_breaks_stay_on_one_line_of_a_dry_run(folder, tmp_path):
+    (folder / "c1").rename(folder / "c\n1")
+    table = tmp_path / "corrections.csv"
+    table.write_text('path,given,corrected,action\n"c\n1/00.png","c\n1",c0,accept\n')
+    pair, change, total = done("apply-corrections", folder, table).stdout.splitlines()
+    assert pair == r"c\n1 -> c0: 1"
+    assert change == r"'c\n1/00.png': c\n1 -> c0"
+    assert total.startswith("1 label changed")
 
 
 def test_suggestions_that_are_not_accepted_are_counted(folder, tmp_path):

@@ -121,6 +121,16 @@ def test_a_bad_file_costs_a_line_and_the_status(trained, pictures, tmp_path):
     assert len(table.read_text().splitlines()) == 31
 
 
+def test_a_name_with_control_characters_stays_on_its_line(trained, pictures, tmp_path):
+    strange = tmp_path / "a\nb\x1b[31m.png"
+    (pictures / "00.png").rename(strange)
+    line, end = done("predict", trained.folder, strange).stdout.split("\n")
+    assert line.startswith(f"{tmp_path}/a\\nb\\x1b[31m.png: c")
+    assert end == ""
+    (found,) = json.loads(done("predict", trained.folder, strange, "--json").stdout)
+    assert found["path"] == str(strange)
+
+
 def test_links_to_folders_are_followed_once(trained, pictures, tmp_path):
     linked = tmp_path / "linked"
     linked.mkdir()
