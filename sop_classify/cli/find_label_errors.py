@@ -95,6 +95,7 @@ def find_label_errors(
         check_places(data, out, run=folder, resume=resume, processes=processes)
         resume = resume or processes.restarted
 
+        from overparam.files import FileError, MovedError
         from sop_classify.data.images import read_images
 
         with (
@@ -126,7 +127,13 @@ def find_label_errors(
             run.resume()
         else:
             run.start()
-        train_run(run, quiet=quiet, tested_on="hold-out")
+        try:
+            train_run(run, quiet=quiet, tested_on="hold-out")
+        except MovedError as error:  # "resume it there" is for a run that is no part of another
+            raise FileError(
+                f"{error.__cause__}; the training is in {str(error.path)!r}: move it to "
+                f"NEW/{_TRAINING} and continue with --out NEW --resume"
+            ) from error
         if not processes.is_first:
             return
         findings = judge(run, images, seed=seed)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from overparam.files import FileError
+from sop_classify.runs.run import Run
 from tests.helpers.command_line import done, refused, run
 from tests.helpers.labels import noisy, small_data
 
@@ -101,6 +103,30 @@ def test_resuming_where_there_is_no_run(folder, tmp_path, one_thread):
     new = tmp_path / "new"
     result = done("find-label-errors", folder, "--out", new, "--resume", *SMALL)
     assert f"nothing to resume in {str(new)!r}; a new run starts" in result.stderr
+
+
+def test_a_training_that_its_folder_no_longer_takes_goes_on_as_said(
+    folder, tmp_path, monkeypatch, one_thread
+):
+    out, new, write = tmp_path / "out", tmp_path / "new", Run._write_state
+
+    def full(self, place):
+        if place == out / "training" and self.training.epoch == 2:
+            raise FileError(f"cannot write {str(place)!r}: No space left on device")
+        write(self, place)
+
+    monkeypatch.setattr(Run, "_write_state", full)
+    failed, moved = run("find-label-errors", folder, "--out", out, *SMALL), out / "training-2"
+    assert failed.exit_code == 1
+    assert failed.stderr.splitlines()[-1].endswith(
+        f"No space left on device; the training is in {str(moved)!r}: move it to NEW/training and "
+        "continue with --out NEW --resume"
+    )
+    new.mkdir()
+    moved.rename(new / "training")
+    done("find-label-errors", folder, "--out", new, "--resume", *SMALL)
+    assert {entry.name for entry in new.iterdir()} == TABLES
+    assert [row["epoch"] for row in rows(new / "training" / "metrics.csv")] == ["1", "2", "3"]
 
 
 def test_test_labels_stand_apart_with_a_warning(folder, tmp_path, one_thread):
