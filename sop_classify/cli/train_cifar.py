@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["budget_for", "train_cifar", "train_run"]
 
 _RUNS = Path("runs")  # holds the runs for which no folder is given
+_MANY_CLASSES = 1000  # of which the rate of wrong labels is estimated for minutes
 # A key of the results, and how the report calls it.
 _REPORTED = {
     "accuracy_flips": "test accuracy averaged over an image and its mirror image",
@@ -236,6 +237,8 @@ def train_run(run: "Run", *, quiet: bool, tested_on: str = "test") -> None:
 
     `tested_on` says what the job's test images are.
     """
+    if not quiet and run.training.processes.is_first:
+        _note_of_many_classes(run)
     total, name = run.job.recipe.epochs, run.folder.name
     with (
         interruptible() as interruption,
@@ -286,6 +289,18 @@ def _warn_if_s_stays_zero(recipe: Recipe) -> None:
             f"warning: SOP gives up a label after {needed:.0f} epochs of contradiction, and there "
             f"are {recipe.epochs}: it trains like cross entropy; --set activation_epochs=E changes "
             "this",
+            err=True,
+        )
+
+
+def _note_of_many_classes(run: "Run") -> None:
+    """Say that the end takes long: nothing is printed then, and it looks like a hang."""
+    number = len(run.job.data.class_names)
+    # The labels that other methods contradict are counted, at once.
+    if number >= _MANY_CLASSES and isinstance(run.job.recipe, SOPRecipe):
+        typer.echo(
+            f"note: after the last epoch the rate of wrong labels is estimated, with {number:,} "
+            "classes for minutes",
             err=True,
         )
 

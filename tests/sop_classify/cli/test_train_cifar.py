@@ -404,3 +404,15 @@ def test_an_image_folder_names_the_files_of_its_labels(tmp_path):
     for row in rows:
         assert row["file"].split("/")[:2] == ["train", row["given_label"]]
         assert (tmp_path / "data" / row["file"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "told"), [("sop", [], True), ("sop", ["-q"], False), ("ce", [], False)]
+)
+def test_many_classes_are_said_to_take_long(npz, tmp_path, monkeypatch, method, flags, told):
+    """The estimate of the rate of wrong labels says nothing while it computes."""
+    monkeypatch.setattr("sop_classify.cli.train_cifar._MANY_CLASSES", 3)
+    result = train("--data", npz, "--out", tmp_path / "run", "--method", method, *flags, *SMALL)
+    assert result.exit_code == 0, result.output
+    note = "note: after the last epoch the rate of wrong labels is estimated, with 3 classes for"
+    assert (note in result.stderr) == told
