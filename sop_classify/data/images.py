@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from overparam.checks import LARGEST_SEED, check_count, check_real
 from overparam.files import FileError, file_errors
+from overparam.words import counted
 from sop_classify.data.cifar import CIFAR, read_cifar
 from sop_classify.data.image_data import ImageData
 from sop_classify.data.listing import (
+    HIDDEN,
     SPLITS,
     Listing,
     Skipped,
@@ -241,7 +243,16 @@ def read_files(
     if not entries:
         raise FileError(f"none of its {len(listing.entries)} files is an image")
     splits = tuple(entry.split or "train" for entry in entries)
-    names, labels = _numbered([entry.label for entry in entries], splits)
+    try:
+        names, labels = _numbered([entry.label for entry in entries], splits)
+    except FileError as error:  # the class that it lacks may be among what was left out
+        told = [each for each in skipped if each.reason != HIDDEN]
+        if not told:
+            raise
+        number, first = counted(len(told), "row or file", "rows or files"), told[0]
+        raise FileError(
+            f"{error} ({number} left out, first {first.path!r}: {first.reason})"
+        ) from error
     unread = {listing.entries[at].label for at in pixels.unreadable}
     place = listing.place.resolve()
     return LabelledImages(

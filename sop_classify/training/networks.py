@@ -261,7 +261,9 @@ def build_network(
         raise ValueError(f"no network {name!r}; there are {', '.join(NETWORKS)}")
     height, width = images.shape[2:]
     if min(height, width) < 9:
-        raise ValueError(f"the images are {height}x{width}; the networks need 9x9 at least")
+        raise ValueError(
+            f"the images are {height}x{width}; the networks need 9x9 at least: enlarge the images"
+        )
     # Built without memory, then filled here: PyTorch's own initialisation uses the global RNG.
     with torch.device("meta"):
         network = pkgutil.resolve_name(NETWORKS[name])(num_classes).float()

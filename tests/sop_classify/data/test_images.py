@@ -251,6 +251,18 @@ def test_one_line_says_what_is_wrong(tmp_path, files, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_class_that_was_left_out_is_told_where_it_is_missing(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    (tmp_path / "t.csv").write_text("path,label\na.png,a\nc.png,b\nb.png,b\n")
+    message = r"one class .* \(2 rows or files left out, first 'c\.png': No such file"
+    with pytest.raises(FileError, match=message):
+        read_images(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("path,label,split\na.png,a,\nb.png,b,\na.png,b,val\n")
+    with pytest.raises(FileError, match=r"one class .* \(2 rows or files left out, first 'a\.png'"):
+        read_images(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
