@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["apply_corrections"]
 
 _SHOWN = 20  # changes that a dry run prints
+# Names of which nobody means a folder.
+_OTHER_FILES = (".tsv", ".txt", ".xls", ".xlsx", ".ods", ".json", ".parquet", ".zip")
 
 
 def apply_corrections(
@@ -72,8 +74,8 @@ def apply_corrections(
     is. Corrections that were applied before are no error, but for an .npz file: there
     those after a dropped image have another number.
     """
-    if out is not None and out.suffix.lower() == ".tsv":
-        raise typer.BadParameter("--out is a .tsv file; name a .csv file")
+    if out is not None and (suffix := out.suffix.lower()) in _OTHER_FILES:
+        raise typer.BadParameter(f"--out is a {suffix} file; name a .csv file, or a folder")
     if link and (out is None or out.suffix.lower() in (".csv", ".npz")):
         raise typer.BadParameter("--link needs --out, a folder")
     if undo is not None and out is None:

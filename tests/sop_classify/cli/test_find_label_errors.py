@@ -226,6 +226,17 @@ def test_classes_with_line_breaks_stay_on_one_line_of_a_dry_run(folder, tmp_path
     assert total.startswith("1 label changed")
 
 
+@pytest.mark.parametrize("suffix", [".tsv", ".xlsx", ".TXT"])
+def test_no_folder_is_called_like_a_file_of_another_kind(folder, tmp_path, suffix):
+    table = tmp_path / "corrections.csv"
+    table.write_text("path,given,corrected,action\nc1/00.png,c1,c0,accept\n")
+    out = tmp_path / f"new{suffix}"
+    result = run("apply-corrections", folder, table, "--out", out)
+    assert result.exit_code == 2
+    assert f"--out is a {suffix.lower()} file; name a .csv file, or a folder" in result.stderr
+    assert not out.exists()
+
+
 def test_suggestions_that_are_not_accepted_are_counted(folder, tmp_path):
     table = tmp_path / "label_issues.csv"
     header = "is_label_issue,path,given,suggested,too_rare\n"
