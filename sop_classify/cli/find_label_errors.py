@@ -92,6 +92,8 @@ def find_label_errors(
         asked = read_settings(recipe_for("cpu", method), wishes)
         epochs = asked.get("epochs", epochs)
         folder = out / _TRAINING
+        if resume:
+            _refuse_training(out)
         check_places(data, out, run=folder, resume=resume, processes=processes)
         resume = resume or processes.restarted
 
@@ -154,6 +156,18 @@ def find_label_errors(
                 err=True,
             )
         typer.echo(json.dumps(summary, default=str) if as_json else _report(summary, out))
+
+
+def _refuse_training(out: Path) -> None:
+    """Refuse to resume in the folder of a training, which is a part of what is to be resumed."""
+    from overparam.files import FileError
+    from sop_classify.records.record import has_record
+
+    if has_record(out) and not has_record(out / _TRAINING):
+        raise FileError(
+            f"cannot resume {str(out)!r}: it is a training; give the folder that it is in, where "
+            f"it has to be called {_TRAINING!r}"
+        )
 
 
 def _report(summary: dict[str, Any], out: Path) -> str:

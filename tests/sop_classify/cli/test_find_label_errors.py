@@ -122,6 +122,8 @@ def test_a_training_that_its_folder_no_longer_takes_goes_on_as_said(
         f"No space left on device; the training is in {str(moved)!r}: move it to NEW/training and "
         "continue with --out NEW --resume"
     )
+    message = refused("find-label-errors", folder, "--out", moved, "--resume", *SMALL)
+    assert f"cannot resume {str(moved)!r}: it is a training; give the folder that it" in message
     new.mkdir()
     moved.rename(new / "training")
     done("find-label-errors", folder, "--out", new, "--resume", *SMALL)
