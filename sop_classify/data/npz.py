@@ -189,7 +189,8 @@ def whole_labels(what: str, labels: NDArray[Any]) -> NDArray[np.int64]:
         If one is no whole number from 0.
     """
     if labels.dtype.kind not in "iuf":
-        raise FileError(f"{what} are {labels.dtype}; whole numbers are needed")
+        names = ", and their names in class_names" if labels.dtype.kind in "US" else ""
+        raise FileError(f"{what} are {labels.dtype}; whole numbers are needed{names}")
     with np.errstate(invalid="ignore"):  # NaN becomes some whole number, which does not equal it
         whole = labels.astype(np.int64)
     wrong = labels[(whole != labels) | (whole < 0)]
