@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from robustdip.inputs import require_array
+
 __all__ = ["psnr", "ssim"]
 
 
@@ -13,7 +15,8 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
 
     Parameters
     ----------
-    clean, image : ndarray, equal shapes, floats in [0, 1]
+    clean, image : ndarray or CPU tensor, equal shapes, floats in [0, 1]
+        `robustdip.images.to_float` makes them of whole samples.
 
     Returns
     -------
@@ -22,12 +25,14 @@ def psnr(clean: np.ndarray, image: np.ndarray) -> float:
 
     Raises
     ------
+    TypeError
+        If one is no array of floats, or is masked.
     ValueError
-        If the shapes differ.
+        If the shapes differ, or there are no values.
     """
     from skimage.metrics import peak_signal_noise_ratio
 
-    _require_equal_shapes(clean, image)
+    clean, image = _alike(clean, image)
     if np.array_equal(clean, image):
         return math.inf
     return float(peak_signal_noise_ratio(clean, image, data_range=1.0))
@@ -38,7 +43,7 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
 
     Parameters
     ----------
-    clean, image : ndarray, equal shapes (H, W) or (H, W, C), floats in [0, 1]
+    clean, image : ndarray or CPU tensor, equal shapes (H, W) or (H, W, C), floats in [0, 1]
 
     Returns
     -------
@@ -47,8 +52,10 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
 
     Raises
     ------
+    TypeError
+        If one is no array of floats, or is masked.
     ValueError
-        If the shapes differ.
+        If the shapes differ or are others, or there are no values.
 
     References
     ----------
@@ -57,7 +64,9 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
     """
     from skimage.metrics import structural_similarity
 
-    _require_equal_shapes(clean, image)
+    clean, image = _alike(clean, image)
+    if clean.ndim not in (2, 3):
+        raise ValueError(f"the images have shape {clean.shape}; (H, W) or (H, W, C) is needed")
     if min(clean.shape[:2]) < 11:
         return None
     value: Any = structural_similarity(
@@ -72,6 +81,21 @@ def ssim(clean: np.ndarray, image: np.ndarray) -> float | None:
     return float(value)
 
 
-def _require_equal_shapes(clean: np.ndarray, image: np.ndarray) -> None:
-    if clean.shape != image.shape:
-        raise ValueError(f"shapes {clean.shape} and {image.shape} differ; they must agree")
+def _alike(clean: Any, image: Any) -> tuple[np.ndarray, np.ndarray]:
+    first, second = _floats(clean, "clean"), _floats(image, "image")
+    if first.shape != second.shape:
+        raise ValueError(f"shapes {first.shape} and {second.shape} differ; they must agree")
+    if first.size == 0:
+        raise ValueError(f"the images have shape {first.shape}; there is nothing to compare")
+    return first, second
+
+
+def _floats(values: Any, name: str) -> np.ndarray:
+    if hasattr(values, "detach"):  # torch, which says what to do with a tensor on a GPU
+        values = values.detach().numpy()
+    require_array(values, name)
+    if np.ma.is_masked(values):
+        raise TypeError(f"{name} has masked values; leave them out of both images")
+    if not np.issubdtype(values.dtype, np.floating):
+        raise TypeError(f"{name} is {values.dtype}; floats in [0, 1] are needed, see to_float")
+    return values

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from robustdip.quality import psnr, ssim
@@ -55,3 +56,41 @@ def test_a_picture_smaller_than_the_window_has_no_ssim():
 def test_shapes_must_agree(measure):
     with pytest.raises(ValueError, match=r"shapes \(20, 20, 3\) and \(20, 20\) differ"):
         measure(np.zeros((20, 20, 3)), np.zeros((20, 20)))
+
+
+WRONG = {
+    "is uint8; floats in .0, 1. are needed, see to_float": np.zeros((20, 20), np.uint8),
+    "is bool; floats": np.zeros((20, 20), bool),
+    "is a list; an array is needed": [[0.5] * 20] * 20,
+    "has masked values; leave them out": np.ma.array(np.ones((20, 20)), mask=np.eye(20) > 0),
+}
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim])
+@pytest.mark.parametrize("match", WRONG)
+def test_other_values_than_floats_are_refused(measure, match):
+    """Of whole numbers the range is not 1: PSNR was a negative number of decibels."""
+    floats = np.full((20, 20), 0.5)
+    with pytest.raises(TypeError, match=f"^clean {match}"):
+        measure(WRONG[match], floats)
+    with pytest.raises(TypeError, match=f"^image {match}"):
+        measure(floats, WRONG[match])
+
+
+@pytest.mark.parametrize("measure", [psnr, ssim])
+def test_tensors_are_images(measure):
+    clean, image = pair(20, 20, 3)
+    tensors = torch.from_numpy(clean).requires_grad_(), torch.from_numpy(image)
+    assert measure(*tensors) == measure(clean, image)
+
+
+def test_nothing_has_no_quality():
+    for measure in (psnr, ssim):
+        with pytest.raises(ValueError, match=r"shape \(0, 20\); there is nothing to compare"):
+            measure(np.zeros((0, 20)), np.zeros((0, 20)))
+
+
+def test_ssim_is_of_an_area():
+    for shape in ((), (20,), (20, 20, 20, 3)):
+        with pytest.raises(ValueError, match=r"\(H, W\) or \(H, W, C\) is needed"):
+            ssim(np.ones(shape), np.ones(shape))
