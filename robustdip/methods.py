@@ -6,10 +6,16 @@ entry names the place of its implementation: a recipe in `robustdip.recipes`, or
 """
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from overparam.checks import check_choice, check_type
 from robustdip.told import BESIDE_MASK
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "DEFAULT",
@@ -39,13 +45,20 @@ class Method:
         elements of a given mask are filled from the others.
     where : str
         "module:MAPPING". The mapping holds the implementation under the method's name: a `Recipe`;
-        a function of the image; or a function of image and mask. Images are (H, W, C) float32.
+        a function of the image; or a function of image and mask. Images are (H, W, C) float32. A
+        function returns a new image of that shape, of finite floats, and changes none that it is
+        given.
     takes_mask : bool
         Whether the method can use a mask of known corruption.
     takes_certain : bool
         Whether it takes elements that are certainly corrupted or clean, and judges the others.
     gives_uncertainty : bool
         Whether it estimates the standard deviation of each element without a mask.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name or `where` is no such string, or the kind is another.
     """
 
     name: str
@@ -55,6 +68,14 @@ class Method:
     takes_mask: bool = False
     takes_certain: bool = False
     gives_uncertainty: bool = False
+
+    def __post_init__(self) -> None:
+        if not check_type("name", self.name, str):
+            raise ValueError("name is empty; a method needs one")
+        check_choice("kind", self.kind, get_args(Kind))
+        module, _, mapping = check_type("where", self.where, str).partition(":")
+        if not (module and mapping):
+            raise ValueError(f"where is {self.where!r}; module:MAPPING is needed")
 
     @property
     def needs_mask(self) -> bool:
@@ -68,9 +89,59 @@ class Method:
         -------
         Recipe or callable
             A recipe for a fit, else a function; see `where`.
+
+        Raises
+        ------
+        TypeError
+            If it is neither, or (when it is called) returns no array of floats.
+        ValueError
+            If there is none at `where`, or (when it is called) what it returns has another shape
+            than its image, or values that are not finite.
         """
         module, _, mapping = self.where.partition(":")
-        return getattr(importlib.import_module(module), mapping)[self.name]
+        try:
+            imported = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # a module that this one needs
+            raise ValueError(
+                f"method {self.name!r} is in {module!r}, which is not there"
+            ) from error
+        try:
+            found = getattr(imported, mapping)[self.name]
+        except (AttributeError, KeyError) as error:
+            raise ValueError(f"{self.where!r} has no method {self.name!r}") from error
+        if self.kind != "fit":
+            if not callable(found):
+                raise TypeError(f"method {self.name!r} is {found!r}; a function is needed")
+            return _checked(self.name, found)
+        from robustdip.recipes import Recipe
+
+        if not isinstance(found, Recipe):
+            raise TypeError(f"method {self.name!r} is {found!r}; a Recipe is needed")
+        return found
+
+
+def _checked(name: str, method: Callable[..., Any]) -> "Callable[..., np.ndarray]":
+    """A function that returns what `denoise` takes for its result, or says that it does not."""
+
+    @wraps(method)
+    def call(image: "np.ndarray", *mask: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        result = method(image, *mask)
+        if not isinstance(result, np.ndarray) or not np.issubdtype(result.dtype, np.floating):
+            kind = getattr(result, "dtype", type(result).__name__)
+            raise TypeError(f"method {name!r} returned {kind}; an array of floats is needed")
+        if result.shape != image.shape:
+            raise ValueError(
+                f"method {name!r} returned shape {result.shape}; {image.shape} is needed"
+            )
+        if not np.isfinite(result).all():
+            raise ValueError(f"method {name!r} returned values that are not finite")
+        return result.astype(np.float32, copy=False)
+
+    return call
 
 
 def _fit(name: str, summary: str, **facts: bool) -> Method:
@@ -129,9 +200,12 @@ def register(method: Method) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no `Method`.
     ValueError
         If the name is taken.
     """
+    check_type("method", method, Method)
     if method.name in METHODS:
         raise ValueError(f"there is a method {method.name!r} already; choose another name")
     METHODS[method.name] = method

@@ -116,6 +116,12 @@ def test_a_kind_of_corruption(image, monkeypatch):
 TOYS = {
     "toy": replace(small(steps=3), name="toy"),
     "half": lambda values: values / 2,
+    "double": lambda values: values.astype(np.float64),
+    "nothing": lambda values: None,
+    "list": lambda values: values.tolist(),
+    "whole": lambda values: (values * 255).astype(np.uint8),
+    "flat": lambda values: values[..., 0],
+    "nan": lambda values: values * np.nan,
 }
 
 
@@ -137,6 +143,65 @@ def test_a_method(image, catalogue):
         check_method("half", steps=3)
     with pytest.raises(ValueError, match="a method 'toy' already"):
         register(Method(name="toy", summary="", kind="fit", where=f"{__name__}:TOYS"))
+
+
+def test_a_result_is_float32_whatever_a_function_computes_in(image, catalogue):
+    register(Method(name="double", summary="", kind="classical", where=f"{__name__}:TOYS"))
+    assert denoise(image, method="double").corruption.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("nothing", TypeError, "method 'nothing' returned NoneType; an array of floats"),
+        ("list", TypeError, "method 'list' returned list; an array of floats"),
+        ("whole", TypeError, "method 'whole' returned uint8; an array of floats"),
+        ("flat", ValueError, r"returned shape \(24, 20\); \(24, 20, 1\) is needed"),
+        ("nan", ValueError, "method 'nan' returned values that are not finite"),
+    ],
+)
+def test_a_function_whose_result_is_no_image_is_refused(image, catalogue, name, error, match):
+    register(Method(name=name, summary="", kind="classical", where=f"{__name__}:TOYS"))
+    with pytest.raises(error, match=match):
+        denoise(image, method=name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "match"),
+    [
+        ({"name": 3}, TypeError, "name is a int; str is needed"),
+        ({"name": ""}, ValueError, "name is empty"),
+        ({"kind": "blind"}, ValueError, "kind is 'blind'; use one of fit, classical, interpol"),
+        ({"where": "toys"}, ValueError, "where is 'toys'; module:MAPPING is needed"),
+    ],
+)
+def test_a_method_that_cannot_be_is_refused_when_it_is_made(changed, error, match):
+    facts = {"name": "mine", "summary": "", "kind": "classical", "where": "toys:TOYS"}
+    with pytest.raises(error, match=match):
+        Method(**(facts | changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "where", "error", "match"),
+    [
+        ("mine", "fit", "nowhere.at_all:TOYS", ValueError, "in 'nowhere.at_all', which is not"),
+        ("mine", "fit", f"{__name__}:NONE", ValueError, "has no method 'mine'"),
+        ("mine", "fit", f"{__name__}:TOYS", ValueError, "has no method 'mine'"),
+        ("half", "fit", f"{__name__}:TOYS", TypeError, "method 'half' is <.*; a Recipe is needed"),
+        ("toy", "classical", f"{__name__}:TOYS", TypeError, "a function is needed"),
+    ],
+)
+def test_a_method_that_is_not_where_it_says_is_refused(
+    image, catalogue, name, kind, where, error, match
+):
+    register(Method(name=name, summary="", kind=kind, where=where))
+    with pytest.raises(error, match=match):
+        denoise(image, method=name)
+
+
+def test_only_methods_are_registered():
+    with pytest.raises(TypeError, match="method is a str; Method is needed"):
+        register("median")
 
 
 @pytest.mark.parametrize("name", METHODS)
