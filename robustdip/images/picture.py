@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from overparam.checks import check_real, check_type
 from robustdip.images.units import Numbers
 
 __all__ = [
     "Picture",
     "eight_bit",
     "from_float",
+    "profile_of",
     "resolution",
     "side_by_side",
     "to_float",
@@ -55,7 +57,7 @@ class Picture:
     path : Path or None
         Where it was read from.
     dpi : tuple of float, or None
-        Pixels an inch, across and down.
+        Pixels an inch, across and down; above 0 and below a million.
     numbers : Numbers or None
         The values in the units of the file, of which float pixels are a linear map. `pixels` may be
         newer.
@@ -63,9 +65,10 @@ class Picture:
     Raises
     ------
     TypeError
-        If the arrays are not as above, or alpha has another dtype than the pixels.
+        If something is not as above, an array has masked values, or alpha has another dtype than
+        the pixels.
     ValueError
-        If a shape is none of the above, or the image is empty.
+        If a shape or the resolution is none of the above, or the image is empty.
     """
 
     pixels: NDArray[Any]
@@ -76,18 +79,27 @@ class Picture:
     dpi: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.pixels, np.ndarray):  # a Denoised, say, whose image is meant
-            raise TypeError(f"pixels are a {type(self.pixels).__name__}; an array is needed")
+        _require_array(self.pixels, "pixels are")  # not a Denoised, say, whose image is meant
         shape, dtype = self.pixels.shape, self.pixels.dtype
         if dtype not in (np.uint8, np.uint16) and not (self.measured and dtype == np.float32):
-            raise TypeError(f"pixels are {dtype}; uint8 or uint16 is needed, see from_float")
+            wanted = "float32 as in the file" if self.measured else "uint8 or uint16"
+            raise TypeError(f"pixels are {dtype}; {wanted} is needed, see from_float")
         if not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)) or 0 in shape:
-            raise ValueError(f"pixels have shape {shape}; (H, W) or (H, W, 3) is needed")
+            hint = "; alpha is apart, Picture(pixels, alpha)" if shape[2:] in ((2,), (4,)) else ""
+            raise ValueError(f"pixels have shape {shape}; (H, W) or (H, W, 3) is needed{hint}")
         if self.alpha is not None:
+            _require_array(self.alpha, "alpha is")
             if self.alpha.dtype != dtype:
                 raise TypeError(f"alpha is {self.alpha.dtype} and pixels are {dtype}; use one")
             if self.alpha.shape != shape[:2]:
                 raise ValueError(f"alpha has shape {self.alpha.shape}; {shape[:2]} is needed")
+        if self.icc_profile is not None:
+            check_type("icc_profile", self.icc_profile, bytes)
+        if self.dpi is not None:
+            if len(check_type("dpi", self.dpi, tuple)) != 2:
+                raise ValueError(f"dpi is {self.dpi}; (across, down) is needed")
+            for one in self.dpi:
+                check_real("dpi", one, above=0, below=_MOST_DPI)
 
     @property
     def measured(self) -> bool:
@@ -133,6 +145,13 @@ class Picture:
         if self.numbers is None or self.pixels.dtype != np.float32:
             return self.pixels
         return self.numbers.restored(self.pixels)
+
+
+def _require_array(values: object, what: str) -> None:
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{what} a {type(values).__name__}; an array is needed")
+    if np.ma.is_masked(values):
+        raise TypeError(f"{what} masked in places; no file keeps that, so give them values first")
 
 
 def white_of(pixels: NDArray[Any]) -> int:
@@ -238,6 +257,11 @@ def from_float(array: ArrayLike, dtype: DTypeLike, *, white: int | None = None) 
     values = values.astype(np.promote_types(values.dtype, np.float32))
     values = values.clip(0, 1)
     return (values if scale == 1 else np.rint(values * scale)).astype(dtype)
+
+
+def profile_of(value: Any) -> bytes | None:
+    """The colour profile that a file gives; None if it is empty, or numbers of another type."""
+    return value if value and isinstance(value, bytes) else None
 
 
 def resolution(across: Any, down: Any, *, orientation: Any = None) -> tuple[float, float] | None:

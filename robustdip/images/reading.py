@@ -16,7 +16,7 @@ from overparam.files import FileError, file_errors, require_regular_file
 from overparam.image_files import open_image
 from robustdip.images import sixteen_bit
 from robustdip.images.numeric import FITS, NPY, read_fits, read_npy
-from robustdip.images.picture import Picture, resolution, upright
+from robustdip.images.picture import Picture, profile_of, resolution, upright
 from robustdip.images.tiff_pages import has_pages, read_tiff, refuse_others, refuse_unknown_channels
 
 __all__ = ["read_image", "read_pages"]
@@ -123,7 +123,7 @@ def _read_by_pillow(source: Path) -> Picture:
             samples = np.rint(samples * (largest / 65535)).astype(np.uint16)
         # After load: Pillow turns a TIFF upright itself and then removes the tag.
         samples = upright(samples, image.getexif().get(_ORIENTATION))
-        icc_profile = image.info.get("icc_profile") or None
+        icc_profile = profile_of(image.info.get("icc_profile"))
         dpi = resolution(*_said_dpi(image), orientation=turned)
     colours = 1 if samples.shape[2] < 3 else 3
     pixels = np.ascontiguousarray(samples[..., :colours])

@@ -21,7 +21,7 @@ from PIL import Image
 from overparam.files import FileError, one_line
 from overparam.image_files import open_image
 from robustdip.images.numeric import pictures_of
-from robustdip.images.picture import Picture, resolution, upright
+from robustdip.images.picture import Picture, profile_of, resolution, upright
 from robustdip.images.sixteen_bit import inverted
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def read_tiff(path: Path) -> list[Picture]:
             # The pixels of all of them, because all are held at once.
             _refuse_bomb(sum(page.imagewidth * page.imagelength for page in pages))
             arrays = [_without_padding(page, _upright(page, path)) for page in pages]
-            profiles = [_tag(page, _PROFILE) for page in pages]
+            profiles = [profile_of(_tag(page, _PROFILE)) for page in pages]
             # Pillow turns white that is zero in pages of few bits.
             white_is_zero = [
                 page.photometric == _WHITE_IS_ZERO and not _is_small(page) for page in pages
@@ -232,7 +232,7 @@ def read_tiff(path: Path) -> list[Picture]:
     values = [array[..., 0] if array.shape[2] == 1 else array for array in arrays]
     pictures = pictures_of(values, path, shape=(len(values), *values[0].shape))
     return [
-        replace(picture, icc_profile=profile or None, dpi=each)
+        replace(picture, icc_profile=profile, dpi=each)
         for picture, profile, each in zip(pictures, profiles, dpi, strict=True)
     ]
 
@@ -370,4 +370,4 @@ def _picture(samples: NDArray[Any], profile: bytes | None, path: Path) -> Pictur
     colours = 1 if native.shape[2] < 3 else 3
     pixels = native[..., 0] if colours == 1 else np.ascontiguousarray(native[..., :3])
     alpha = native[..., colours] if native.shape[2] > colours else None
-    return Picture(pixels, alpha, profile or None, path)
+    return Picture(pixels, alpha, profile, path)

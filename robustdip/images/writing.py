@@ -104,6 +104,8 @@ def write_image(path: StrPath, image: Picture | NDArray[Any]) -> None:
 
     Raises
     ------
+    TypeError, ValueError
+        If an array is none of a `Picture`.
     FileError
         If the format cannot hold the image, or the file cannot be written; a file already
         there is then unchanged.
@@ -116,6 +118,8 @@ def image_bytes(path: StrPath, image: Picture | NDArray[Any]) -> bytes:
 
     Raises
     ------
+    TypeError, ValueError
+        If an array is none of a `Picture`.
     FileError
         If the format that the suffix names cannot hold the image.
     """
@@ -131,9 +135,11 @@ def pages_bytes(path: StrPath, pages: Sequence[Picture]) -> bytes:
     Raises
     ------
     FileError
-        If the format that the suffix of `path` names cannot hold them.
+        If the format that the suffix of `path` names cannot hold them, or there is none.
     """
     with file_errors("write", path):  # and Pillow's own errors, for a profile or size too big
+        if not pages:
+            raise FileError("there are no pages; give one at least")
         form = _format_for(Path(path), pages)
         if form is _NPY:
             return numeric.npy_bytes(pages)

@@ -758,3 +758,17 @@ def test_jpeg_is_saved_at_quality_95_with_all_of_its_colour(tmp_path):
     with Image.open(tmp_path / "x.jpg") as ours, Image.open(tmp_path / "y.jpg") as theirs:
         assert ours.quantization == theirs.quantization
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_a_colour_profile_of_another_type_is_none(tmp_path, pages):
+    """It was kept, and ended the writing of the result in an error."""
+    shape = (9, 9) if pages == 1 else (pages, 9, 9)
+    tag = (34675, "H", 4, (1, 2, 3, 300), False)
+    tifffile.imwrite(
+        tmp_path / "x.tif", np.zeros(shape, np.uint8), photometric="minisblack", extratags=[tag]
+    )
+    with warnings.catch_warnings(action="ignore"):  # of Pillow, which says so
+        found = read_pages(tmp_path / "x.tif")
+    assert [page.icc_profile for page in found] == [None] * pages
+    write_image(tmp_path / "y.png", found[0])
