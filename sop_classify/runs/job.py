@@ -76,7 +76,8 @@ class Job:
     def __post_init__(self) -> None:
         check_type("data", self.data, ImageData)
         check_type("recipe", self.recipe, Recipe)
-        check_count("seed", self.seed, most=LARGEST_SEED)
+        # A whole number of numpy, say, is no number of JSON.
+        object.__setattr__(self, "seed", check_count("seed", self.seed, most=LARGEST_SEED))
         check_type("device", self.device, str)
         check_type("compile", self.compile, bool)
         check_type("arguments", self.arguments, Mapping)

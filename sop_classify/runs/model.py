@@ -16,6 +16,7 @@ from overparam.devices import pick_device
 from overparam.files import FileError, file_errors, one_line
 from overparam.modes import own_modes
 from sop_classify.data.image_data import ImageData
+from sop_classify.data.label_arrays import not_masked
 from sop_classify.records.checkpoint import checkpoint_bytes, read_checkpoint
 from sop_classify.training.loop import TrainingLoop
 from sop_classify.training.networks import build_network
@@ -74,10 +75,15 @@ class Model:
 
         Raises
         ------
+        TypeError
+            If the images are no array of uint8, or masked.
         ValueError
             If the images have another size.
         """
         height, width = self.image_size
+        images = not_masked("images", images)
+        if images.dtype != np.uint8:
+            raise TypeError(f"images are {images.dtype}; uint8, 0 to 255, is needed")
         if images.shape[1:] != (height, width, 3):
             raise ValueError(
                 f"images have shape {images.shape}; (n, {height}, {width}, 3) is needed"

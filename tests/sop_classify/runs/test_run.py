@@ -232,6 +232,34 @@ def test_the_states_compared_are_whole(processes):
 # --- what is in the folder -----------------------------------------------------------------
 
 
+def test_a_seed_of_numpy_is_a_seed(tmp_path):
+    """It was no number of JSON, and the run could not start."""
+    stopped(tmp_path, epochs=1, seed=np.int64(3))
+    assert record(tmp_path)["seed"] == 3
+    assert len(list(go(tmp_path, seed=3, resume=True))) == 3
+
+
+def test_a_model_predicts_images_of_bytes_alone(tmp_path):
+    """Floats in [0, 1] were divided by 255 again: all images were black."""
+    list(go(tmp_path, recipe=replace(PLAIN, epochs=1)))
+    model = read_model(tmp_path)
+    images = DATA.test_images[:3]
+    expected = model.predict(images)
+    np.testing.assert_array_equal(model.predict(torch.from_numpy(images)), expected)
+    np.testing.assert_array_equal(model.predict(np.asfortranarray(images)), expected)
+    assert model.predict(images[:0]).shape == (0, 4)
+    for match, wrong in {
+        "images are float64; uint8, 0 to 255, is needed": images / 255,
+        "images are int64; uint8": images.tolist(),
+        "images are a masked array": np.ma.array(images),
+        "images are a NoneType; an array of numbers": None,
+    }.items():
+        with pytest.raises(TypeError, match=match):
+            model.predict(wrong)
+    with pytest.raises(ValueError, match=r"shape \(16, 16, 3\); \(n, 16, 16, 3\) is needed"):
+        model.predict(images[0])
+
+
 @pytest.mark.usefixtures("curves")
 def test_the_files_say_what_was_done(tmp_path):
     out = tmp_path / "deep" / "run"
