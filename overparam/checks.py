@@ -146,5 +146,8 @@ def check_type(name: str, value: object, kind: type[T]) -> T:
         If the value is not of this type.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"{name} is a {type(value).__name__}; {kind.__name__} is needed")
+        given, wanted = type(value).__name__, kind.__name__
+        if given == wanted:  # such as the generators of numpy and of torch
+            given, wanted = f"{type(value).__module__}.{given}", f"{kind.__module__}.{wanted}"
+        raise TypeError(f"{name} is a {given}; {wanted} is needed")
     return value

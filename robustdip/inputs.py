@@ -329,7 +329,8 @@ def check_floats(values: NDArray[Any], name: str, *, unread: Mask | None = None)
     if not finite.all():
         bad = int(read.size - finite.sum())
         raise ValueError(
-            f"{name} has {bad} values that are not finite; replace them, or mark them in the mask"
+            f"{name} has {bad} value{' that is' if bad == 1 else 's that are'} not finite; "
+            "put numbers there, or mark the places in the mask"
         )
     if read.min() < 0 or read.max() > 1:
         raise ValueError(
@@ -388,7 +389,10 @@ def _converted(values: Any, name: str) -> NDArray[Any]:
 
 def _shaped(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] > 4):
-        raise ValueError(f"{name} has shape {array.shape}; (H, W) or (H, W, 1 to 4) is needed")
+        raise ValueError(
+            f"{name} has shape {array.shape}; (H, W) or (H, W, 1 to 4) is needed"
+            + ("; give the pages of a stack one by one" if array.ndim in (3, 4) else "")
+        )
     return array.reshape(*array.shape[:2], -1)
 
 

@@ -88,9 +88,10 @@ def _require_comparable(clean: "Picture", image: "Picture") -> None:
 def _require_finite(picture: "Picture") -> None:
     """Refuse a picture as it was read that has holes: they have no distance to anything."""
     if picture.numbers is not None and picture.numbers.bad is not None:
+        bad = int(picture.numbers.bad.sum())
         raise ValueError(
-            f"{str(picture.path)!r} has {int(picture.numbers.bad.sum())} values that are not "
-            "finite, so PSNR is not defined"
+            f"{str(picture.path)!r} has {bad} value{' that is' if bad == 1 else 's that are'} "
+            "not finite, so PSNR is not defined"
         )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from overparam.checks import check_choice, check_count, check_real, check_type
 
@@ -83,3 +84,11 @@ def test_choices():
     for wrong in ("l3", None, ["l1"]):
         with pytest.raises(ValueError, match="use one of l1, l2"):
             check_choice("loss", wrong, ("l1", "l2"))
+
+
+def test_two_types_of_one_name_are_told_apart():
+    """The message was that a Generator is needed and that it is a Generator."""
+    with pytest.raises(
+        TypeError, match=r"rng is a numpy\.\S*Generator; torch\S*\.Generator is need"
+    ):
+        check_type("rng", np.random.default_rng(0), torch.Generator)

@@ -45,3 +45,20 @@ def test_a_checked_mask_is_an_array_of_its_own():
     wide = check_mask(mask[..., 0], (4, 5, 3))
     wide[1, 2, 0] = True  # of one channel
     assert wide.sum() == 1
+
+
+def test_messages_count_and_say_what_to_do():
+    for holes, match in {
+        1: "image has 1 value that is not finite; put numbers there, or mark the places in",
+        2: "image has 2 values that are not finite; put numbers there, or mark the places",
+    }.items():
+        image = np.full((4, 4), 0.5)
+        image[0, :holes] = np.nan
+        with pytest.raises(ValueError, match=match):
+            check_image(image)
+    with pytest.raises(
+        ValueError, match=r"shape \(9, 4, 5\); .*; give the pages of a stack one by"
+    ):
+        check_image(np.zeros((9, 4, 5)))
+    with pytest.raises(ValueError, match=r"shape \(4,\); \(H, W\) or \(H, W, 1 to 4\) is needed$"):
+        check_image(np.zeros(4))
