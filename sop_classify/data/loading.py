@@ -74,7 +74,10 @@ def load_data(
         CIFAR files), if validation images are left unused, and if files are left out that are no
         images, or damaged.
     """
-    check_choice("dataset", dataset, CIFAR)
+    try:
+        check_choice("dataset", dataset, CIFAR)
+    except ValueError as error:  # the name of a file, say
+        raise ValueError(f"{error}, or path= for data of your own") from None
     check_type("download", download, bool)
     if image_size is not None:
         image_size = check_count("image_size", image_size, least=1, most=2**15)

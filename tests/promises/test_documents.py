@@ -5,16 +5,19 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import typer
 from torch.utils.data import TensorDataset
 
 import overparam
 import robustdip
 import sop_classify
+from robustdip.__main__ import commands
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -99,6 +102,28 @@ def test_the_examples_on_labels_run(monkeypatch, tmp_path, one_thread):
     exec(loop, given)
     _, down = given["loss"].parts(torch.arange(8) % 2)
     assert (down > 0.5).any()  # a contradicted label was given up
+
+
+def shown(page):
+    """The calls of the program in the shell blocks of a page: the words after its name."""
+    text = page.read_text().replace("\\\n", " ")
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            starts = [i for i, word in enumerate(words) if word == "robustdip" or "cli.py" in word]
+            for start in starts:
+                ends = (i for i, word in enumerate(words) if i > start and word in ("|", "&&"))
+                yield words[start + 1 : next(ends, None)]
+
+
+def test_the_program_has_the_commands_and_options_that_are_shown():
+    main = typer.main.get_command(commands())
+    found = 0
+    for page in PAGES:
+        for name, *arguments in shown(page):
+            main.commands[name].make_context(name, arguments)  # as the program reads them
+            found += 1
+    assert found > 50
 
 
 def anchors(page):

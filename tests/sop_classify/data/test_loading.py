@@ -382,6 +382,8 @@ def test_image_size_is_a_check_for_npz(tmp_path):
     refused(wide, "image_size is 5 and the images are 5x4; only", ValueError, image_size=5)
     refused(path, "image_size is 0; a whole number from 1", ValueError, image_size=0)
     refused(path, "dataset is 'mnist'; use one of cifar10, c", ValueError, dataset="mnist")
+    with pytest.raises(ValueError, match=r"use one of .*, or path= for data of your own"):
+        load_data("mine.npz")
 
 
 # --- overlap -------------------------------------------------------------------------------
