@@ -169,6 +169,8 @@ def fits_bytes(pages: Sequence[Picture]) -> bytes:
     """A FITS file of the values of all pages, with the headers that they were read with."""
     fits = _astropy()
     array, numbers = _array(pages), pages[0].numbers
+    if array.dtype.kind == "f" and array.dtype.itemsize == 2:
+        array = array.astype(np.float32)  # the smallest floats of FITS
     headers = [header.copy() for header in numbers.headers] if numbers is not None else []
     if array.ndim == 3 and array.shape[2] == 3 and not headers:
         array = np.moveaxis(array, 2, 0)  # colours are planes

@@ -373,6 +373,18 @@ def test_fits_keeps_header_extension_and_values(tmp_path, fits, dtype):
             read_pages(tmp_path / "x.fits", extension=extension)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fits_takes_the_numbers_of_other_files(tmp_path, fits, dtype):
+    """Half floats, which it has none of, become float32; they ended in an error after the fit."""
+    values = values_of(dtype)
+    np.save(tmp_path / "x.npy", values)
+    write_image(tmp_path / "x.fits", read_image(tmp_path / "x.npy"))
+    written = fits.getdata(tmp_path / "x.fits")
+    np.testing.assert_array_equal(written, values)
+    assert written.dtype.kind == values.dtype.kind
+    assert written.dtype.itemsize == max(values.itemsize, 4 if values.dtype.kind == "f" else 1)
+
+
 def test_fits_from_a_picture_and_damaged_ones(tmp_path, fits):
     for shape in ((6, 5), (6, 5, 3)):
         write_image(tmp_path / "x.fits", values_of("u1", shape))
