@@ -186,7 +186,7 @@ def test_values_that_are_not_finite_have_no_psnr(tmp_path):
         ("denoise", tmp_path / "x.npy", *MEDIAN, "--reference", tmp_path / "holed.npy"),
     ):
         line = refused(*arguments)
-        assert "holed.npy' has 1 values that are not finite" in line
+        assert "holed.npy' has 1 value that is not finite" in line
     assert not (tmp_path / "x_denoised.npy").exists()
 
 
