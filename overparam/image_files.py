@@ -23,13 +23,16 @@ from PIL import (
 
 from overparam.files import FileError, one_line, require_regular_file
 
-__all__ = ["FORMATS", "LARGEST_PNG_PROFILE", "open_image"]
+__all__ = ["FORMATS", "LARGEST_PNG_PROFILE", "TIFF_SIGNATURES", "open_image"]
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM")
 """Names of the formats that are read. Pillow knows some forty, most of them little tested."""
 
 LARGEST_PNG_PROFILE = 2**26
 """Bytes of a colour profile in a PNG, which is compressed there; those of scanners have 2**21."""
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF and BigTIFF files begin, of either byte order."""
 
 
 @contextmanager
@@ -104,12 +107,12 @@ _UNREAD = (
     (b"%PDF", "PDF", "save the pictures in it as PNG or TIFF"),
 )
 # Those of files that begin with a box "ftyp".
-_BRANDS = ((b"avif", "AVIF"), (b"avis", "AVIF"), (b"mif1", "HEIC"), (b"msf1", "HEIC"),
-           *((brand, "HEIC") for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")),
-           (b"crx ", "CR3"))  # fmt: skip
-
-
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BRANDS = (
+    *((brand, "AVIF") for brand in (b"avif", b"avis")),
+    *((brand, "HEIC") for brand in (b"mif1", b"msf1", b"heic", b"heix", b"heim", b"heis")),
+    *((brand, "HEIC") for brand in (b"hevc", b"hevx")),
+    (b"crx ", "CR3"),
+)
 
 
 def _why_unread(path: Path) -> str:
@@ -127,7 +130,7 @@ def _why_unread(path: Path) -> str:
         for brand, name in _BRANDS:
             if brand in brands:
                 return f"it is a file of the format {name}, which is not read; {_CONVERT}"
-    if head.startswith(_TIFF_STARTS):
+    if head.startswith(TIFF_SIGNATURES):
         return (
             "a TIFF with samples of a kind that is not read, or a damaged one; save it as grey or "
             "RGB, with 8 or 16 bits a sample"

@@ -225,12 +225,8 @@ _CLEANLAB = ("self_confidence", "normalized_margin")
 
 def corrections(lines: list[Line]) -> str:
     """What is left, and how well a network learns, once the right suggestions are accepted."""
-    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
-    for line in lines:
-        cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
     rows = []
-    for case, lines in cases.items():
-        measured = _one_a_seed(lines)
+    for case, measured in _by_case(lines):
         cells = [
             spread([line["corrected"]["accepted"] for line in measured], 0),
             spread([100 * line["wrong"] for line in measured], 1),
@@ -245,12 +241,8 @@ def corrections(lines: list[Line]) -> str:
 
 def noise_rates(lines: list[Line]) -> str:
     """The estimated fraction of wrong labels beside the true one, one training each."""
-    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
-    for line in lines:
-        cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
     rows = []
-    for case, lines in cases.items():
-        measured = _one_a_seed(lines)
+    for case, measured in _by_case(lines):
         wrong = [100 * line["wrong"] for line in measured]
         found = [100 * line["noise_rate"][0] for line in measured]
         missed = max(abs(f - w) for f, w in zip(found, wrong, strict=True))
@@ -268,9 +260,18 @@ def noise_rates(lines: list[Line]) -> str:
     return table([*head, "within the interval"], rows)
 
 
-def _one_a_seed(lines: list[Line]) -> list[Line]:
-    """One line of each seed: a case with cleanlab and one without have the same training."""
-    return list({line["seed"]: line for line in only_current(lines)}.values())
+def _by_case(lines: list[Line]) -> list[tuple[tuple[str, ...], list[Line]]]:
+    """The lines by images, labels and network, one of each seed.
+
+    A case with cleanlab and one without have the same training.
+    """
+    cases: dict[tuple[str, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        cases[f"{line['limit']:,}", line["noise"], line["network"]].append(line)
+    return [
+        (case, list({line["seed"]: line for line in only_current(found)}.values()))
+        for case, found in cases.items()
+    ]
 
 
 def folder_memory(lines: list[Line]) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from overparam.files import FileError, one_line
-from overparam.image_files import open_image
+from overparam.image_files import TIFF_SIGNATURES, open_image
 from robustdip.images.numeric import pictures_of
 from robustdip.images.picture import Picture, profile_of, resolution, upright
 from robustdip.images.sixteen_bit import inverted
@@ -36,7 +36,6 @@ __all__ = [
     "tiff_bytes",
 ]
 
-_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Photometric interpretations.
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE = 0, 1, 2, 3
 _RESOLUTION, _UNIT = (282, 283), 296  # tags
@@ -52,7 +51,7 @@ _IMAGEJ_STACK = re.compile(r"ImageJ=[^\n]*\nimages=(\d{1,9})\n")
 def has_pages(path: Path) -> bool:
     """Whether a file is a TIFF that `read_tiff` is for; damaged files are not."""
     with path.open("rb") as stream:
-        if stream.read(4) not in _SIGNATURES:
+        if stream.read(4) not in TIFF_SIGNATURES:
             return False
     try:
         with open_image(path, header_only=True) as image:
